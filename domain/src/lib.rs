@@ -1,0 +1,5 @@
+//! What is true and what is allowed in the gateway. Aggregates decide on commands and fold events; process managers'
+//! decisions are pure functions over facts. Nothing in this crate waits, logs, reads a clock or draws a random number.
+
+pub mod port;
+pub mod primitives;

@@ -1,0 +1,18 @@
+//! Values every aggregate shares. Each is parsed once, at the edge, and trusted inside.
+
+mod actor;
+mod ids;
+mod personal;
+mod phone_number;
+mod user_id;
+mod wamid;
+
+pub use actor::{Actor, ActorKind};
+pub use ids::{
+    AccountId, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, SegmentId, TemplateId, WorkspaceId,
+    message_id_of_campaign,
+};
+pub use personal::{MARK_ERASED, MARK_KNOWN, Personal};
+pub use phone_number::{PhoneNumber, PhoneNumberError};
+pub use user_id::{UserId, UserIdError};
+pub use wamid::{Wamid, WamidError};
