@@ -112,7 +112,7 @@ pub enum Content {
     Location { location: Location },
     Contacts { contacts: Vec<Contact> },
     Reaction { reaction: Reaction },
-    Interactive { interactive: Interactive },
+    Interactive { interactive: Box<Interactive> },
     Template { template: Template },
 }
 
