@@ -1,5 +1,15 @@
 //! What is true and what is allowed in the gateway. Aggregates decide on commands and fold events; process managers'
 //! decisions are pure functions over facts. Nothing in this crate waits, logs, reads a clock or draws a random number.
 
+mod aggregate;
+
+pub mod account;
+pub mod campaign;
+pub mod contact;
+pub mod delivery;
+pub mod message;
 pub mod port;
 pub mod primitives;
+pub mod template;
+
+pub use aggregate::{DomainError, GatewayAggregate, GatewayEvent, Identity};

@@ -65,7 +65,12 @@ pub struct FeedPage {
 /// Reads the log.
 #[async_trait]
 pub trait EventFeed: Send + Sync + 'static {
-    async fn read_after(&self, after: Position, filter: &EventFilter, limit: usize) -> Result<FeedPage, FeedError>;
+    async fn read_after(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<FeedPage, FeedError>;
 
     /// All events of these streams, each stream's together and in order.
     async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<RecordedEvent>, FeedError>;

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 /// A place in the log. Totally ordered; a reader that has seen p never sees anything new at or below p. 0 is before
 /// the first event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
@@ -125,9 +127,19 @@ pub struct AppendUnit {
 /// claims. A claim that its holder already has is no conflict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityChange {
-    Claim { workspace_id: Uuid, kind: String, hash: Vec<u8>, holder: Uuid },
+    Claim {
+        workspace_id: Uuid,
+        kind: String,
+        hash: Vec<u8>,
+        holder: Uuid,
+    },
     /// Does nothing where another holds it.
-    Release { workspace_id: Uuid, kind: String, hash: Vec<u8>, holder: Uuid },
+    Release {
+        workspace_id: Uuid,
+        kind: String,
+        hash: Vec<u8>,
+        holder: Uuid,
+    },
 }
 
 /// The result of a mutation under its caller's idempotency key, written with its events.
@@ -246,7 +258,12 @@ pub trait EventLog: Send + Sync + 'static {
     ) -> Result<Vec<StoredEvent>, LogError>;
 
     /// At most `limit` matching events after `after`.
-    async fn read_all(&self, after: Position, filter: &EventFilter, limit: usize) -> Result<LogPage, LogError>;
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogPage, LogError>;
 
     async fn head(&self) -> Result<Position, LogError>;
 

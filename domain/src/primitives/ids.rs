@@ -67,7 +67,8 @@ pub fn message_id_of_campaign(
     contact: ContactId,
     salt: u64,
 ) -> MessageId {
-    let start = u128::from(u64::try_from(occurrence_start.timestamp_millis()).unwrap_or(0)) & 0xffff_ffff_ffff;
+    let start = u128::from(u64::try_from(occurrence_start.timestamp_millis()).unwrap_or(0))
+        & 0xffff_ffff_ffff;
     let contact_age = (contact.0.as_u128() >> 80 >> 10) & 0x00ff_ffff;
     let mixed = u128::from(mix(campaign.0, contact.0, salt)) & 0x3_ffff_ffff_ffff;
     let age_high = contact_age >> 12;
@@ -108,7 +109,10 @@ mod tests {
         assert_eq!(one, message_id_of_campaign(campaign, start, contact(1_000_000, 1), 0));
         assert_ne!(one, message_id_of_campaign(campaign, start, contact(1_000_000, 2), 0));
         assert_ne!(one, message_id_of_campaign(campaign, start, contact(1_000_000, 1), 1));
-        assert_ne!(one, message_id_of_campaign(CampaignId(Uuid::from_u128(8)), start, contact(1_000_000, 1), 0));
+        assert_ne!(
+            one,
+            message_id_of_campaign(CampaignId(Uuid::from_u128(8)), start, contact(1_000_000, 1), 0)
+        );
         assert_eq!(one.0.get_version_num(), 8);
     }
 

@@ -9,8 +9,8 @@ mod wamid;
 
 pub use actor::{Actor, ActorKind};
 pub use ids::{
-    AccountId, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, SegmentId, TemplateId, WorkspaceId,
-    message_id_of_campaign,
+    AccountId, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, SegmentId, TemplateId,
+    WorkspaceId, message_id_of_campaign,
 };
 pub use personal::{MARK_ERASED, MARK_KNOWN, Personal};
 pub use phone_number::{PhoneNumber, PhoneNumberError};

@@ -74,7 +74,15 @@ mod tests {
 
     #[test]
     fn letters_and_wrong_lengths_and_national_zeros_are_refused() {
-        for text in ["", "+", "12345", "+1234567890123456", "0151 12345678", "GB.7204418839015526601", "+49+15112345"] {
+        for text in [
+            "",
+            "+",
+            "12345",
+            "+1234567890123456",
+            "0151 12345678",
+            "GB.7204418839015526601",
+            "+49+15112345",
+        ] {
             assert_eq!(PhoneNumber::parse(text), Err(PhoneNumberError), "{text}");
         }
     }

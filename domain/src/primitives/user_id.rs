@@ -15,7 +15,8 @@ impl UserId {
         let (country, rest) = text.split_once('.').ok_or(UserIdError)?;
         let local = rest.strip_prefix("ENT.").unwrap_or(rest);
         let country_is_one = country.len() == 2 && country.bytes().all(|b| b.is_ascii_uppercase());
-        let local_is_one = (1..=128).contains(&local.len()) && local.bytes().all(|b| b.is_ascii_alphanumeric());
+        let local_is_one =
+            (1..=128).contains(&local.len()) && local.bytes().all(|b| b.is_ascii_alphanumeric());
         if country_is_one && local_is_one { Ok(Self(text.to_owned())) } else { Err(UserIdError) }
     }
 

@@ -1,0 +1,213 @@
+//! Facts about one account.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::primitives::WorkspaceId;
+use crate::template::{Quality, TemplateCategory};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AccountProvider {
+    CloudApi,
+    Sandbox,
+}
+
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AccountStatus {
+    #[default]
+    Connected,
+    Paused,
+    Disconnected,
+}
+
+impl AccountStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "CONNECTED",
+            Self::Paused => "PAUSED",
+            Self::Disconnected => "DISCONNECTED",
+        }
+    }
+}
+
+/// The kinds of credentials an account has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    AccessToken,
+    AppSecret,
+    VerifyToken,
+    Pin,
+}
+
+impl Credential {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::AppSecret => "app_secret",
+            Self::VerifyToken => "verify_token",
+            Self::Pin => "pin",
+        }
+    }
+}
+
+/// Where a credential lives and how to recognise it: a keyed fingerprint that tells equal ones, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialRef {
+    pub name: String,
+    pub fingerprint: String,
+}
+
+/// Hours of the day in the account's zone; `from` after `to` crosses midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietHours {
+    pub from: NaiveTime,
+    pub to: NaiveTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InDoubtAction {
+    Hold,
+    /// Accepts a possible duplicate, and says so.
+    SendAgain,
+}
+
+/// What happens to a message whose outcome WhatsApp never told, after the grace period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InDoubtPolicy {
+    pub marketing: InDoubtAction,
+    pub utility: InDoubtAction,
+    pub authentication: InDoubtAction,
+    pub service: InDoubtAction,
+    pub grace_seconds: u32,
+}
+
+impl Default for InDoubtPolicy {
+    fn default() -> Self {
+        Self {
+            marketing: InDoubtAction::Hold,
+            utility: InDoubtAction::Hold,
+            authentication: InDoubtAction::SendAgain,
+            service: InDoubtAction::Hold,
+            grace_seconds: 600,
+        }
+    }
+}
+
+impl InDoubtPolicy {
+    /// `None` is a service (non-template) message.
+    pub fn action(&self, category: Option<TemplateCategory>) -> InDoubtAction {
+        match category {
+            Some(TemplateCategory::Marketing) => self.marketing,
+            Some(TemplateCategory::Utility) => self.utility,
+            Some(TemplateCategory::Authentication) => self.authentication,
+            None => self.service,
+        }
+    }
+}
+
+/// How many people a portfolio may reach in a moving 24 h outside service windows. `None`: unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagingLimit {
+    pub people_per_day: Option<u32>,
+}
+
+impl MessagingLimit {
+    /// `TIER_250`, `TIER_1K`, `TIER_UNLIMITED`, or a number as text (-1: unlimited); `None` where it says nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_uppercase();
+        let tier = text.strip_prefix("TIER_").unwrap_or(&text);
+        let people_per_day = match tier {
+            "UNLIMITED" | "-1" => None,
+            "NOT_SET" | "" => return None,
+            _ => {
+                let (number, unit) =
+                    tier.strip_suffix('K').map_or((tier, 1), |number| (number, 1_000));
+                Some(number.parse::<u32>().ok()?.checked_mul(unit)?)
+            }
+        };
+        Some(Self { people_per_day })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum AccountEvent {
+    #[serde(rename = "account.connected")]
+    Connected {
+        workspace_id: WorkspaceId,
+        name: String,
+        provider: AccountProvider,
+        phone_number_id: String,
+        waba_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        portfolio_id: Option<String>,
+        credentials: BTreeMap<Credential, CredentialRef>,
+        time_zone: String,
+        default_region: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_hours: Option<QuietHours>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        messages_per_second: Option<u32>,
+        at: DateTime<Utc>,
+    },
+    /// The whole of what can be changed, as it is from now on.
+    #[serde(rename = "account.updated")]
+    Updated {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        portfolio_id: Option<String>,
+        time_zone: String,
+        default_region: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_hours: Option<QuietHours>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        messages_per_second: Option<u32>,
+        in_doubt_policy: InDoubtPolicy,
+        /// As WhatsApp shows it (`+1 555-010-0199`): the business's own, nobody's personal data.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        display_phone_number: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verified_name: Option<String>,
+        /// What WhatsApp grants this number, messages per second.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted_messages_per_second: Option<u32>,
+        at: DateTime<Utc>,
+    },
+    #[serde(rename = "account.credentials_rotated")]
+    CredentialsRotated { credentials: BTreeMap<Credential, CredentialRef>, at: DateTime<Utc> },
+    #[serde(rename = "account.paused")]
+    Paused {
+        reason: String,
+        /// When it may go on by itself; `None`: when somebody resumes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<DateTime<Utc>>,
+        at: DateTime<Utc>,
+    },
+    #[serde(rename = "account.resumed")]
+    Resumed { at: DateTime<Utc> },
+    #[serde(rename = "account.disconnected")]
+    Disconnected { reason: String, at: DateTime<Utc> },
+    #[serde(rename = "account.quality_changed")]
+    QualityChanged { quality: Quality, at: DateTime<Utc> },
+    #[serde(rename = "account.limit_changed")]
+    LimitChanged { limit: MessagingLimit, at: DateTime<Utc> },
+}
+
+crate::events!(AccountEvent {
+    Connected => "account.connected" v 1,
+    Updated => "account.updated" v 1,
+    CredentialsRotated => "account.credentials_rotated" v 1,
+    Paused => "account.paused" v 1,
+    Resumed => "account.resumed" v 1,
+    Disconnected => "account.disconnected" v 1,
+    QualityChanged => "account.quality_changed" v 1,
+    LimitChanged => "account.limit_changed" v 1,
+});

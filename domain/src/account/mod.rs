@@ -1,0 +1,11 @@
+//! One WhatsApp business phone number: what it may do and in which state it is. Credentials are references here;
+//! themselves they live in the key ring.
+
+mod aggregate;
+mod event;
+
+pub use aggregate::{Account, AccountCommand, AccountError, AccountSettings, ConnectAccount};
+pub use event::{
+    AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtAction,
+    InDoubtPolicy, MessagingLimit, QuietHours,
+};

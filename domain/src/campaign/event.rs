@@ -1,0 +1,147 @@
+//! Facts about one campaign.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::aggregate::CampaignPlan;
+use crate::primitives::{AccountId, CampaignId, ContactId, Personal, SegmentId, WorkspaceId};
+
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CampaignStatus {
+    #[default]
+    Draft,
+    Scheduled,
+    Running,
+    Paused,
+    Completed,
+    Cancelled,
+}
+
+impl CampaignStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "DRAFT",
+            Self::Scheduled => "SCHEDULED",
+            Self::Running => "RUNNING",
+            Self::Paused => "PAUSED",
+            Self::Completed => "COMPLETED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// Union of segments, contacts and tags, less `exclude`; everyone is `all`. Frozen when the campaign starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub segment_ids: BTreeSet<SegmentId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub contact_ids: BTreeSet<ContactId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Box<Audience>>,
+}
+
+impl Audience {
+    /// It names nobody.
+    pub fn is_empty(&self) -> bool {
+        !self.all
+            && self.segment_ids.is_empty()
+            && self.contact_ids.is_empty()
+            && self.tags.is_empty()
+    }
+}
+
+/// At most this many marketing messages to one person in so many hours, over all campaigns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrequencyCap {
+    pub messages: u32,
+    pub hours: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum CampaignEvent {
+    #[serde(rename = "campaign.drafted")]
+    Drafted {
+        workspace_id: WorkspaceId,
+        campaign_id: CampaignId,
+        account_id: AccountId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_id: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        metadata: Option<Personal<Value>>,
+        #[serde(flatten)]
+        plan: CampaignPlan,
+        at: DateTime<Utc>,
+    },
+    /// The whole plan, as it is from now on.
+    #[serde(rename = "campaign.updated")]
+    Updated {
+        #[serde(flatten)]
+        plan: CampaignPlan,
+        at: DateTime<Utc>,
+    },
+    #[serde(rename = "campaign.deleted")]
+    Deleted { at: DateTime<Utc> },
+    /// Launched, to start later: the schedule says when, `start_at` is what that meant when it was launched.
+    #[serde(rename = "campaign.scheduled")]
+    Scheduled { start_at: DateTime<Utc>, at: DateTime<Utc> },
+    /// Contacts added to the log after this event are out.
+    #[serde(rename = "campaign.started")]
+    Started {
+        /// When it was meant to start; with the contact's id it makes the messages' ids.
+        occurrence_start: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    /// One chunk of the audience was judged, frozen and turned into messages, in the same append.
+    #[serde(rename = "campaign.audience_expanded")]
+    AudienceExpanded {
+        /// The last contact of the chunk; the next one begins behind it. `None` where the chunk was empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cursor: Option<ContactId>,
+        queued: u64,
+        skipped: u64,
+        /// This was the last chunk.
+        complete: bool,
+        at: DateTime<Utc>,
+    },
+    #[serde(rename = "campaign.paused")]
+    Paused {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        at: DateTime<Utc>,
+    },
+    #[serde(rename = "campaign.resumed")]
+    Resumed { at: DateTime<Utc> },
+    #[serde(rename = "campaign.completed")]
+    Completed { at: DateTime<Utc> },
+    #[serde(rename = "campaign.cancelled")]
+    Cancelled {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        at: DateTime<Utc>,
+    },
+}
+
+crate::events!(CampaignEvent {
+    Drafted => "campaign.drafted" v 1,
+    Updated => "campaign.updated" v 1,
+    Deleted => "campaign.deleted" v 1,
+    Scheduled => "campaign.scheduled" v 1,
+    Started => "campaign.started" v 1,
+    AudienceExpanded => "campaign.audience_expanded" v 1,
+    Paused => "campaign.paused" v 1,
+    Resumed => "campaign.resumed" v 1,
+    Completed => "campaign.completed" v 1,
+    Cancelled => "campaign.cancelled" v 1,
+});

@@ -1,0 +1,636 @@
+//! The contact's state and decisions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::consent::{ConsentLedger, ConsentStatus};
+use super::event::{ContactEvent, PortfolioIdentity, Suppression};
+use crate::port::AggregateType;
+use crate::primitives::{ContactId, ImportId, Personal, PhoneNumber, UserId, WorkspaceId};
+use crate::template::TemplateCategory;
+use crate::{DomainError, GatewayAggregate, Identity, aggregate};
+
+const MAX_NAME_CHARS: usize = 256;
+const MAX_EXTERNAL_ID_CHARS: usize = 256;
+const MAX_TAGS: usize = 100;
+const MAX_TAG_CHARS: usize = 64;
+const MAX_ATTRIBUTES: usize = 200;
+const MAX_ATTRIBUTES_BYTES: usize = 32 * 1024;
+const MAX_SOURCE_CHARS: usize = 256;
+const MAX_EVIDENCE_CHARS: usize = 4096;
+
+/// Where a contact or a change of one came from; undoing an import goes by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ContactOrigin {
+    Api,
+    Import {
+        import_id: ImportId,
+    },
+    /// A message to an unknown number.
+    Send,
+    /// A message from somebody unknown, or WhatsApp's word of a new number or user id.
+    Whatsapp,
+    /// An import taken back.
+    Undo {
+        import_id: ImportId,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_id: Option<WorkspaceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ContactId>,
+    pub details: ContactDetails,
+    pub tags: BTreeSet<String>,
+    pub consent: ConsentLedger,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<ContactId>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ContactOrigin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// What is known of a person. After an erasure every personal part is gone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContactDetails {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<Personal<PhoneNumber>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identities: Option<Personal<Vec<PortfolioIdentity>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<Personal<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Personal<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Personal<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Personal<BTreeMap<String, Value>>>,
+}
+
+/// Changes to a person: `None` leaves a part as it is, `Some(None)` clears it.
+#[derive(Clone, Debug, Default)]
+pub struct ContactChanges {
+    pub phone: Option<Option<PhoneNumber>>,
+    /// Added to those known; an identity of a portfolio already known replaces it.
+    pub add_identities: Vec<PortfolioIdentity>,
+    pub username: Option<Option<String>>,
+    pub external_id: Option<Option<String>>,
+    pub name: Option<Option<String>>,
+    pub language: Option<Option<String>>,
+    pub time_zone: Option<Option<String>>,
+    /// Merged key by key; a null value removes its key. `Some(None)` clears all.
+    pub attributes: Option<Option<BTreeMap<String, Value>>>,
+    pub add_tags: BTreeSet<String>,
+    pub remove_tags: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ContactCommand {
+    Add {
+        workspace_id: WorkspaceId,
+        contact_id: ContactId,
+        changes: Box<ContactChanges>,
+        origin: ContactOrigin,
+        at: DateTime<Utc>,
+    },
+    Update {
+        changes: Box<ContactChanges>,
+        origin: ContactOrigin,
+        at: DateTime<Utc>,
+    },
+    RecordConsent {
+        category: Option<TemplateCategory>,
+        status: ConsentStatus,
+        source: String,
+        evidence: Option<String>,
+        given_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    /// The person said stop.
+    OptOut {
+        category: Option<TemplateCategory>,
+        source: String,
+        evidence: Option<String>,
+        at: DateTime<Utc>,
+    },
+    MarkMerged {
+        into: ContactId,
+        at: DateTime<Utc>,
+    },
+    /// `suppressions`: keyed hashes of the identities, kept where the person had opted out of anything.
+    Erase {
+        reason: String,
+        suppressions: Vec<Suppression>,
+        at: DateTime<Utc>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContactError {
+    #[error("there is no such contact")]
+    NotFound,
+    #[error("the contact was erased")]
+    Erased,
+    #[error("the contact was merged into another")]
+    Merged,
+    #[error("{field}: {problem}")]
+    Invalid { field: &'static str, problem: String },
+}
+
+impl DomainError for ContactError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "NOT_FOUND",
+            Self::Erased => "CONTACT_ERASED",
+            Self::Merged => "CONTACT_MERGED",
+            Self::Invalid { .. } => "CONTACT_INVALID",
+        }
+    }
+
+    fn field(&self) -> Option<String> {
+        match self {
+            Self::Invalid { field, .. } => Some((*field).to_owned()),
+            Self::NotFound | Self::Erased | Self::Merged => None,
+        }
+    }
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Erased | Self::Merged)
+    }
+}
+
+aggregate!(Contact, ContactCommand, ContactEvent, ContactError, "contact");
+
+impl GatewayAggregate for Contact {
+    const AGGREGATE_TYPE: AggregateType = AggregateType::Contact;
+
+    fn workspace_id(&self) -> Option<WorkspaceId> {
+        self.workspace_id
+    }
+
+    fn subject(&self) -> Option<Uuid> {
+        self.id.map(|id| id.0)
+    }
+
+    fn identities(&self) -> BTreeSet<Identity> {
+        let Some(workspace) =
+            self.workspace_id.filter(|_| !self.erased && self.merged_into.is_none())
+        else {
+            return BTreeSet::new();
+        };
+        let mut identities = BTreeSet::new();
+        if let Some(Personal::Known(phone)) = &self.details.phone {
+            identities.insert(Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+        }
+        if let Some(Personal::Known(known)) = &self.details.identities {
+            identities.extend(known.iter().map(|identity| {
+                let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
+                Identity::new(workspace.0, Identity::USER_ID, value)
+            }));
+        }
+        if let Some(Personal::Known(external_id)) = &self.details.external_id {
+            identities.insert(Identity::new(
+                workspace.0,
+                Identity::CONTACT_EXTERNAL_ID,
+                external_id.clone(),
+            ));
+        }
+        identities
+    }
+
+    fn decide(&self, command: ContactCommand) -> Result<Vec<ContactEvent>, ContactError> {
+        match command {
+            ContactCommand::Add { workspace_id, contact_id, changes, origin, at } => {
+                self.add(workspace_id, contact_id, *changes, origin, at)
+            }
+            ContactCommand::Update { changes, origin, at } => self.update(*changes, origin, at),
+            ContactCommand::RecordConsent { category, status, source, evidence, given_at, at } => {
+                self.record_consent(category, status, source, evidence, given_at, at)
+            }
+            ContactCommand::OptOut { category, source, evidence, at } => {
+                self.opt_out(category, source, evidence, at)
+            }
+            ContactCommand::MarkMerged { into, at } => {
+                if self.merged_into == Some(into) {
+                    return Ok(vec![]);
+                }
+                self.require_alive()?;
+                Ok(vec![ContactEvent::Merged { into, at }])
+            }
+            ContactCommand::Erase { reason, suppressions, at } => {
+                if self.workspace_id.is_none() {
+                    return Err(ContactError::NotFound);
+                }
+                if reason.trim().is_empty() || reason.chars().count() > MAX_SOURCE_CHARS {
+                    return Err(invalid("reason", "say why, in 1 to 256 characters"));
+                }
+                Ok(if self.erased {
+                    vec![]
+                } else {
+                    vec![ContactEvent::Erased { reason, suppressions, at }]
+                })
+            }
+        }
+    }
+}
+
+type Decision = Result<Vec<ContactEvent>, ContactError>;
+
+impl Contact {
+    pub fn phone(&self) -> Option<&PhoneNumber> {
+        self.details.phone.as_ref().and_then(Personal::known)
+    }
+
+    pub fn portfolio_identities(&self) -> &[PortfolioIdentity] {
+        self.details.identities.as_ref().and_then(Personal::known).map_or(&[], Vec::as_slice)
+    }
+
+    /// The user id to address a person by from a number of this portfolio.
+    pub fn user_id_in(&self, portfolio_id: Option<&str>) -> Option<&UserId> {
+        let portfolio_id = portfolio_id.unwrap_or_default();
+        self.portfolio_identities()
+            .iter()
+            .find(|i| i.portfolio_id == portfolio_id)
+            .map(|i| &i.user_id)
+    }
+
+    /// The zone, where the text is one.
+    pub fn zone(&self) -> Option<chrono_tz::Tz> {
+        self.details.time_zone.as_ref()?.parse().ok()
+    }
+
+    /// A zone was given and is none.
+    pub fn has_bad_time_zone(&self) -> bool {
+        self.details.time_zone.is_some() && self.zone().is_none()
+    }
+
+    pub fn attribute(&self, key: &str) -> Option<&Value> {
+        self.details.attributes.as_ref().and_then(Personal::known)?.get(key)
+    }
+
+    /// Opted out of anything at all: worth remembering beyond an erasure.
+    pub fn has_opted_out(&self) -> bool {
+        self.consent.status() == ConsentStatus::OptedOut
+            || self.consent.by_category.values().any(|word| word.status == ConsentStatus::OptedOut)
+    }
+
+    fn require_alive(&self) -> Result<(), ContactError> {
+        if self.workspace_id.is_none() {
+            return Err(ContactError::NotFound);
+        }
+        if self.erased {
+            return Err(ContactError::Erased);
+        }
+        if self.merged_into.is_some() { Err(ContactError::Merged) } else { Ok(()) }
+    }
+
+    fn add(
+        &self,
+        workspace_id: WorkspaceId,
+        contact_id: ContactId,
+        changes: ContactChanges,
+        origin: ContactOrigin,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        if self.workspace_id.is_some() {
+            return Ok(vec![]);
+        }
+        let tags = checked_tags(changes.add_tags.clone())?;
+        let details = self.details.changed(changes)?;
+        if details.phone.is_none() && details.identities.is_none() && details.external_id.is_none()
+        {
+            return Err(invalid(
+                "phoneNumber",
+                "a contact needs a phone number, a WhatsApp user id or an external id",
+            ));
+        }
+        let ContactDetails {
+            phone,
+            identities,
+            username,
+            external_id,
+            name,
+            language,
+            time_zone,
+            attributes,
+        } = details;
+        Ok(vec![ContactEvent::Added {
+            workspace_id,
+            contact_id,
+            phone,
+            identities,
+            username,
+            external_id,
+            name,
+            language,
+            time_zone,
+            attributes,
+            tags,
+            origin,
+            at,
+        }])
+    }
+
+    fn update(
+        &self,
+        changes: ContactChanges,
+        origin: ContactOrigin,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.require_alive()?;
+        let mut events = vec![];
+        let add: BTreeSet<String> =
+            checked_tags(changes.add_tags.clone())?.difference(&self.tags).cloned().collect();
+        let remove: BTreeSet<String> =
+            changes.remove_tags.intersection(&self.tags).cloned().collect();
+        if self.tags.len() + add.len() > MAX_TAGS + remove.len() {
+            return Err(invalid("addTags", "a contact has at most 100 tags"));
+        }
+        let details = self.details.changed(changes)?;
+        if details != self.details {
+            let ContactDetails {
+                phone,
+                identities,
+                username,
+                external_id,
+                name,
+                language,
+                time_zone,
+                attributes,
+            } = details;
+            events.push(ContactEvent::Updated {
+                phone,
+                identities,
+                username,
+                external_id,
+                name,
+                language,
+                time_zone,
+                attributes,
+                origin: origin.clone(),
+                at,
+            });
+        }
+        if !remove.is_empty() {
+            events.push(ContactEvent::Untagged { tags: remove, origin: origin.clone(), at });
+        }
+        if !add.is_empty() {
+            events.push(ContactEvent::Tagged { tags: add, origin, at });
+        }
+        Ok(events)
+    }
+
+    fn record_consent(
+        &self,
+        category: Option<TemplateCategory>,
+        status: ConsentStatus,
+        source: String,
+        evidence: Option<String>,
+        given_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.require_alive()?;
+        check_source(&source, evidence.as_ref())?;
+        if given_at > at {
+            return Err(invalid("occurredAt", "consent cannot be given in the future"));
+        }
+        let event = ContactEvent::ConsentRecorded {
+            category,
+            status,
+            source,
+            evidence: evidence.map(Personal::from),
+            given_at,
+            at,
+        };
+        Ok(self.if_consent_changes(event))
+    }
+
+    fn opt_out(
+        &self,
+        category: Option<TemplateCategory>,
+        source: String,
+        evidence: Option<String>,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.require_alive()?;
+        check_source(&source, evidence.as_ref())?;
+        let event =
+            ContactEvent::OptedOut { category, source, evidence: evidence.map(Personal::from), at };
+        Ok(self.if_consent_changes(event))
+    }
+
+    /// A word that is on record already, or that a younger one has overruled, is no news.
+    fn if_consent_changes(&self, event: ContactEvent) -> Vec<ContactEvent> {
+        let mut after = self.clone();
+        after.fold(event.clone());
+        if after.consent == self.consent { vec![] } else { vec![event] }
+    }
+
+    /// Applies a fact.
+    pub fn fold(&mut self, event: ContactEvent) {
+        match event {
+            ContactEvent::Added {
+                workspace_id,
+                contact_id,
+                phone,
+                identities,
+                username,
+                external_id,
+                name,
+                language,
+                time_zone,
+                attributes,
+                tags,
+                origin,
+                at,
+            } => {
+                *self = Self {
+                    workspace_id: Some(workspace_id),
+                    id: Some(contact_id),
+                    details: ContactDetails {
+                        phone,
+                        identities,
+                        username,
+                        external_id,
+                        name,
+                        language,
+                        time_zone,
+                        attributes,
+                    },
+                    tags,
+                    origin: Some(origin),
+                    created_at: Some(at),
+                    ..Self::default()
+                };
+            }
+            ContactEvent::Updated {
+                phone,
+                identities,
+                username,
+                external_id,
+                name,
+                language,
+                time_zone,
+                attributes,
+                ..
+            } => {
+                self.details = ContactDetails {
+                    phone,
+                    identities,
+                    username,
+                    external_id,
+                    name,
+                    language,
+                    time_zone,
+                    attributes,
+                };
+            }
+            ContactEvent::Tagged { tags, .. } => self.tags.extend(tags),
+            ContactEvent::Untagged { tags, .. } => self.tags.retain(|tag| !tags.contains(tag)),
+            ContactEvent::ConsentRecorded {
+                category, status, source, evidence, given_at, ..
+            } => {
+                self.consent.fold(category, ContactEvent::word(status, source, evidence, given_at));
+            }
+            ContactEvent::OptedOut { category, source, evidence, at } => {
+                self.consent.fold(
+                    category,
+                    ContactEvent::word(ConsentStatus::OptedOut, source, evidence, at),
+                );
+            }
+            ContactEvent::Merged { into, .. } => self.merged_into = Some(into),
+            ContactEvent::Erased { .. } => {
+                self.erased = true;
+                self.details = ContactDetails {
+                    language: self.details.language.take(),
+                    time_zone: self.details.time_zone.take(),
+                    ..ContactDetails::default()
+                };
+                self.tags.clear();
+                for word in
+                    self.consent.general.iter_mut().chain(self.consent.by_category.values_mut())
+                {
+                    word.evidence = word.evidence.as_ref().map(|_| Personal::Erased);
+                }
+            }
+        }
+    }
+}
+
+impl ContactDetails {
+    fn changed(&self, changes: ContactChanges) -> Result<Self, ContactError> {
+        let mut details = self.clone();
+        if let Some(phone) = changes.phone {
+            details.phone = phone.map(Personal::from);
+        }
+        if !changes.add_identities.is_empty() {
+            let mut known =
+                details.identities.take().and_then(Personal::into_known).unwrap_or_default();
+            for identity in changes.add_identities {
+                known.retain(|other| other.portfolio_id != identity.portfolio_id);
+                known.push(identity);
+            }
+            details.identities = Some(known.into());
+        }
+        if let Some(username) = changes.username {
+            details.username = username.map(Personal::from);
+        }
+        if let Some(external_id) = changes.external_id {
+            check_length("externalId", external_id.as_deref(), MAX_EXTERNAL_ID_CHARS)?;
+            details.external_id = external_id.map(Personal::from);
+        }
+        if let Some(name) = changes.name {
+            check_length("name", name.as_deref(), MAX_NAME_CHARS)?;
+            details.name = name.map(Personal::from);
+        }
+        if let Some(language) = changes.language {
+            check_length("language", language.as_deref(), 35)?;
+            details.language = language;
+        }
+        if let Some(time_zone) = changes.time_zone {
+            check_length("timeZone", time_zone.as_deref(), 64)?;
+            details.time_zone = time_zone;
+        }
+        match changes.attributes {
+            None => {}
+            Some(None) => details.attributes = None,
+            Some(Some(given)) => {
+                let mut known =
+                    details.attributes.take().and_then(Personal::into_known).unwrap_or_default();
+                for (key, value) in given {
+                    if key.is_empty() || key.chars().count() > 128 {
+                        return Err(invalid(
+                            "attributes",
+                            "names of attributes have 1 to 128 characters",
+                        ));
+                    }
+                    if value.is_null() {
+                        known.remove(&key)
+                    } else {
+                        known.insert(key, value)
+                    };
+                }
+                let bytes = serde_json::to_string(&known).map_or(usize::MAX, |json| json.len());
+                if known.len() > MAX_ATTRIBUTES || bytes > MAX_ATTRIBUTES_BYTES {
+                    return Err(invalid(
+                        "attributes",
+                        "a contact has at most 200 attributes and 32 kB of them",
+                    ));
+                }
+                details.attributes = (!known.is_empty()).then(|| known.into());
+            }
+        }
+        Ok(details)
+    }
+}
+
+fn invalid(field: &'static str, problem: &str) -> ContactError {
+    ContactError::Invalid { field, problem: problem.to_owned() }
+}
+
+fn check_length(
+    field: &'static str,
+    text: Option<&str>,
+    max_chars: usize,
+) -> Result<(), ContactError> {
+    match text {
+        Some(text) if text.trim().is_empty() || text.chars().count() > max_chars => {
+            Err(invalid(field, &format!("use 1 to {max_chars} characters, or null to clear it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn checked_tags(tags: BTreeSet<String>) -> Result<BTreeSet<String>, ContactError> {
+    let tags: BTreeSet<String> = tags.iter().map(|tag| tag.trim().to_owned()).collect();
+    if tags.len() > MAX_TAGS
+        || tags.iter().any(|tag| tag.is_empty() || tag.chars().count() > MAX_TAG_CHARS)
+    {
+        return Err(invalid("tags", "at most 100 tags of 1 to 64 characters each"));
+    }
+    Ok(tags)
+}
+
+fn check_source(source: &str, evidence: Option<&String>) -> Result<(), ContactError> {
+    if source.trim().is_empty() || source.chars().count() > MAX_SOURCE_CHARS {
+        return Err(invalid("source", "say where the word came from, in 1 to 256 characters"));
+    }
+    if evidence.is_some_and(|evidence| evidence.chars().count() > MAX_EVIDENCE_CHARS) {
+        return Err(invalid("evidence", "at most 4,096 characters"));
+    }
+    Ok(())
+}

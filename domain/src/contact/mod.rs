@@ -1,0 +1,11 @@
+//! A person: how WhatsApp knows them, what the business knows of them, and what they agreed to.
+
+mod aggregate;
+mod consent;
+mod event;
+
+pub use aggregate::{
+    Contact, ContactChanges, ContactCommand, ContactDetails, ContactError, ContactOrigin,
+};
+pub use consent::{CategoryWord, ConsentLedger, ConsentStatus, ConsentWord};
+pub use event::{ContactEvent, PortfolioIdentity, Suppression};

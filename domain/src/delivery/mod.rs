@@ -1,0 +1,10 @@
+//! The process managers' decisions as pure functions: whom a campaign's chunk turns into which messages, whether a
+//! message that fell due may go now, how fast a number may send, and what follows from WhatsApp's answer.
+
+mod judge;
+mod pace;
+mod retry;
+
+pub use judge::{DeliveryFacts, Verdict, judge};
+pub use pace::{Pace, PairLimit};
+pub use retry::{MAX_ATTEMPTS, backoff};

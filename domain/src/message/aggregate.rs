@@ -1,0 +1,601 @@
+//! The message's state, its decisions and its fold.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::attempt::{Attempt, AttemptOutcome, DeliveryStatus, Failure, MessageStatus};
+use super::{
+    Content, Direction, InDoubtResolution, MessageCommand, MessageError, MessageEvent,
+    MessageHeader, Plan, Recipient, SkipReason, StatusReport,
+};
+use crate::port::AggregateType;
+use crate::primitives::{AccountId, Personal, Wamid, WorkspaceId};
+use crate::{GatewayAggregate, aggregate};
+
+/// One message. The state doubles as its read model, so everything that is shown of a message is folded here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<MessageHeader>,
+    #[serde(default)]
+    pub direction: Direction,
+    /// The other side: to whom it goes, or who wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counterpart: Option<Personal<Recipient>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Personal<Content>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<DateTime<Utc>>,
+    /// The time to live counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_due_at: Option<DateTime<Utc>>,
+    /// What it is while no attempt says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attempts: BTreeMap<u32, Attempt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<SkipReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    /// Of the highest status that carried it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<(DeliveryStatus, Value)>,
+    /// The wamid of a message that was not sent by an attempt of ours: received, or echoed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_wamid: Option<Personal<Wamid>>,
+}
+
+/// Where a message stands while it is not with WhatsApp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    Scheduled,
+    Queued,
+    Skipped,
+    Cancelled,
+    Expired,
+    Received,
+    Echoed,
+}
+
+aggregate!(Message, MessageCommand, MessageEvent, MessageError, "message");
+
+impl GatewayAggregate for Message {
+    const AGGREGATE_TYPE: AggregateType = AggregateType::Message;
+
+    fn workspace_id(&self) -> Option<WorkspaceId> {
+        self.header.as_ref().map(|header| header.workspace_id)
+    }
+
+    fn account_id(&self) -> Option<AccountId> {
+        self.header.as_ref().map(|header| header.account_id)
+    }
+
+    fn subject(&self) -> Option<Uuid> {
+        self.header.as_ref().map(|header| header.contact_id.0)
+    }
+
+    fn decide(&self, command: MessageCommand) -> Result<Vec<MessageEvent>, MessageError> {
+        match command {
+            MessageCommand::Plan(plan) => self.plan(*plan),
+            MessageCommand::Receive { header, from, wamid, content, opens_window, at } => Ok(self
+                .if_new(|| MessageEvent::Received {
+                    header: *header,
+                    from: from.into(),
+                    wamid: wamid.into(),
+                    content: content.into(),
+                    opens_window,
+                    at,
+                })),
+            MessageCommand::RecordEcho { header, to, wamid, content, at } => {
+                Ok(self.if_new(|| MessageEvent::Echoed {
+                    header: *header,
+                    to: to.into(),
+                    wamid: wamid.into(),
+                    content: content.into(),
+                    at,
+                }))
+            }
+            MessageCommand::Reschedule { due_at, at } => self.reschedule(due_at, at),
+            MessageCommand::Cancel { reason, at } => self.cancel(reason, at),
+            MessageCommand::Expire { at } => self.expire(at),
+            MessageCommand::Skip { reason, detail, at } => self.leave_out(reason, detail, at),
+            MessageCommand::RequestSend { attempt, send_by, at } => {
+                self.request_send(attempt, send_by, at)
+            }
+            MessageCommand::RecordAccepted { attempt, wamid, held, at } => {
+                self.accept(attempt, wamid, held, at)
+            }
+            MessageCommand::RecordRefused { attempt, failure, retry_at, at } => {
+                self.refuse(attempt, failure, retry_at, at)
+            }
+            MessageCommand::RecordUnknown { attempt, reason, grace_until, at } => {
+                self.doubt(attempt, reason, grace_until, at)
+            }
+            MessageCommand::RecordStatus(report) => self.advance(*report),
+            MessageCommand::Resolve { resolution, due_at, at } => {
+                self.resolve(resolution, due_at, at)
+            }
+            MessageCommand::Retry { due_at, at } => self.retry(due_at, at),
+        }
+    }
+}
+
+type Decision = Result<Vec<MessageEvent>, MessageError>;
+
+impl Message {
+    pub fn status(&self) -> MessageStatus {
+        let waiting = match self.waiting {
+            None => MessageStatus::Queued,
+            Some(Waiting::Scheduled) => MessageStatus::Scheduled,
+            Some(Waiting::Queued) => MessageStatus::Queued,
+            Some(Waiting::Skipped) => MessageStatus::Skipped,
+            Some(Waiting::Cancelled) => MessageStatus::Cancelled,
+            Some(Waiting::Expired) => MessageStatus::Expired,
+            Some(Waiting::Received) => MessageStatus::Received,
+            Some(Waiting::Echoed) => MessageStatus::Sent,
+        };
+        match self.latest() {
+            // What WhatsApp has is never merely waiting; what failed or was left in doubt may be due again, or have
+            // been given up since.
+            Some((_, attempt)) => match attempt.status() {
+                MessageStatus::Failed | MessageStatus::Queued if self.waiting.is_some() => waiting,
+                status => status,
+            },
+            None => waiting,
+        }
+    }
+
+    pub fn latest(&self) -> Option<(u32, &Attempt)> {
+        self.attempts.last_key_value().map(|(number, attempt)| (*number, attempt))
+    }
+
+    /// How many attempts were made.
+    pub fn attempt_count(&self) -> u32 {
+        self.latest().map_or(0, |(number, _)| number)
+    }
+
+    /// WhatsApp's id of the latest attempt that has one.
+    pub fn wamid(&self) -> Option<&Personal<Wamid>> {
+        self.attempts
+            .values()
+            .rev()
+            .find_map(|attempt| attempt.wamid.as_ref())
+            .or(self.own_wamid.as_ref())
+    }
+
+    /// Why it failed, where it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        if self.status() != MessageStatus::Failed {
+            return None;
+        }
+        let (_, attempt) = self.latest()?;
+        attempt.failure.as_ref().or(match &attempt.outcome {
+            Some(AttemptOutcome::Refused { failure, .. }) => Some(failure),
+            _ => None,
+        })
+    }
+
+    pub fn accepted_at(&self) -> Option<DateTime<Utc>> {
+        match self.latest()?.1.outcome {
+            Some(AttemptOutcome::Accepted { at } | AttemptOutcome::TreatedAsSent { at }) => {
+                Some(at)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn status_at(&self, status: DeliveryStatus) -> Option<DateTime<Utc>> {
+        self.latest()?.1.status_at(status)
+    }
+
+    pub fn failed_at(&self) -> Option<DateTime<Utc>> {
+        if self.status() != MessageStatus::Failed {
+            return None;
+        }
+        let (_, attempt) = self.latest()?;
+        attempt.status_at(DeliveryStatus::Failed).or(match attempt.outcome {
+            Some(AttemptOutcome::Refused { at, .. } | AttemptOutcome::GivenUp { at }) => Some(at),
+            _ => None,
+        })
+    }
+
+    /// Until when WhatsApp's word is awaited for a message in doubt.
+    pub fn grace_until(&self) -> Option<DateTime<Utc>> {
+        match self.latest()?.1.outcome {
+            Some(AttemptOutcome::InDoubt { grace_until, .. })
+                if self.status() == MessageStatus::InDoubt =>
+            {
+                Some(grace_until)
+            }
+            _ => None,
+        }
+    }
+
+    /// When it is given up, if it has not been accepted by then.
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        let seconds = self.header.as_ref()?.time_to_live_s?;
+        // From when it first fell due; a retry does not start the clock again.
+        Some(self.first_due_at? + Duration::seconds(i64::from(seconds)))
+    }
+
+    fn if_new(&self, event: impl FnOnce() -> MessageEvent) -> Vec<MessageEvent> {
+        if self.header.is_some() { vec![] } else { vec![event()] }
+    }
+
+    fn plan(&self, plan: Plan) -> Decision {
+        if let Some(header) = &self.header {
+            let is_the_same = header.campaign_id == plan.header.campaign_id
+                && header.contact_id == plan.header.contact_id;
+            return if is_the_same { Ok(vec![]) } else { Err(MessageError::AlreadyPlanned) };
+        }
+        let Plan { header, to, content, skip, due_at, at } = plan;
+        let (to, content) = (Personal::from(to), Personal::from(content));
+        Ok(vec![match skip {
+            Some((reason, detail)) => MessageEvent::Skipped {
+                reason,
+                detail,
+                header: Some(Box::new(header)),
+                to: Some(to),
+                content: Some(content),
+                at,
+            },
+            None if due_at > at => MessageEvent::Scheduled { header, to, content, due_at, at },
+            None => MessageEvent::Queued { header, to, content, due_at, at },
+        }])
+    }
+
+    /// Only what is not with WhatsApp can still be changed.
+    fn require_waiting(&self, action: &'static str) -> Result<(), MessageError> {
+        if self.header.is_none() {
+            return Err(MessageError::NotPlanned);
+        }
+        let status = self.status();
+        if status.is_waiting() { Ok(()) } else { Err(MessageError::NotAllowed { action, status }) }
+    }
+
+    fn reschedule(&self, due_at: DateTime<Utc>, at: DateTime<Utc>) -> Decision {
+        self.require_waiting("rescheduled")?;
+        Ok(if self.due_at == Some(due_at) {
+            vec![]
+        } else {
+            vec![MessageEvent::Rescheduled { due_at, at }]
+        })
+    }
+
+    fn cancel(&self, reason: Option<String>, at: DateTime<Utc>) -> Decision {
+        if self.waiting == Some(Waiting::Cancelled) && self.status() == MessageStatus::Cancelled {
+            return Ok(vec![]);
+        }
+        self.require_waiting("cancelled")?;
+        Ok(vec![MessageEvent::Cancelled { reason, at }])
+    }
+
+    fn expire(&self, at: DateTime<Utc>) -> Decision {
+        if self.status() == MessageStatus::Expired {
+            return Ok(vec![]);
+        }
+        self.require_waiting("expired")?;
+        Ok(vec![MessageEvent::Expired { at }])
+    }
+
+    fn leave_out(&self, reason: SkipReason, detail: Option<String>, at: DateTime<Utc>) -> Decision {
+        if self.status() == MessageStatus::Skipped {
+            return Ok(vec![]);
+        }
+        self.require_waiting("skipped")?;
+        Ok(vec![MessageEvent::Skipped {
+            reason,
+            detail,
+            header: None,
+            to: None,
+            content: None,
+            at,
+        }])
+    }
+
+    fn request_send(&self, attempt: u32, send_by: DateTime<Utc>, at: DateTime<Utc>) -> Decision {
+        if attempt <= self.attempt_count() {
+            return Err(MessageError::AttemptTaken { attempt });
+        }
+        self.require_waiting("sent")?;
+        if attempt != self.attempt_count() + 1 {
+            return Err(MessageError::UnknownAttempt { attempt });
+        }
+        // An earlier attempt that turned out to have arrived makes another one a duplicate.
+        if self.attempts.values().any(Attempt::has_reached_whatsapp) {
+            return Err(MessageError::NotAllowed { action: "sent again", status: self.status() });
+        }
+        Ok(vec![MessageEvent::SendRequested { attempt, send_by, at }])
+    }
+
+    fn attempt(&self, attempt: u32) -> Result<&Attempt, MessageError> {
+        self.attempts.get(&attempt).ok_or(MessageError::UnknownAttempt { attempt })
+    }
+
+    fn accept(&self, number: u32, wamid: Wamid, held: bool, at: DateTime<Utc>) -> Decision {
+        let attempt = self.attempt(number)?;
+        if let Some(Personal::Known(known)) = &attempt.wamid
+            && *known != wamid
+        {
+            return Err(MessageError::AcceptedTwice);
+        }
+        if matches!(attempt.outcome, Some(AttemptOutcome::Accepted { .. })) {
+            return Ok(vec![]);
+        }
+        Ok(vec![MessageEvent::Accepted { attempt: number, wamid: wamid.into(), held, at }])
+    }
+
+    fn refuse(
+        &self,
+        number: u32,
+        failure: Failure,
+        retry_at: Option<DateTime<Utc>>,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        let attempt = self.attempt(number)?;
+        if attempt.outcome.is_some() || attempt.has_reached_whatsapp() {
+            return Ok(vec![]);
+        }
+        let mut events = vec![MessageEvent::SendFailed { attempt: number, failure, at }];
+        if let Some(due_at) = retry_at.filter(|_| number == self.attempt_count()) {
+            events.push(MessageEvent::RetryScheduled { due_at, at });
+        }
+        Ok(events)
+    }
+
+    fn doubt(
+        &self,
+        number: u32,
+        reason: String,
+        grace_until: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        let attempt = self.attempt(number)?;
+        // A status that overtook the time-out has settled it already.
+        if attempt.outcome.is_some() || !attempt.statuses.is_empty() {
+            return Ok(vec![]);
+        }
+        Ok(vec![MessageEvent::InDoubt { attempt: number, reason, grace_until, at }])
+    }
+
+    fn advance(&self, report: StatusReport) -> Decision {
+        if self.direction == Direction::Inbound || self.header.is_none() {
+            return Err(MessageError::NotPlanned);
+        }
+        let number = match report.attempt {
+            Some(number) => number,
+            None => self
+                .attempts
+                .iter()
+                .find(|(_, attempt)| {
+                    attempt.wamid.as_ref().and_then(Personal::known) == Some(&report.wamid)
+                })
+                .map_or(self.attempt_count(), |(number, _)| *number),
+        };
+        let attempt = self.attempt(number)?;
+        if let Some(Personal::Known(known)) = &attempt.wamid
+            && *known != report.wamid
+        {
+            return Err(MessageError::AcceptedTwice);
+        }
+        // WhatsApp repeats and reorders statuses. Each is a fact worth keeping once, whatever its rank; told again
+        // with an earlier time, the earlier time is news.
+        if attempt.statuses.get(&report.status).is_some_and(|known| *known <= report.at) {
+            return Ok(vec![]);
+        }
+        let is_first_of_its_kind = !attempt.statuses.contains_key(&report.status);
+        let wamid = attempt.wamid.is_none().then(|| Personal::from(report.wamid));
+        let event = MessageEvent::of_status(
+            number,
+            report.status,
+            wamid,
+            report.pricing,
+            report.failure,
+            report.at,
+        );
+        let mut after = self.clone();
+        after.fold(event.clone());
+        let mut events = vec![event];
+        let has_failed =
+            report.status == DeliveryStatus::Failed && after.status() == MessageStatus::Failed;
+        if let Some(due_at) = report
+            .retry_at
+            .filter(|_| has_failed && is_first_of_its_kind && number == self.attempt_count())
+        {
+            events.push(MessageEvent::RetryScheduled { due_at, at: report.at });
+        }
+        Ok(events)
+    }
+
+    fn resolve(
+        &self,
+        resolution: InDoubtResolution,
+        due_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        let Some((attempt, state)) = self.latest() else { return Err(MessageError::NotPlanned) };
+        let status = self.status();
+        if status != MessageStatus::InDoubt {
+            let is_done = matches!(
+                (&state.outcome, resolution),
+                (Some(AttemptOutcome::TreatedAsSent { .. }), InDoubtResolution::TreatAsSent)
+                    | (Some(AttemptOutcome::SentAgain { .. }), InDoubtResolution::SendAgain)
+                    | (Some(AttemptOutcome::GivenUp { .. }), InDoubtResolution::GiveUp)
+            );
+            return if is_done {
+                Ok(vec![])
+            } else {
+                Err(MessageError::NotAllowed { action: "settled", status })
+            };
+        }
+        let mut events = vec![MessageEvent::InDoubtResolved { attempt, resolution, at }];
+        if resolution == InDoubtResolution::SendAgain {
+            events.push(MessageEvent::RetryScheduled { due_at, at });
+        }
+        Ok(events)
+    }
+
+    fn retry(&self, due_at: DateTime<Utc>, at: DateTime<Utc>) -> Decision {
+        match self.status() {
+            MessageStatus::Failed | MessageStatus::Expired => {
+                Ok(vec![MessageEvent::RetryScheduled { due_at, at }])
+            }
+            status if status.is_waiting() => Ok(vec![]),
+            status => Err(MessageError::NotAllowed { action: "queued again", status }),
+        }
+    }
+
+    /// Applies a fact. Total: accepts every event ever written, in any order they can have been written in.
+    pub fn fold(&mut self, event: MessageEvent) {
+        match event {
+            MessageEvent::Scheduled { header, to, content, due_at, at } => {
+                self.begin(header, Direction::Outbound, to, content, at);
+                self.set_waiting(Waiting::Scheduled, Some(due_at));
+            }
+            MessageEvent::Queued { header, to, content, due_at, at } => {
+                self.begin(header, Direction::Outbound, to, content, at);
+                self.set_waiting(Waiting::Queued, Some(due_at));
+            }
+            MessageEvent::Skipped { reason, detail, header, to, content, at } => {
+                if let (Some(header), Some(to), Some(content)) = (header, to, content) {
+                    self.begin(*header, Direction::Outbound, to, content, at);
+                }
+                self.waiting = Some(Waiting::Skipped);
+                self.skip = Some(reason);
+                self.status_reason = detail;
+            }
+            MessageEvent::Received { header, from, wamid, content, at, .. } => {
+                self.begin(header, Direction::Inbound, from, content, at);
+                self.waiting = Some(Waiting::Received);
+                self.own_wamid = Some(wamid);
+            }
+            MessageEvent::Echoed { header, to, wamid, content, at } => {
+                self.begin(header, Direction::Outbound, to, content, at);
+                self.waiting = Some(Waiting::Echoed);
+                self.own_wamid = Some(wamid);
+            }
+            MessageEvent::Rescheduled { due_at, .. } => {
+                self.first_due_at = Some(due_at);
+                self.set_waiting(Waiting::Scheduled, Some(due_at));
+            }
+            MessageEvent::RetryScheduled { due_at, .. } => {
+                self.set_waiting(Waiting::Queued, Some(due_at))
+            }
+            MessageEvent::Cancelled { reason, .. } => {
+                self.waiting = Some(Waiting::Cancelled);
+                self.status_reason = reason;
+            }
+            MessageEvent::Expired { .. } => self.waiting = Some(Waiting::Expired),
+            MessageEvent::SendRequested { attempt, send_by, at } => {
+                self.waiting = None;
+                self.attempts.entry(attempt).or_insert_with(|| Attempt::new(at, send_by));
+            }
+            MessageEvent::Accepted { attempt, wamid, at, .. } => {
+                self.on_attempt(attempt, at, |state| {
+                    state.wamid.get_or_insert(wamid);
+                    state.outcome = Some(AttemptOutcome::Accepted { at });
+                });
+            }
+            MessageEvent::SendFailed { attempt, failure, at } => {
+                self.on_attempt(attempt, at, |state| {
+                    state.outcome = Some(AttemptOutcome::Refused { at, failure })
+                });
+            }
+            MessageEvent::InDoubt { attempt, reason, grace_until, at } => {
+                self.on_attempt(attempt, at, |state| {
+                    state.outcome = Some(AttemptOutcome::InDoubt { at, grace_until, reason });
+                });
+            }
+            MessageEvent::InDoubtResolved { attempt, resolution, at } => {
+                self.on_attempt(attempt, at, |state| {
+                    state.outcome = Some(match resolution {
+                        InDoubtResolution::TreatAsSent => AttemptOutcome::TreatedAsSent { at },
+                        InDoubtResolution::SendAgain => AttemptOutcome::SentAgain { at },
+                        InDoubtResolution::GiveUp => AttemptOutcome::GivenUp { at },
+                    });
+                });
+            }
+            MessageEvent::Sent { attempt, wamid, pricing, at } => {
+                self.fold_status(attempt, DeliveryStatus::Sent, wamid, pricing, None, at);
+            }
+            MessageEvent::Delivered { attempt, wamid, pricing, at } => {
+                self.fold_status(attempt, DeliveryStatus::Delivered, wamid, pricing, None, at);
+            }
+            MessageEvent::Read { attempt, wamid, pricing, at } => {
+                self.fold_status(attempt, DeliveryStatus::Read, wamid, pricing, None, at);
+            }
+            MessageEvent::Played { attempt, wamid, pricing, at } => {
+                self.fold_status(attempt, DeliveryStatus::Played, wamid, pricing, None, at);
+            }
+            MessageEvent::Failed { attempt, wamid, failure, at } => {
+                self.fold_status(attempt, DeliveryStatus::Failed, wamid, None, Some(failure), at);
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        header: MessageHeader,
+        direction: Direction,
+        counterpart: Personal<Recipient>,
+        content: Personal<Content>,
+        at: DateTime<Utc>,
+    ) {
+        self.header = Some(header);
+        self.direction = direction;
+        self.counterpart = Some(counterpart);
+        self.content = Some(content);
+        self.created_at = Some(at);
+    }
+
+    fn set_waiting(&mut self, waiting: Waiting, due_at: Option<DateTime<Utc>>) {
+        self.waiting = Some(waiting);
+        self.due_at = due_at;
+        if self.first_due_at.is_none() {
+            self.first_due_at = due_at;
+        }
+    }
+
+    fn on_attempt(&mut self, number: u32, at: DateTime<Utc>, change: impl FnOnce(&mut Attempt)) {
+        change(self.attempts.entry(number).or_insert_with(|| Attempt::new(at, at)));
+    }
+
+    fn fold_status(
+        &mut self,
+        number: u32,
+        status: DeliveryStatus,
+        wamid: Option<Personal<Wamid>>,
+        pricing: Option<Value>,
+        failure: Option<Failure>,
+        at: DateTime<Utc>,
+    ) {
+        self.on_attempt(number, at, |state| {
+            let earliest = state.statuses.get(&status).is_none_or(|known| at < *known);
+            if earliest {
+                state.statuses.insert(status, at);
+                if failure.is_some() {
+                    state.failure = failure;
+                }
+            }
+            if state.wamid.is_none() {
+                state.wamid = wamid;
+            }
+        });
+        if let Some(pricing) = pricing
+            && self.pricing.as_ref().is_none_or(|(known, _)| status >= *known)
+        {
+            self.pricing = Some((status, pricing));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

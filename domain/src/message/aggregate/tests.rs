@@ -1,0 +1,241 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::message::{ContentKind, Priority};
+use crate::primitives::{ContactId, PhoneNumber};
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_305_600 + second, 0).unwrap()
+}
+
+fn header() -> MessageHeader {
+    MessageHeader {
+        workspace_id: WorkspaceId(Uuid::from_u128(1)),
+        account_id: AccountId(Uuid::from_u128(2)),
+        contact_id: ContactId(Uuid::from_u128(3)),
+        campaign_id: None,
+        is_test: false,
+        content_kind: ContentKind::Text,
+        template: None,
+        priority: Priority::Single,
+        time_to_live_s: Some(60),
+        external_id: None,
+        metadata: None,
+        reply_to: None,
+    }
+}
+
+fn plan(due_at: DateTime<Utc>, skip: Option<(SkipReason, Option<String>)>) -> MessageCommand {
+    MessageCommand::Plan(Box::new(Plan {
+        header: header(),
+        to: Recipient { phone: Some(PhoneNumber::parse("+447700900123").unwrap()), user_id: None },
+        content: Content::Text { body: "hello".to_owned(), preview_url: false },
+        skip,
+        due_at,
+        at: at(0),
+    }))
+}
+
+fn wamid(n: u32) -> Wamid {
+    Wamid::parse(&format!("wamid.{n}")).unwrap()
+}
+
+fn status(attempt: Option<u32>, status: DeliveryStatus, second: i64) -> MessageCommand {
+    MessageCommand::RecordStatus(Box::new(StatusReport {
+        attempt,
+        wamid: wamid(attempt.unwrap_or(1)),
+        status,
+        pricing: (status == DeliveryStatus::Sent).then(|| serde_json::json!({"billable": true})),
+        failure: (status == DeliveryStatus::Failed).then(failure),
+        retry_at: None,
+        at: at(second),
+    }))
+}
+
+fn failure() -> Failure {
+    Failure {
+        code: Some(131_026),
+        title: "undeliverable".to_owned(),
+        details: None,
+        retryable: false,
+    }
+}
+
+/// A message that these commands were given to; a refused one changes nothing.
+fn given(commands: impl IntoIterator<Item = MessageCommand>) -> Message {
+    let mut message = Message::default();
+    for command in commands {
+        for event in message.decide(command).unwrap_or_default() {
+            message.fold(event);
+        }
+    }
+    message
+}
+
+fn requested(attempt: u32) -> MessageCommand {
+    MessageCommand::RequestSend { attempt, send_by: at(20), at: at(10) }
+}
+
+fn accepted(attempt: u32) -> MessageCommand {
+    MessageCommand::RecordAccepted { attempt, wamid: wamid(attempt), held: false, at: at(11) }
+}
+
+fn refused(attempt: u32, retry_at: Option<DateTime<Utc>>) -> MessageCommand {
+    MessageCommand::RecordRefused { attempt, failure: failure(), retry_at, at: at(11) }
+}
+
+fn unknown(attempt: u32) -> MessageCommand {
+    MessageCommand::RecordUnknown {
+        attempt,
+        reason: "timeout".to_owned(),
+        grace_until: at(630),
+        at: at(30),
+    }
+}
+
+#[test]
+fn a_message_due_later_is_scheduled_and_one_due_now_is_queued() {
+    assert_eq!(given([plan(at(100), None)]).status(), MessageStatus::Scheduled);
+    assert_eq!(given([plan(at(0), None)]).status(), MessageStatus::Queued);
+    assert_eq!(
+        given([plan(at(0), Some((SkipReason::NoConsent, None)))]).status(),
+        MessageStatus::Skipped
+    );
+}
+
+#[test]
+fn planning_twice_is_harmless() {
+    let message = given([plan(at(0), None)]);
+    assert_eq!(message.decide(plan(at(5), None)), Ok(vec![]));
+}
+
+#[test]
+fn an_attempt_can_be_taken_once() {
+    let message = given([plan(at(0), None), requested(1)]);
+    assert_eq!(message.status(), MessageStatus::Sending);
+    assert_eq!(message.decide(requested(1)), Err(MessageError::AttemptTaken { attempt: 1 }));
+    assert!(message.decide(requested(2)).is_err());
+}
+
+#[test]
+fn a_refusal_with_a_retry_queues_it_again_and_one_without_fails_it() {
+    assert_eq!(
+        given([plan(at(0), None), requested(1), refused(1, Some(at(60)))]).status(),
+        MessageStatus::Queued
+    );
+    let failed = given([plan(at(0), None), requested(1), refused(1, None)]);
+    assert_eq!(failed.status(), MessageStatus::Failed);
+    assert_eq!(failed.failure().unwrap().code, Some(131_026));
+}
+
+#[test]
+fn a_status_that_arrives_twice_is_recorded_once_and_an_earlier_time_is_kept() {
+    let message =
+        given([plan(at(0), None), requested(1), status(Some(1), DeliveryStatus::Delivered, 15)]);
+    assert_eq!(message.decide(status(Some(1), DeliveryStatus::Delivered, 15)), Ok(vec![]));
+    let earlier = given([
+        plan(at(0), None),
+        requested(1),
+        status(Some(1), DeliveryStatus::Delivered, 15),
+        status(Some(1), DeliveryStatus::Delivered, 14),
+    ]);
+    assert_eq!(earlier.status_at(DeliveryStatus::Delivered), Some(at(14)));
+}
+
+#[test]
+fn a_message_in_doubt_is_settled_by_its_status() {
+    let doubtful = given([plan(at(0), None), requested(1), unknown(1)]);
+    assert_eq!(doubtful.status(), MessageStatus::InDoubt);
+    assert_eq!(doubtful.grace_until(), Some(at(630)));
+    let settled = given([
+        plan(at(0), None),
+        requested(1),
+        unknown(1),
+        status(Some(1), DeliveryStatus::Sent, 40),
+    ]);
+    assert_eq!(settled.status(), MessageStatus::Sent);
+    assert_eq!(settled.wamid().and_then(Personal::known), Some(&wamid(1)));
+}
+
+#[test]
+fn a_message_sent_again_after_doubt_is_not_sent_a_third_time_when_the_first_arrives_late() {
+    let resolve = MessageCommand::Resolve {
+        resolution: InDoubtResolution::SendAgain,
+        due_at: at(700),
+        at: at(700),
+    };
+    let mut commands = vec![plan(at(0), None), requested(1), unknown(1), resolve];
+    assert_eq!(given(commands.clone()).status(), MessageStatus::Queued);
+    commands.push(status(Some(1), DeliveryStatus::Sent, 701));
+    let message = given(commands);
+    assert_eq!(message.status(), MessageStatus::Sent);
+    assert!(message.decide(requested(2)).is_err());
+}
+
+#[test]
+fn what_whatsapp_has_cannot_be_cancelled() {
+    let message = given([plan(at(0), None), requested(1)]);
+    let cancel = MessageCommand::Cancel { reason: None, at: at(12) };
+    assert!(matches!(message.decide(cancel.clone()), Err(MessageError::NotAllowed { .. })));
+    assert_eq!(given([plan(at(50), None), cancel]).status(), MessageStatus::Cancelled);
+}
+
+#[test]
+fn delivered_beats_failed_and_a_pending_retry() {
+    let late = StatusReport {
+        attempt: Some(1),
+        wamid: wamid(1),
+        status: DeliveryStatus::Failed,
+        pricing: None,
+        failure: Some(failure()),
+        retry_at: Some(at(90)),
+        at: at(40),
+    };
+    let mut commands =
+        vec![plan(at(0), None), requested(1), MessageCommand::RecordStatus(Box::new(late))];
+    assert_eq!(given(commands.clone()).status(), MessageStatus::Queued);
+    commands.push(status(Some(1), DeliveryStatus::Delivered, 41));
+    let message = given(commands);
+    assert_eq!(message.status(), MessageStatus::Delivered);
+    assert!(message.decide(requested(2)).is_err());
+}
+
+proptest! {
+    /// The order of arrival does not matter: any permutation and repetition of statuses and the send response.
+    #[test]
+    fn any_order_and_repetition_of_facts_gives_the_same_message(
+        facts in Just(vec![
+            accepted(1),
+            status(Some(1), DeliveryStatus::Sent, 12),
+            status(Some(1), DeliveryStatus::Failed, 13),
+            status(Some(1), DeliveryStatus::Delivered, 14),
+            status(None, DeliveryStatus::Read, 15),
+            status(Some(1), DeliveryStatus::Played, 16),
+        ]).prop_shuffle(),
+        kept in prop::collection::vec(any::<bool>(), 6),
+        again in prop::collection::vec(0usize..6, 0..12),
+    ) {
+        let chosen: Vec<_> = facts.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(fact, _)| fact.clone()).collect();
+        let base = [plan(at(0), None), requested(1)];
+        let once = given(base.iter().cloned().chain(chosen.iter().cloned()));
+        let repeated = chosen.iter().cloned().chain(
+            again.iter().filter_map(|index| chosen.get(*index).cloned())
+        ).chain(chosen.iter().rev().cloned());
+        prop_assert_eq!(&given(base.iter().cloned().chain(repeated)), &once);
+        let reversed = given(base.iter().cloned().chain(chosen.iter().rev().cloned()));
+        prop_assert_eq!(&reversed, &once);
+    }
+
+    /// Folding is total: events that never belonged together do no harm.
+    #[test]
+    fn decisions_never_panic(order in prop::collection::vec(0usize..9, 0..40)) {
+        let commands = [
+            plan(at(0), None), plan(at(100), None), requested(1), requested(2), accepted(1), refused(1, Some(at(70))),
+            unknown(1), status(Some(1), DeliveryStatus::Sent, 12),
+            MessageCommand::Resolve { resolution: InDoubtResolution::SendAgain, due_at: at(70), at: at(70) },
+        ];
+        let message = given(order.into_iter().map(|index| commands[index].clone()));
+        let _ = (message.status(), message.failure(), message.expires_at());
+    }
+}

@@ -1,0 +1,113 @@
+//! What can be asked of a message.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    Content, DeliveryStatus, Failure, InDoubtResolution, MessageHeader, Recipient, SkipReason,
+};
+use crate::primitives::Wamid;
+
+#[derive(Clone, Debug)]
+pub enum MessageCommand {
+    /// A new outbound message. Repeating it with the same header is harmless.
+    Plan(Box<Plan>),
+    /// A person wrote.
+    Receive {
+        header: Box<MessageHeader>,
+        from: Recipient,
+        wamid: Wamid,
+        content: Content,
+        opens_window: bool,
+        at: DateTime<Utc>,
+    },
+    /// Sent from the WhatsApp Business app.
+    RecordEcho {
+        header: Box<MessageHeader>,
+        to: Recipient,
+        wamid: Wamid,
+        content: Content,
+        at: DateTime<Utc>,
+    },
+    Reschedule {
+        due_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    Cancel {
+        reason: Option<String>,
+        at: DateTime<Utc>,
+    },
+    Expire {
+        at: DateTime<Utc>,
+    },
+    /// Judged when it fell due, and left out.
+    Skip {
+        reason: SkipReason,
+        detail: Option<String>,
+        at: DateTime<Utc>,
+    },
+    /// Takes attempt number `attempt`. Refused when it is taken, so two workers cannot both hold it.
+    RequestSend {
+        attempt: u32,
+        send_by: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    RecordAccepted {
+        attempt: u32,
+        wamid: Wamid,
+        held: bool,
+        at: DateTime<Utc>,
+    },
+    /// Refused by WhatsApp or never sent; `retry_at`: due again then, else it has failed.
+    RecordRefused {
+        attempt: u32,
+        failure: Failure,
+        retry_at: Option<DateTime<Utc>>,
+        at: DateTime<Utc>,
+    },
+    RecordUnknown {
+        attempt: u32,
+        reason: String,
+        grace_until: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    RecordStatus(Box<StatusReport>),
+    /// Settles a message in doubt; `due_at` is for [`InDoubtResolution::SendAgain`].
+    Resolve {
+        resolution: InDoubtResolution,
+        due_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    /// Due again after it failed.
+    Retry {
+        due_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+}
+
+/// A new outbound message and what is to become of it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub header: MessageHeader,
+    pub to: Recipient,
+    pub content: Content,
+    /// Left out from the start.
+    pub skip: Option<(SkipReason, Option<String>)>,
+    pub due_at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
+}
+
+/// What a status webhook says.
+#[derive(Clone, Debug)]
+pub struct StatusReport {
+    /// From the callback data; `None`: the attempt that has this wamid, else the latest.
+    pub attempt: Option<u32>,
+    pub wamid: Wamid,
+    pub status: DeliveryStatus,
+    pub pricing: Option<Value>,
+    pub failure: Option<Failure>,
+    /// For a failure that is worth another try.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// WhatsApp's timestamp.
+    pub at: DateTime<Utc>,
+}

@@ -1,0 +1,167 @@
+//! What a message says and to whom. All of it is personal data once it stands in an event.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::primitives::{PhoneNumber, UserId, Wamid};
+
+/// Whom a message is for or from: a number, a business-scoped user id, or both. WhatsApp prefers the number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<PhoneNumber>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+}
+
+impl Recipient {
+    /// What identifies the pair with a number for WhatsApp's pair limit.
+    pub fn key(&self) -> &str {
+        match (&self.phone, &self.user_id) {
+            (Some(phone), _) => phone.as_str(),
+            (None, Some(user_id)) => user_id.as_str(),
+            (None, None) => "",
+        }
+    }
+}
+
+/// What a message says, in the gateway's own form; the Cloud API's JSON is made from it at the edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Content {
+    /// The template itself is in the message's header, since it is nobody's personal data.
+    Template {
+        /// Slot → value, as the template's `parameters` name them: `body.1`, `header.image`, `button.0.url`.
+        parameters: BTreeMap<String, ParameterValue>,
+        /// The text a person sees on the phone.
+        preview: String,
+    },
+    Text {
+        body: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        preview_url: bool,
+    },
+    Media {
+        media: MediaKind,
+        source: MediaSource,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filename: Option<String>,
+    },
+    /// WhatsApp's own `interactive` object, checked when it came in.
+    Interactive {
+        interactive: Value,
+    },
+    Location {
+        location: Value,
+    },
+    Contacts {
+        contacts: Value,
+    },
+    Reaction {
+        message_id: Wamid,
+        emoji: String,
+    },
+    /// What a person wrote, in WhatsApp's own form: the object under the message's type.
+    Inbound {
+        /// WhatsApp's `type`: text, image, button, interactive, unsupported …
+        #[serde(rename = "type")]
+        message_type: String,
+        body: Value,
+        preview: String,
+    },
+}
+
+impl Content {
+    pub fn kind(&self) -> ContentKind {
+        match self {
+            Self::Template { .. } => ContentKind::Template,
+            Self::Text { .. } => ContentKind::Text,
+            Self::Media { .. } => ContentKind::Media,
+            Self::Interactive { .. } => ContentKind::Interactive,
+            Self::Location { .. } => ContentKind::Location,
+            Self::Contacts { .. } => ContentKind::Contacts,
+            Self::Reaction { .. } => ContentKind::Reaction,
+            Self::Inbound { .. } => ContentKind::Inbound,
+        }
+    }
+
+    /// The text a person would see on the phone.
+    pub fn preview(&self) -> String {
+        match self {
+            Self::Template { preview, .. } | Self::Inbound { preview, .. } => preview.clone(),
+            Self::Text { body, .. } => body.clone(),
+            Self::Media { media, caption, filename, .. } => {
+                let label = caption.as_deref().or(filename.as_deref()).unwrap_or_default();
+                format!("[{}] {label}", media.as_str()).trim_end().to_owned()
+            }
+            Self::Interactive { interactive } => interactive
+                .pointer("/body/text")
+                .and_then(Value::as_str)
+                .unwrap_or("[interactive]")
+                .to_owned(),
+            Self::Location { location } => match location.get("name").and_then(Value::as_str) {
+                Some(name) => format!("[location] {name}"),
+                None => "[location]".to_owned(),
+            },
+            Self::Contacts { .. } => "[contacts]".to_owned(),
+            Self::Reaction { emoji, .. } => emoji.clone(),
+        }
+    }
+}
+
+/// What kind of content a message has; stays known when the content is erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentKind {
+    Template,
+    Text,
+    Media,
+    Interactive,
+    Location,
+    Contacts,
+    Reaction,
+    Inbound,
+}
+
+/// A value for one slot of a template: text, or WhatsApp's object for media, currency, dates and the like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParameterValue {
+    Text(String),
+    Object(serde_json::Map<String, Value>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    Image,
+    Video,
+    Audio,
+    Document,
+    Sticker,
+}
+
+impl MediaKind {
+    /// As WhatsApp's `type` and the property beside it are called.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Document => "document",
+            Self::Sticker => "sticker",
+        }
+    }
+}
+
+/// Uploaded media, or a public https URL that WhatsApp fetches. The gateway never fetches it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaSource {
+    Id(String),
+    Link(String),
+}

@@ -1,0 +1,18 @@
+//! One message, from the moment it is planned or received until WhatsApp stops reporting on it: what may be done with
+//! it when, and how statuses reported late, twice or out of order settle.
+
+mod aggregate;
+mod attempt;
+mod command;
+mod content;
+mod error;
+mod event;
+
+pub use aggregate::{Message, Waiting};
+pub use attempt::{Attempt, AttemptOutcome, DeliveryStatus, Failure, MessageStatus};
+pub use command::{MessageCommand, Plan, StatusReport};
+pub use content::{Content, ContentKind, MediaKind, MediaSource, ParameterValue, Recipient};
+pub use error::MessageError;
+pub use event::{
+    Direction, InDoubtResolution, MessageEvent, MessageHeader, Priority, SkipReason, TemplateRef,
+};
