@@ -177,10 +177,16 @@ impl Page {
     }
 
     /// The cursor of the next page, where there is one. `next` itself is never followed: it names a host.
-    pub fn next_cursor(&self) -> Option<&str> {
+    pub fn next_cursor(&self) -> Option<String> {
         let paging = self.paging.as_ref()?;
-        paging.next.as_ref()?;
-        paging.cursors.as_ref()?.after.as_deref()
+        let next = paging.next.as_ref()?;
+        let cursor = paging.cursors.as_ref().and_then(|cursors| cursors.after.clone());
+        cursor.or_else(|| {
+            let next = url::Url::parse(next).ok()?;
+            next.query_pairs()
+                .find(|(key, _)| key == "after")
+                .map(|(_, cursor)| cursor.into_owned())
+        })
     }
 }
 
