@@ -275,8 +275,19 @@ impl CallingCode {
         None
     }
 
+    /// Whether a national number may look like this, without its trunk prefix.
     fn can_have(self, national: &str) -> bool {
         self.lengths & bit(national.len()) != 0
+            && !(national.starts_with('0') && self.has_trunk_zero())
+    }
+
+    /// Whether a zero is dialled before national numbers, so that none begins with one.
+    fn has_trunk_zero(self) -> bool {
+        DATABASE
+            .by_code(&self.code)
+            .into_iter()
+            .flatten()
+            .any(|region| region.national_prefix() == Some("0"))
     }
 
     fn with(self, national: &str) -> Option<PhoneNumber> {
@@ -288,15 +299,8 @@ impl CallingCode {
 fn international(digits: &str) -> Result<PhoneNumber, PhoneParseError> {
     let (code, written) = CallingCode::split(digits).ok_or(PhoneParseError::UnknownCountryCode)?;
     // `+49 0151…`: a trunk zero does not belong behind a country code. Where zeros do belong (Italy), there is none.
-    let has_trunk_zero = || {
-        DATABASE
-            .by_code(&code.code)
-            .into_iter()
-            .flatten()
-            .any(|region| region.national_prefix() == Some("0"))
-    };
     let national = match written.strip_prefix('0') {
-        Some(rest) if has_trunk_zero() => rest,
+        Some(rest) if code.has_trunk_zero() => rest,
         _ => written,
     };
     if code.can_have(national)
@@ -471,6 +475,7 @@ mod tests {
             ("+999 12345678", None, E::UnknownCountryCode),
             ("+0 12345678", None, E::UnknownCountryCode),
             ("+1 202 555", None, E::TooShort),
+            ("+98 00000000000", None, E::TooLong),
             ("12", Some("US"), E::NotInRegion { country_code: 1 }),
             ("+1 202 555 0143 99", None, E::TooLong),
             ("12345678901234567890", Some("US"), E::TooLong),

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use chrono_tz::Tz;
+use domain::contact::ConsentStatus;
 
+use super::TimeZoneCell;
 use super::aliases::normalise;
-use super::{Consent, TimeZoneCell};
 
 /// Why a consent cell is refused: what it says must never be guessed.
 pub(super) const CONSENT_WANTED: &str =
@@ -29,16 +30,16 @@ pub(super) fn tags(text: &str) -> Vec<String> {
 }
 
 /// Whether a person agreed; `Some(None)` where the cell says that nobody knows, `None` where it cannot be read.
-pub(super) fn consent(text: &str) -> Option<Option<Consent>> {
+pub(super) fn consent(text: &str) -> Option<Option<ConsentStatus>> {
     let consent = match normalise(text).as_str() {
         "yes" | "y" | "true" | "t" | "1" | "on" | "ok" | "in" | "optin" | "optedin"
         | "subscribed" | "granted" | "given" | "accepted" | "sim" | "s" | "aceito" | "si"
         | "acepto" | "aceptado" | "ja" | "j" | "wahr" | "erteilt" | "oui" | "o" | "vrai"
-        | "accepte" | "verdadeiro" | "verdadero" => Some(Consent::OptedIn),
+        | "accepte" | "verdadeiro" | "verdadero" => Some(ConsentStatus::OptedIn),
         "no" | "n" | "false" | "f" | "0" | "off" | "out" | "optout" | "optedout"
         | "unsubscribed" | "denied" | "refused" | "revoked" | "withdrawn" | "stop" | "nao"
         | "recusado" | "rechazado" | "nein" | "falsch" | "widerrufen" | "abgelehnt" | "non"
-        | "faux" | "refuse" | "falso" => Some(Consent::OptedOut),
+        | "faux" | "refuse" | "falso" => Some(ConsentStatus::OptedOut),
         "unknown" | "na" | "null" | "none" | "pending" | "desconhecido" | "desconocido"
         | "unbekannt" | "inconnu" => None,
         "" if !text.chars().any(char::is_alphanumeric) && matches!(text, "-" | "?" | "–") => None,
@@ -52,7 +53,7 @@ pub(super) fn opt_out(text: &str) -> Option<bool> {
     match normalise(text).as_str() {
         "in" | "optin" | "optedin" | "subscribed" => Some(false),
         "out" | "optout" | "optedout" | "unsubscribed" | "stop" => Some(true),
-        _ => consent(text).map(|yes| yes == Some(Consent::OptedIn)),
+        _ => consent(text).map(|yes| yes == Some(ConsentStatus::OptedIn)),
     }
 }
 
@@ -157,10 +158,10 @@ mod tests {
     #[test]
     fn consent_is_read_in_five_languages_and_never_guessed() {
         for text in ["yes", "Opted_In", "opt-in", "TRUE", "1", "Sim", "Sí", "ja", "Oui"] {
-            assert_eq!(consent(text), Some(Some(Consent::OptedIn)), "{text}");
+            assert_eq!(consent(text), Some(Some(ConsentStatus::OptedIn)), "{text}");
         }
         for text in ["no", "opted_out", "FALSE", "0", "Não", "nein", "Non"] {
-            assert_eq!(consent(text), Some(Some(Consent::OptedOut)), "{text}");
+            assert_eq!(consent(text), Some(Some(ConsentStatus::OptedOut)), "{text}");
         }
         for text in ["unknown", "n/a", "-", "?"] {
             assert_eq!(consent(text), Some(None), "{text}");

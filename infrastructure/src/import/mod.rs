@@ -34,7 +34,7 @@ mod tests;
 pub use error::{FileError, MappingError};
 pub use header::{ColumnMapping, Field};
 pub use reader::{ContactFileReader, FileSummary, Options};
-pub use row::{Consent, ContactRow, RowError, RowResult, TimeZoneCell};
+pub use row::{ContactRow, RowError, RowResult, TimeZoneCell};
 
 /// The largest file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 30;

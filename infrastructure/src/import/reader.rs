@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use domain::contact::ConsentStatus;
 use domain::primitives::UserId;
 
 use super::cell::{self, has_words};
@@ -9,7 +10,7 @@ use super::delimiter;
 use super::encoding::{Encoding, Transcoder};
 use super::header::{self, Column, ColumnMapping, Field};
 use super::record::{Found, Record, Records};
-use super::{Consent, ContactRow, FileError, Limits, RowError, RowResult};
+use super::{ContactRow, FileError, Limits, RowError, RowResult};
 use crate::phone;
 
 /// Larger chunks are worked through in pieces of this size, in bytes, so that buffers stay small whatever is pushed.
@@ -364,7 +365,7 @@ impl Reading {
             }
         }
         if opted_out {
-            row.consent = Some(Consent::OptedOut);
+            row.consent = Some(ConsentStatus::OptedOut);
         }
         if row.phone.is_none() && row.user_id.is_none() && row.external_id.is_none() {
             return Err(RowError::new(

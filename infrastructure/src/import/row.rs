@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use domain::contact::ConsentStatus;
 use domain::primitives::{PhoneNumber, UserId};
 
 /// A row that can be used, or why it cannot.
@@ -27,7 +28,8 @@ pub struct ContactRow {
     pub time_zone: Option<TimeZoneCell>,
     pub attributes: BTreeMap<String, String>,
     pub tags: Vec<String>,
-    pub consent: Option<Consent>,
+    /// Never `UNKNOWN`: that is `None`.
+    pub consent: Option<ConsentStatus>,
     pub consent_source: Option<String>,
     pub consent_at: Option<DateTime<Utc>>,
 }
@@ -72,13 +74,6 @@ impl std::fmt::Debug for TimeZoneCell {
             Self::Unknown(_) => f.write_str("Unknown(***)"),
         }
     }
-}
-
-/// What a consent cell says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consent {
-    OptedIn,
-    OptedOut,
 }
 
 /// Why a row was left out. Never quotes a cell; the column's name it does.

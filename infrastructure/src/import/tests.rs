@@ -1,5 +1,6 @@
 //! The reader as a whole: files as people have them, in any pieces.
 
+use domain::contact::ConsentStatus;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -85,7 +86,7 @@ fn a_row_has_all_that_the_file_says_of_a_contact() {
     assert_eq!(row.language.as_deref(), Some("pt_BR"));
     assert_eq!(row.time_zone, Some(TimeZoneCell::Known(chrono_tz::America::Sao_Paulo)));
     assert_eq!(row.tags, ["vip", "new"]);
-    assert_eq!(row.consent, Some(Consent::OptedIn));
+    assert_eq!(row.consent, Some(ConsentStatus::OptedIn));
     assert_eq!(row.consent_source.as_deref(), Some("landing page"));
     assert_eq!(row.consent_at, Some("2026-03-01T00:00:00Z".parse().unwrap()));
     let attributes: Vec<_> =
@@ -193,7 +194,7 @@ fn an_opt_out_column_opts_out_whatever_a_consent_column_says() {
         "phone,consent,unsubscribed\n+4915112345678,yes,yes\n+4915112345679,yes,no\n+4915112345670,,\n",
     );
     let consents: Vec<_> = outcome.contacts().iter().map(|row| row.consent).collect();
-    assert_eq!(consents, [Some(Consent::OptedOut), Some(Consent::OptedIn), None]);
+    assert_eq!(consents, [Some(ConsentStatus::OptedOut), Some(ConsentStatus::OptedIn), None]);
 }
 
 #[test]
