@@ -4,12 +4,17 @@
 mod aggregate;
 
 pub mod account;
+pub mod api_key;
 pub mod campaign;
 pub mod contact;
 pub mod delivery;
+pub mod import;
 pub mod message;
+pub mod personalise;
 pub mod port;
 pub mod primitives;
+pub mod segment;
 pub mod template;
+pub mod workspace;
 
 pub use aggregate::{DomainError, GatewayAggregate, GatewayEvent, Identity};

@@ -3,8 +3,12 @@
 
 mod judge;
 mod pace;
+mod plan;
 mod retry;
 
 pub use judge::{DeliveryFacts, Verdict, judge};
 pub use pace::{Pace, PairLimit};
+pub use plan::{
+    Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,
+};
 pub use retry::{MAX_ATTEMPTS, backoff};

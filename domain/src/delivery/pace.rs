@@ -26,6 +26,11 @@ impl Pace {
         self.level = self.level.min(self.depth());
     }
 
+    /// Messages per second that WhatsApp, or the owner, grants.
+    pub fn granted(&self) -> u32 {
+        self.granted
+    }
+
     fn rate_per_second(&self) -> f64 {
         f64::from(self.granted) * 0.95
     }

@@ -9,7 +9,10 @@ use super::judge::consent_problem;
 use crate::account::Account;
 use crate::campaign::Campaign;
 use crate::contact::Contact;
-use crate::message::{Content, ContentKind, MessageHeader, ParameterValue, Plan, Priority, Recipient, SkipReason, TemplateRef};
+use crate::message::{
+    Content, ContentKind, MessageHeader, ParameterValue, Plan, Priority, Recipient, SkipReason,
+    TemplateRef,
+};
 use crate::personalise::Placeholders;
 use crate::primitives::{AccountId, CampaignId, MessageId, Personal, message_id_of_campaign};
 use crate::template::{Template, TemplateCategory, TemplateComponents, clean_text};
@@ -27,6 +30,9 @@ impl TimeToLive {
         }
     }
 }
+
+/// Filled parameters, and why the contact cannot be sent to with them, where they cannot.
+pub type Personalised = (BTreeMap<String, ParameterValue>, Option<(SkipReason, Option<String>)>);
 
 /// A recipient's message, ready to be planned.
 #[derive(Clone, Debug)]
@@ -56,7 +62,8 @@ pub fn plan_recipient(
     salt: u64,
     now: DateTime<Utc>,
 ) -> Option<PlannedRecipient> {
-    let (workspace_id, plan, contact_id) = (campaign.workspace_id?, campaign.plan.as_ref()?, contact.id?);
+    let (workspace_id, plan, contact_id) =
+        (campaign.workspace_id?, campaign.plan.as_ref()?, contact.id?);
     let category = template.category?;
     let start = campaign.occurrence_start.unwrap_or(now);
     let template_ref = TemplateRef {
@@ -91,7 +98,9 @@ pub fn plan_recipient(
                 content_kind: ContentKind::Template,
                 template: Some(template_ref),
                 priority: Priority::Bulk,
-                time_to_live_s: Some(plan.time_to_live_s.unwrap_or(TimeToLive::default_seconds(Some(category)))),
+                time_to_live_s: Some(
+                    plan.time_to_live_s.unwrap_or(TimeToLive::default_seconds(Some(category))),
+                ),
                 external_id: None,
                 metadata: None,
                 reply_to: None,
@@ -110,7 +119,7 @@ pub fn personalise(
     given: &serde_json::Map<String, Value>,
     components: &TemplateComponents,
     contact: &Contact,
-) -> (BTreeMap<String, ParameterValue>, Option<(SkipReason, Option<String>)>) {
+) -> Personalised {
     let mut missing = vec![];
     let mut filled = BTreeMap::new();
     for (slot, value) in given {
@@ -169,10 +178,12 @@ fn fill(value: &Value, contact: &Contact, gaps: &mut Vec<String>) -> Value {
 /// What a placeholder's path means for a contact.
 fn contact_value(contact: &Contact, path: &str) -> Option<String> {
     let details = &contact.details;
-    let personal = |value: &Option<Personal<String>>| value.as_ref().and_then(Personal::known).cloned();
+    let personal =
+        |value: &Option<Personal<String>>| value.as_ref().and_then(Personal::known).cloned();
     match path {
         "name" => personal(&details.name),
-        "first_name" => personal(&details.name).and_then(|name| name.split_whitespace().next().map(str::to_owned)),
+        "first_name" => personal(&details.name)
+            .and_then(|name| name.split_whitespace().next().map(str::to_owned)),
         "phone" => contact.phone().map(|phone| phone.as_str().to_owned()),
         "external_id" => personal(&details.external_id),
         "username" => personal(&details.username),

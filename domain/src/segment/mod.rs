@@ -1,0 +1,7 @@
+//! A named rule over contacts, evaluated when it is used: a segment holds no members.
+
+mod aggregate;
+mod rule;
+
+pub use aggregate::{Segment, SegmentCommand, SegmentError, SegmentEvent};
+pub use rule::{AttributeOp, LastMessage, Rule, RuleError, RuleFacts, Scalar};
