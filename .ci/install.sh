@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# What the tests need besides Rust: a C compiler (SQLite and ring are built from source) and PostgreSQL. Installs what is
+# missing on Debian and its kin when run as root; otherwise says what is missing.
+set -euo pipefail
+
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+  missing+=(postgresql)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "$0: missing: ${missing[*]} (Debian names). Install them, then try again" >&2
+    exit 1
+  fi
+  # The PostgreSQL package would otherwise start a cluster of its own.
+  mkdir -p /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+command -v cargo >/dev/null || {
+  echo "$0: cargo is missing: install Rust, https://rustup.rs" >&2
+  exit 1
+}
+for component in fmt clippy; do
+  cargo "$component" --version >/dev/null 2>&1 || {
+    echo "$0: cargo $component is missing: rustup component add rustfmt clippy" >&2
+    exit 1
+  }
+done
+cargo nextest --version >/dev/null 2>&1 ||
+  echo "$0: cargo-nextest is missing, tests will run with cargo test, which is slower (cargo install --locked cargo-nextest)" >&2
