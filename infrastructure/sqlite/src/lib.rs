@@ -13,7 +13,7 @@ mod migrate;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
@@ -126,6 +126,19 @@ pub struct Sqlite {
     workers: Arc<Workers>,
 }
 
+/// A handle that does not keep the file open: for background tasks, which must not outlive their owner.
+#[derive(Clone)]
+pub struct WeakSqlite {
+    workers: Weak<Workers>,
+}
+
+impl WeakSqlite {
+    /// `None` where the last real handle is gone.
+    pub fn upgrade(&self) -> Option<Sqlite> {
+        self.workers.upgrade().map(|workers| Sqlite { workers })
+    }
+}
+
 impl std::fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sqlite").field("path", &self.path()).finish_non_exhaustive()
@@ -143,8 +156,17 @@ impl Sqlite {
         Ok(Self { workers: Arc::new(Workers::start(path.as_ref(), &options)?) })
     }
 
+    pub fn downgrade(&self) -> WeakSqlite {
+        WeakSqlite { workers: Arc::downgrade(&self.workers) }
+    }
+
     pub fn path(&self) -> &Path {
         self.workers.path()
+    }
+
+    /// Whether it was opened with [`Options::read_only`]: then every write is an error.
+    pub fn is_read_only(&self) -> bool {
+        self.workers.is_read_only()
     }
 
     /// Runs `work` in an immediate transaction of its own and commits when it returns `Ok`. It runs even when the

@@ -95,6 +95,10 @@ impl Workers {
         &self.path
     }
 
+    pub fn is_read_only(&self) -> bool {
+        self.writer.is_none()
+    }
+
     pub async fn write<T, F>(&self, work: F) -> Result<T, SqliteError>
     where
         F: FnOnce(&mut Transaction<'_>) -> Result<T, rusqlite::Error> + Send + 'static,
