@@ -114,7 +114,9 @@ pub struct AppendUnit {
     pub streams: Vec<StreamAppend>,
     pub identities: Vec<IdentityChange>,
     pub idempotency: Option<IdempotencyRecord>,
-    /// Keys that the sealed events of this unit need. A key that already exists is left as it is.
+    /// Keys that the sealed events of this unit need. A key that is on record already, with these very bytes, is left as
+    /// it is; where another is, or the subject's was destroyed, the unit is `Stale` (all its streams): what it sealed
+    /// could never be read. Look the key up again, then seal and try again.
     pub new_keys: Vec<NewDataKey>,
     /// Subjects whose key is destroyed, for good.
     pub destroy_keys: Vec<Uuid>,

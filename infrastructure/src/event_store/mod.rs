@@ -1,1 +1,176 @@
+//! The event log on SQLite and on PostgreSQL, and what stands beside it in the same database: the key ring, identities,
+//! idempotency records, leases and a few facts about the store itself.
+//!
+//! Both stores keep one form of row, gather what is waiting into one transaction (group commit), and pass the same
+//! [`contract`]. Nothing here unseals an event, decides anything or knows an aggregate.
 
+mod appender;
+mod beside;
+pub mod contract;
+mod error;
+mod migrations;
+pub mod postgres;
+mod reading;
+pub mod sqlite;
+pub mod testing;
+mod url;
+mod wake;
+
+use std::sync::Arc;
+
+use domain::port::{Clock, EventLog};
+use gateway_sqlite::Sqlite;
+use sqlx::PgPool;
+
+pub use appender::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+pub use beside::{
+    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap, Vault,
+};
+pub use error::OpenError;
+pub use postgres::PostgresEventLog;
+pub use reading::{PAGE_EVENTS_MAX, SCAN_POSITIONS_MAX};
+pub use sqlite::SqliteEventLog;
+pub use url::{StoreUrl, StoreUrlError};
+
+/// How much of the machine a store may take.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Connections for reading and for the other tables; appending, leases and waking have four of their own beside.
+    pub postgres_connections: u32,
+    /// Reading threads.
+    pub sqlite_readers: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { postgres_connections: 16, sqlite_readers: 4 }
+    }
+}
+
+/// A store, opened: clones share it. On SQLite, the file is let go when the last clone and the last handle are.
+#[derive(Clone)]
+pub struct OpenStore {
+    pub log: Arc<dyn EventLog>,
+    pub vault: Arc<dyn Vault>,
+    pub identities: Arc<dyn Identities>,
+    pub idempotency: Arc<dyn Idempotency>,
+    pub leases: Arc<dyn Leases>,
+    pub meta: Arc<dyn Meta>,
+    /// For tables of others in the same database: the webhook journal.
+    pub database: Database,
+}
+
+impl std::fmt::Debug for OpenStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenStore").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// The database under a store.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite(Sqlite),
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Applies those of this store's migrations that `table` does not name yet, each in a transaction of its own. Several
+    /// nodes may start at once.
+    ///
+    /// # Errors
+    /// [`OpenError::Migration`] where one fails or was changed after it had been applied.
+    pub async fn migrate(
+        &self,
+        table: &'static str,
+        sqlite: &[(&str, &str)],
+        postgres: &[(&str, &str)],
+    ) -> Result<(), OpenError> {
+        match self {
+            Self::Sqlite(db) => migrations::sqlite(db, table, sqlite).await,
+            Self::Postgres(pool) => migrations::postgres(pool, table, postgres).await,
+        }
+    }
+}
+
+/// Opens the store at `url`, making and migrating what is missing. `clock` draws every `recorded_at`.
+///
+/// # Errors
+/// [`OpenError`]; where another process owns a SQLite file, its text names that process.
+pub async fn open(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<OpenStore, OpenError> {
+    open_with(url, clock, StoreOptions::default()).await
+}
+
+/// [`open`], with a say in how much it may take.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    url: &StoreUrl,
+    clock: Arc<dyn Clock>,
+    options: StoreOptions,
+) -> Result<OpenStore, OpenError> {
+    match url.target() {
+        url::Target::Sqlite(path) => {
+            let options =
+                gateway_sqlite::Options { readers: options.sqlite_readers, ..Default::default() };
+            let db = Sqlite::open(path, options).map_err(OpenError::from_sqlite)?;
+            migrations::sqlite(&db, migrations::TABLE, migrations::SQLITE).await?;
+            sqlite_store(db, clock).await
+        }
+        url::Target::Postgres(connect) => {
+            let log = PostgresEventLog::open(
+                connect.as_ref().clone(),
+                clock,
+                options.postgres_connections,
+            )
+            .await?;
+            Ok(postgres_store(log))
+        }
+    }
+}
+
+/// Opens the store at `url` for reading beside the gateway that owns it: takes no lock, migrates nothing. On SQLite an
+/// append, and every other write, is an error.
+///
+/// # Errors
+/// [`OpenError`], also where the store was never opened by a gateway.
+pub async fn open_read_only(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<OpenStore, OpenError> {
+    match url.target() {
+        url::Target::Sqlite(path) => {
+            let db = Sqlite::open(path, gateway_sqlite::Options::read_only())
+                .map_err(OpenError::from_sqlite)?;
+            sqlite_store(db, clock).await
+        }
+        url::Target::Postgres(connect) => Ok(postgres_store(
+            PostgresEventLog::open_unmigrated(connect.as_ref().clone(), clock, 2).await?,
+        )),
+    }
+}
+
+async fn sqlite_store(db: Sqlite, clock: Arc<dyn Clock>) -> Result<OpenStore, OpenError> {
+    let beside = Arc::new(sqlite::SqliteBeside::new(db.clone(), clock.clone()));
+    let log = SqliteEventLog::open(db.clone(), clock).await.map_err(OpenError::unavailable)?;
+    Ok(OpenStore {
+        log: Arc::new(log),
+        vault: beside.clone(),
+        identities: beside.clone(),
+        idempotency: beside.clone(),
+        leases: beside.clone(),
+        meta: beside,
+        database: Database::Sqlite(db),
+    })
+}
+
+fn postgres_store(log: PostgresEventLog) -> OpenStore {
+    let beside = Arc::new(log.beside());
+    let database = Database::Postgres(log.pool().clone());
+    OpenStore {
+        log: Arc::new(log),
+        vault: beside.clone(),
+        identities: beside.clone(),
+        idempotency: beside.clone(),
+        leases: beside.clone(),
+        meta: beside,
+        database,
+    }
+}
