@@ -6,4 +6,5 @@ pub mod client;
 pub mod error;
 pub mod error_table;
 pub mod usage;
+pub mod validate;
 pub mod wire;

@@ -286,9 +286,7 @@ impl CloudApi {
         let is_metas = |meta: &&str| {
             host.strip_suffix(*meta).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        url.scheme() == "https"
-            && url.port().is_none()
-            && META_HOSTS.iter().any(is_metas)
+        url.scheme() == "https" && url.port().is_none() && META_HOSTS.iter().any(is_metas)
     }
 
     /// Uploads a sample for a template's header and returns the handle that names it. Takes up an upload that broke off
