@@ -111,7 +111,7 @@ async fn another_nodes_append_wakes_a_reader_soon() {
     }
     println!("the slowest of 20 wake-ups took {slowest:?}");
     // Asking alone takes 250 ms at most; a machine under load, some more.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
