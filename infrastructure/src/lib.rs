@@ -6,6 +6,7 @@ pub mod cloud_api;
 pub mod crypto;
 pub mod event_store;
 pub mod import;
+pub mod ledger;
 pub mod phone;
 pub mod sandbox;
 pub mod webhook;

@@ -1,0 +1,560 @@
+//! The command bus, the key ring and the log together, on a real store.
+
+mod ledger_support;
+
+use std::collections::BTreeSet;
+
+use domain::contact::{Contact, ContactCommand, ContactError};
+use domain::message::{Message, MessageError};
+use domain::port::{
+    AggregateType, AppendUnit, EventFeed, EventFilter, FeedError, Fence, NewEvent, Position,
+    StreamAppend, StreamId,
+};
+use domain::primitives::Personal;
+use domain::{DomainError, Identity};
+use infrastructure::crypto::secret::Secret;
+use infrastructure::ledger::{
+    CommandError, Idempotency, Refusal, TransactError, erase_contact, erase_contact_in,
+};
+use ledger_support::*;
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commands_that_meet_on_one_stream_are_all_taken_in_some_order() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let tasks: Vec<_> = (0..40)
+        .map(|n| {
+            let bus = store.bus();
+            tokio::spawn(async move {
+                bus.execute::<Contact>(contact, tag(&format!("t{n}")), &context()).await.unwrap()
+            })
+        })
+        .collect();
+    let mut sequences = BTreeSet::new();
+    for task in tasks {
+        let committed = task.await.unwrap();
+        assert_eq!(committed.events, 1);
+        sequences.insert(committed.sequence);
+    }
+    assert_eq!(sequences, (2..=41).collect());
+    let loaded = store.bus().load::<Contact>(contact).await.unwrap().unwrap();
+    assert_eq!((loaded.aggregate.tags.len(), loaded.sequence), (40, 41));
+    assert_eq!(loaded.position, store.ledger().head().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_command_is_decided_on_what_is_true_even_where_memory_says_otherwise() {
+    let store = TestStore::open().await;
+    let (one, other) = (store.bus(), store.another_bus());
+    let contact = store.add_contact("+447700900001").await;
+    one.execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
+    // Now `one` remembers the contact, and `other` changes it.
+    let untag = || update(|changes| changes.remove_tags = ["a".to_owned()].into());
+    other.execute::<Contact>(contact, untag(), &context()).await.unwrap();
+    let again = one.execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
+    assert_eq!((again.events, again.sequence), (1, 4));
+    erase_contact(&other, contact, "asked", &context()).await.unwrap();
+    let refused = one.execute::<Contact>(contact, tag("b"), &context()).await.unwrap_err();
+    assert!(matches!(refused, CommandError::Domain(ContactError::Erased)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_repeated_command_writes_nothing_and_says_where_its_stream_is() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let first = store.bus().execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
+    store.add_contact("+447700900002").await;
+    let again = store.bus().execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
+    assert_eq!((again.events, again.sequence, again.position), (0, 2, first.position));
+}
+
+#[tokio::test]
+async fn an_expected_sequence_that_is_not_the_streams_is_a_conflict() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let bus = store.bus();
+    let at = |expected| {
+        let bus = bus.clone();
+        async move {
+            bus.execute_expecting::<Contact>(contact, Some(expected), tag("a"), &context()).await
+        }
+    };
+    assert!(matches!(at(7).await, Err(CommandError::Conflict { expected: 7, actual: 1 })));
+    assert_eq!(at(1).await.unwrap().sequence, 2);
+    assert!(matches!(at(1).await, Err(CommandError::Conflict { expected: 1, actual: 2 })));
+}
+
+#[tokio::test]
+async fn many_commands_are_answered_in_order_and_those_of_one_stream_build_on_each_other() {
+    let store = TestStore::open().await;
+    let (a, b) =
+        (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
+    let unknown = Uuid::from_u128(99);
+    let commands = vec![
+        (a, tag("x"), context()),
+        (b, tag("x"), context()),
+        (a, tag("x"), context()),
+        (unknown, tag("x"), context()),
+        (a, tag("y"), context()),
+    ];
+    let results = store.bus().execute_many::<Contact>(commands).await;
+    let sequences: Vec<_> =
+        results.iter().map(|r| r.as_ref().ok().map(|c| (c.sequence, c.events))).collect();
+    assert_eq!(sequences, [Some((2, 1)), Some((2, 1)), Some((2, 0)), None, Some((3, 1))]);
+    assert!(matches!(results[3], Err(CommandError::Domain(ContactError::NotFound))));
+    let position = |n: usize| results[n].as_ref().unwrap().position;
+    assert_eq!(position(0), position(4), "one unit, one position");
+    assert_eq!(results[0].as_ref().unwrap().aggregate.tags.len(), 1);
+    assert_eq!(results[4].as_ref().unwrap().aggregate.tags.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_commands_only_those_that_lost_are_decided_again() {
+    let store = TestStore::open().await;
+    let mut contacts = Vec::new();
+    for n in 0..30 {
+        contacts.push(store.add_contact(&format!("+4477009000{n:02}")).await);
+    }
+    // Buses of their own, so that neither knows what the other wrote.
+    let tasks: Vec<_> = (0..4)
+        .map(|n| {
+            let (bus, contacts) = (store.another_bus(), contacts.clone());
+            tokio::spawn(async move {
+                let command = |id: &Uuid| (*id, tag(&format!("t{n}")), context());
+                bus.execute_many::<Contact>(contacts.iter().map(command).collect()).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        for result in task.await.unwrap() {
+            assert_eq!(result.unwrap().events, 1);
+        }
+    }
+    for loaded in store.bus().load_many::<Contact>(&contacts).await.unwrap().values() {
+        assert_eq!((loaded.aggregate.tags.len(), loaded.sequence), (4, 5));
+    }
+}
+
+#[tokio::test]
+async fn an_identity_has_one_holder_until_it_is_given_up() {
+    let store = TestStore::open().await;
+    let bus = store.bus();
+    let holder = store.add_contact("+447700900001").await;
+    let late = Uuid::from_u128(2);
+    let taken = bus.execute::<Contact>(late, add(late, "+447700900001"), &context()).await;
+    let Err(CommandError::IdentityTaken { kind, holder: told }) = taken else {
+        panic!("{taken:?}")
+    };
+    assert_eq!((kind.as_str(), told), (Identity::PHONE, holder));
+    assert!(bus.load::<Contact>(late).await.unwrap().is_none());
+
+    let numbers = [phone("+447700900001"), phone("+447700900009")];
+    assert_eq!(bus.resolve_identities(&numbers).await.unwrap(), [Some(holder), None]);
+    bus.execute::<Contact>(holder, change_phone("+447700900009"), &context()).await.unwrap();
+    assert_eq!(bus.resolve_identities(&numbers).await.unwrap(), [None, Some(holder)]);
+    bus.execute::<Contact>(late, add(late, "+447700900001"), &context()).await.unwrap();
+    assert_eq!(bus.resolve_identities(&numbers).await.unwrap(), [Some(late), Some(holder)]);
+}
+
+#[tokio::test]
+async fn a_taken_identity_does_not_stand_in_the_way_of_the_streams_other_commands() {
+    let store = TestStore::open().await;
+    let (a, b) =
+        (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
+    let commands = vec![
+        (b, tag("x"), context()),
+        (b, change_phone("+447700900001"), context()),
+        (b, tag("y"), context()),
+    ];
+    let results = store.bus().execute_many::<Contact>(commands).await;
+    assert!(results[0].is_ok() && results[2].is_ok());
+    assert!(matches!(&results[1], Err(CommandError::IdentityTaken { holder, .. }) if *holder == a));
+    let loaded = store.bus().load::<Contact>(b).await.unwrap().unwrap().aggregate;
+    assert_eq!(loaded.tags.len(), 2);
+    assert_eq!(loaded.phone().unwrap().as_str(), "+447700900002");
+}
+
+#[tokio::test]
+async fn a_transaction_is_taken_as_a_whole_and_moves_identities_within_it() {
+    let store = TestStore::open().await;
+    let bus = store.bus();
+    let (from, to) = (store.add_contact("+447700900001").await, Uuid::from_u128(2));
+    let (sequence, position) = bus
+        .transact(&context(), None, |tx| {
+            Box::pin(async move {
+                tx.execute::<Contact>(from, change_phone("+447700900003")).await?;
+                let contact = tx.execute::<Contact>(to, add(to, "+447700900001")).await?;
+                assert!(contact.phone().is_some());
+                tx.put_secret("account/1/access_token", Some(&Secret::new("EAAG-secret")));
+                Ok::<_, CommandError<ContactError>>(tx.load::<Contact>(to).await?.unwrap().sequence)
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!((sequence, position), (1, bus.ledger().head().await.unwrap()));
+    let numbers = [phone("+447700900001"), phone("+447700900003")];
+    assert_eq!(bus.resolve_identities(&numbers).await.unwrap(), [Some(to), Some(from)]);
+    let secret = bus.keys().secret("account/1/access_token").await.unwrap().unwrap();
+    assert!(secret.matches("EAAG-secret"));
+
+    // Two for one number: neither is taken, nor anything beside them.
+    let (x, y) = (Uuid::from_u128(3), Uuid::from_u128(4));
+    let result = bus
+        .transact(&context(), None, |tx| {
+            Box::pin(async move {
+                tx.put_secret("account/1/access_token", None);
+                tx.execute::<Contact>(x, add(x, "+447700900005")).await?;
+                tx.execute::<Contact>(y, add(y, "+447700900005")).await?;
+                Ok::<_, CommandError<ContactError>>(())
+            })
+        })
+        .await;
+    assert!(matches!(result, Err(TransactError::IdentityTaken { holder, .. }) if holder == x));
+    assert!(bus.load_many::<Contact>(&[x, y]).await.unwrap().is_empty());
+    assert!(bus.keys().secret("account/1/access_token").await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_transaction_that_lost_runs_again_and_may_be_spawned() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let tasks: Vec<_> = (0..6)
+        .map(|n| {
+            let bus = store.another_bus();
+            tokio::spawn(async move {
+                let (message, name) = (Uuid::from_u128(100 + n), &format!("t{n}"));
+                let mut runs = 0;
+                let result = bus
+                    .transact(&context(), None, |tx| {
+                        runs += 1;
+                        Box::pin(async move {
+                            tx.execute::<Contact>(contact, tag(name)).await?;
+                            let hello = vec![(message, plan(contact, "hello"))];
+                            tx.execute_new::<Message>(hello).await?;
+                            Ok::<_, CommandError<Refusal>>(())
+                        })
+                    })
+                    .await;
+                (result.map(|_| ()), runs)
+            })
+        })
+        .collect();
+    let mut runs = 0;
+    for task in tasks {
+        let (result, ran) = task.await.unwrap();
+        result.unwrap();
+        runs += ran;
+    }
+    assert!(runs >= 6);
+    let loaded = store.bus().load::<Contact>(contact).await.unwrap().unwrap();
+    assert_eq!(loaded.aggregate.tags.len(), 6);
+    // A repeat meets its own streams and finds nothing left to do.
+    let head = store.ledger().head().await.unwrap();
+    let repeat = async |contact: Uuid| {
+        let plan = plan(contact, "hello");
+        let bus = store.bus();
+        bus.transact(&context(), None, |tx| {
+            let commands = vec![(Uuid::from_u128(100), plan.clone())];
+            Box::pin(async move {
+                tx.execute_new::<Message>(commands).await?;
+                Ok::<_, CommandError<Refusal>>(())
+            })
+        })
+        .await
+    };
+    repeat(contact).await.unwrap();
+    assert_eq!(store.ledger().head().await.unwrap(), head);
+    let refused = repeat(Uuid::from_u128(77)).await;
+    let Err(TransactError::Command(CommandError::Domain(refusal))) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(refusal.downcast_ref(), Some(&MessageError::AlreadyPlanned));
+    assert_eq!(refusal.error().code(), MessageError::AlreadyPlanned.code());
+}
+
+#[tokio::test]
+async fn what_is_repeated_under_its_key_is_answered_as_it_was_at_first() {
+    let store = TestStore::open().await;
+    let bus = store.bus();
+    let key = Idempotency {
+        api_key_id: Uuid::from_u128(5),
+        key: "order-1".to_owned(),
+        input_json_canonical: r#"{"name":"Ana"}"#.to_owned(),
+    };
+    let run = async |idempotency: &Idempotency, id: Uuid, number: &str| {
+        let command = add(id, number);
+        bus.transact(&context(), Some(idempotency), |tx| {
+            let command = command.clone();
+            Box::pin(async move {
+                tx.execute::<Contact>(id, command).await?;
+                tx.set_result(format!("\"{id}\""));
+                Ok::<_, CommandError<ContactError>>(())
+            })
+        })
+        .await
+    };
+    let id = Uuid::from_u128(1);
+    let ((), position) = run(&key, id, "+447700900001").await.unwrap();
+    assert_eq!(
+        bus.find_idempotent::<ContactError>(&key).await.unwrap().unwrap().position,
+        position
+    );
+    let replayed = run(&key, Uuid::from_u128(2), "+447700900002").await;
+    let Err(TransactError::Replayed { result, position: first }) = replayed else {
+        panic!("{replayed:?}")
+    };
+    assert_eq!((result, first), (format!("\"{id}\""), position));
+    let other_input = Idempotency { input_json_canonical: "{}".to_owned(), ..key.clone() };
+    let reused = run(&other_input, id, "+447700900001").await;
+    assert!(matches!(reused, Err(TransactError::IdempotencyReused)), "{reused:?}");
+    let other_caller = Idempotency { api_key_id: Uuid::from_u128(6), ..key.clone() };
+    run(&other_caller, Uuid::from_u128(2), "+447700900002").await.unwrap();
+    // A refused one leaves its key free.
+    let key = Idempotency { key: "order-2".to_owned(), ..key };
+    let taken = run(&key, Uuid::from_u128(3), "+447700900001").await;
+    assert!(matches!(taken, Err(TransactError::IdentityTaken { .. })));
+    run(&key, Uuid::from_u128(3), "+447700900003").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_requests_under_one_key_one_is_done_and_the_other_is_told_of_it() {
+    let store = TestStore::open().await;
+    let key = Idempotency {
+        api_key_id: Uuid::from_u128(5),
+        key: "order-1".to_owned(),
+        input_json_canonical: "{}".to_owned(),
+    };
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let (bus, key) = (store.another_bus(), key.clone());
+            tokio::spawn(async move {
+                let id = Uuid::from_u128(100 + n);
+                bus.transact(&context(), Some(&key), |tx| {
+                    Box::pin(async move {
+                        tx.execute::<Contact>(id, add(id, "+447700900001")).await?;
+                        tx.set_result(format!("\"{id}\""));
+                        Ok::<_, CommandError<ContactError>>(id)
+                    })
+                })
+                .await
+            })
+        })
+        .collect();
+    let mut done = Vec::new();
+    let mut told = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok((id, _)) => done.push(format!("\"{id}\"")),
+            Err(TransactError::Replayed { result, .. }) => told.push(result),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((done.len(), told.len()), (1, 7));
+    assert!(told.iter().all(|result| *result == done[0]));
+}
+
+#[tokio::test]
+async fn an_erased_person_is_gone_from_the_log_and_the_log_is_whole() {
+    let store = TestStore::open().await;
+    let (bus, other) = (store.bus(), store.another_node().await);
+    let number = "+447700900123";
+    let (contact, message) = (Uuid::from_u128(1), Uuid::from_u128(100));
+    bus.execute::<Contact>(contact, add(contact, number), &context()).await.unwrap();
+    let evidence = "stop writing to me";
+    bus.execute::<Contact>(contact, opt_out(evidence), &context()).await.unwrap();
+    bus.execute::<Message>(message, plan(contact, "Dear Ana"), &context()).await.unwrap();
+    // The other node has the key in memory.
+    let loaded = other.load::<Contact>(contact).await.unwrap().unwrap();
+    assert_eq!(loaded.aggregate.phone().unwrap().as_str(), number);
+    store.assert_not_on_disk(&["447700900123", "Ana", evidence, "Dear"]);
+
+    let (erasure, _) = erase_contact(&bus, contact, "asked for it", &context()).await.unwrap();
+    assert_eq!(erasure.suppressions.len(), 1);
+    assert!(erasure.contact.erased);
+    assert_eq!(bus.resolve_identities(&[phone(number)]).await.unwrap(), [None]);
+    assert_eq!(
+        bus.are_suppressed(&[phone(number), phone("+447700900001")]).await.unwrap(),
+        [true, false]
+    );
+
+    let since = store.clock_now() - chrono::TimeDelta::minutes(1);
+    let (forgotten, _) = other.keys().forget_destroyed(since).await.unwrap();
+    assert_eq!(forgotten, [contact]);
+    for bus in [&bus, &other, &store.another_node().await] {
+        let message = bus.load::<Message>(message).await.unwrap().unwrap().aggregate;
+        assert_eq!(message.counterpart, Some(Personal::Erased));
+        assert_eq!(message.content, Some(Personal::Erased));
+        let contact = bus.load::<Contact>(contact).await.unwrap().unwrap().aggregate;
+        assert!(contact.erased && contact.has_opted_out() && contact.phone().is_none());
+    }
+    // What is still said about them keeps nothing personal, and needs no key.
+    let late = Uuid::from_u128(101);
+    bus.execute::<Message>(late, plan(contact, "Dear Ana"), &context()).await.unwrap();
+    let late = bus.load::<Message>(late).await.unwrap().unwrap().aggregate;
+    assert_eq!(late.content, Some(Personal::Erased));
+    store.assert_not_on_disk(&["447700900123", "Ana", evidence, "Dear"]);
+
+    // Erased again: nothing. Somebody new with that number can come, and go.
+    let (again, _) = erase_contact(&bus, contact, "again", &context()).await.unwrap();
+    assert!(again.suppressions.is_empty());
+    let next = Uuid::from_u128(2);
+    bus.execute::<Contact>(next, add(next, number), &context()).await.unwrap();
+    bus.execute::<Contact>(next, opt_out(evidence), &context()).await.unwrap();
+    bus.transact(&context(), None, |tx| Box::pin(erase_contact_in(tx, next, "asked")))
+        .await
+        .unwrap();
+    assert_eq!(bus.are_suppressed(&[phone(number)]).await.unwrap(), [true]);
+    bus.transact(&context(), None, |tx| {
+        Box::pin(async move {
+            tx.release_suppression(&phone(number));
+            Ok::<_, FeedError>(())
+        })
+    })
+    .await
+    .unwrap();
+    assert_eq!(bus.are_suppressed(&[phone(number)]).await.unwrap(), [false]);
+}
+
+#[tokio::test]
+async fn erasing_by_the_command_alone_destroys_the_key_too() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let at = store.clock_now();
+    let erase = ContactCommand::Erase { reason: "x".to_owned(), suppressions: vec![], at };
+    store.bus().execute::<Contact>(contact, erase, &context()).await.unwrap();
+    let filter = EventFilter::default();
+    for node in [store.bus(), store.another_node().await] {
+        let page = node.ledger().read_after(Position(0), &filter, 10).await.unwrap();
+        assert_eq!(page.events[0].data["phone"], serde_json::json!({"$e": true}));
+    }
+}
+
+#[tokio::test]
+async fn the_feed_gives_events_in_order_in_the_clear_and_marked() {
+    let store = TestStore::open().await;
+    let (a, b) =
+        (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
+    let cause = Uuid::from_u128(9);
+    store.bus().execute::<Contact>(a, tag("x"), &context().caused_by(cause)).await.unwrap();
+    let page = store.ledger().read_after(Position(0), &EventFilter::default(), 10).await.unwrap();
+    let seen: Vec<_> = page
+        .events
+        .iter()
+        .map(|event| (event.position.0, event.stream.id, event.event_type.as_str()))
+        .collect();
+    assert_eq!(seen, [(1, a, "contact.added"), (2, b, "contact.added"), (3, a, "contact.tagged")]);
+    assert!(page.at_head);
+    let [added, _, tagged] = page.events.as_slice() else { panic!("three events") };
+    assert_eq!(added.data["phone"], serde_json::json!({"$p": "+447700900001"}));
+    assert_eq!(added.metadata.subject, Some(a));
+    assert_eq!(added.workspace_id, Some(WORKSPACE.0));
+    assert_eq!(tagged.metadata.subject, None, "nothing in it is personal");
+    assert_eq!(tagged.metadata.causation_id, Some(cause));
+    assert_eq!(tagged.metadata.actor, context().actor);
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_gateway_says_so() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let event = NewEvent {
+        event_id: Uuid::now_v7(),
+        event_type: "contact.tagged".to_owned(),
+        event_version: 2,
+        payload: r#"{"type":"contact.tagged"}"#.to_owned(),
+        metadata: serde_json::json!({
+            "actor": context().actor, "correlation_id": context().correlation_id,
+        })
+        .to_string(),
+        occurred_at: store.clock_now(),
+    };
+    let append = StreamAppend {
+        stream: StreamId::new(AggregateType::Contact, contact),
+        expected: 1,
+        workspace_id: None,
+        account_id: None,
+        events: vec![event],
+    };
+    let unit = AppendUnit { streams: vec![append], ..AppendUnit::default() };
+    store.ledger().log().append(vec![unit]).await.unwrap();
+    let error = store.another_bus().load::<Contact>(contact).await.unwrap_err();
+    assert!(error.to_string().contains("contact.tagged is stored in version 2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_fence_that_has_moved_on_turns_the_command_away() {
+    let store = TestStore::open().await;
+    let contact = store.add_contact("+447700900001").await;
+    let lease = store.lease("dispatch").await;
+    let fence = Fence { lease: lease.name, epoch: lease.epoch };
+    let held = context().fenced(fence.clone());
+    store.bus().execute::<Contact>(contact, tag("x"), &held).await.unwrap();
+    let lost = context().fenced(Fence { epoch: fence.epoch + 1, ..fence });
+    let refused = store.bus().execute::<Contact>(contact, tag("y"), &lost).await;
+    assert!(matches!(refused, Err(CommandError::Fenced)));
+    let refused = store
+        .bus()
+        .transact(&lost, None, |tx| {
+            Box::pin(async move {
+                tx.execute::<Contact>(contact, tag("y")).await?;
+                Ok::<_, CommandError<ContactError>>(())
+            })
+        })
+        .await;
+    assert!(matches!(refused, Err(TransactError::Fenced)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_that_meet_a_person_without_a_key_end_up_with_one() {
+    let store = TestStore::open().await;
+    let contact = Uuid::from_u128(1);
+    let tasks: Vec<_> = (0..10_u128)
+        .map(|n| {
+            let bus = store.another_bus();
+            tokio::spawn(async move {
+                let command = |m| {
+                    let id = Uuid::from_u128(100 + 10 * n + m);
+                    (id, plan(contact, &format!("message {n} {m}")), context())
+                };
+                bus.execute_many::<Message>((0..3).map(command).collect()).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        for result in task.await.unwrap() {
+            result.unwrap();
+        }
+    }
+    let ids: Vec<_> =
+        (0..10).flat_map(|n| (0..3).map(move |m| Uuid::from_u128(100 + 10 * n + m))).collect();
+    let node = store.another_node().await;
+    let loaded = node.load_many::<Message>(&ids).await.unwrap();
+    assert_eq!(loaded.len(), 30);
+    assert!(loaded.values().all(|loaded| {
+        loaded.aggregate.content.as_ref().is_some_and(|content| content.known().is_some())
+    }));
+}
+
+#[tokio::test]
+async fn what_can_never_be_read_again_is_refused_and_its_neighbours_are_taken() {
+    let store = TestStore::open().await;
+    let mut deep = serde_json::json!(1);
+    for _ in 0..120 {
+        deep = serde_json::json!([deep]);
+    }
+    let (a, b) =
+        (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
+    let attributes = [("deep".to_owned(), deep)].into_iter().collect();
+    let results = store
+        .bus()
+        .execute_many::<Contact>(vec![
+            (a, update(move |changes| changes.attributes = Some(Some(attributes))), context()),
+            (b, tag("x"), context()),
+        ])
+        .await;
+    assert!(matches!(results[0], Err(CommandError::Unavailable(_))));
+    assert!(results[1].is_ok());
+    let contact = store.bus().load::<Contact>(a).await.unwrap().unwrap();
+    assert_eq!(contact.sequence, 1);
+}
