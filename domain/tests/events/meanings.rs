@@ -1,0 +1,203 @@
+//! When each event happens, in a sentence or two: what `docs/events.md` tells people who subscribe to them.
+
+/// Name → when it happens and what to know of it.
+pub const MEANINGS: &[(&str, &str)] = &[
+    (
+        "workspace.created",
+        "A workspace was made: a marketer's client, a department. The first start makes \
+         `default`.",
+    ),
+    (
+        "account.connected",
+        "A WhatsApp number was connected. Credentials are in the key ring; the event has their \
+         names there and fingerprints that tell equal ones.",
+    ),
+    (
+        "account.updated",
+        "Settings changed, or WhatsApp told something new of the number. Carries the whole of \
+         what can change, as it is from now on.",
+    ),
+    (
+        "account.credentials_rotated",
+        "Credentials were replaced. Only those that changed are named.",
+    ),
+    (
+        "account.paused",
+        "Nothing is sent from this number any more: somebody paused it, or WhatsApp restricted \
+         it. With `until` it goes on by itself then.",
+    ),
+    ("account.resumed", "A paused number goes on."),
+    (
+        "account.disconnected",
+        "The number was given up, for good. Connecting it again makes another account.",
+    ),
+    ("account.quality_changed", "WhatsApp's quality rating of the number changed."),
+    (
+        "account.limit_changed",
+        "WhatsApp changed how many people may be reached in a moving 24 h outside service \
+         windows. `null`: unlimited.",
+    ),
+    ("template.drafted", "A template was written, or found at WhatsApp (then with `whatsapp_id`)."),
+    (
+        "template.updated",
+        "A template's text or category was edited. Carries both as they are from now on.",
+    ),
+    ("template.submitted", "The template was handed to WhatsApp for review."),
+    ("template.approved", "WhatsApp approved it: messages can be sent with it."),
+    ("template.rejected", "WhatsApp turned it down, with its reason."),
+    ("template.paused", "WhatsApp stopped it for a while, mostly for low quality."),
+    ("template.disabled", "WhatsApp stopped it for good."),
+    (
+        "template.category_changed",
+        "WhatsApp moved it to another category, which changes its price and the consent it \
+         needs.",
+    ),
+    ("template.quality_changed", "WhatsApp's quality rating of the template changed."),
+    ("template.deleted", "It was deleted, here or at WhatsApp."),
+    (
+        "contact.added",
+        "A person is known from now on: by number, by WhatsApp user id, by an id of your own, or \
+         several of them.",
+    ),
+    (
+        "contact.updated",
+        "What is known of a person changed. Carries the whole of it, as it is from now on; what \
+         is absent is not known.",
+    ),
+    ("contact.tagged", "Tags were added; only the new ones are named."),
+    ("contact.untagged", "Tags were removed; only those that were there are named."),
+    (
+        "contact.consent_recorded",
+        "What a person agreed to was recorded: by you, or because they wrote START. Without \
+         `category` it holds for all of them. `given_at` is when they gave it, which may be long \
+         before.",
+    ),
+    (
+        "contact.opted_out",
+        "The person said stop, or WhatsApp says that they did. Without `category` it holds for \
+         all of them and takes back older opt-ins.",
+    ),
+    ("contact.merged", "Two entries were one person: this one went into another, which goes on."),
+    (
+        "contact.erased",
+        "The person's key was destroyed: all personal data in their events reads as erased from \
+         now on, this stream's and their messages'. `suppressions` keeps an opt-out, as keyed \
+         hashes that only this gateway can make. Erase your own copies when you see it.",
+    ),
+    ("segment.created", "A rule over contacts was saved under a name."),
+    ("segment.updated", "Its name or rule changed. Carries both as they are from now on."),
+    ("segment.deleted", "The segment was deleted. Its contacts stay."),
+    (
+        "import.started",
+        "Bringing in contacts from a file began. With `dry_run` nothing is changed.",
+    ),
+    (
+        "import.progressed",
+        "Another stretch of the file is settled. Counts are totals since the start; `errors` are \
+         this stretch's own and never quote what stood in a cell. After the first thousand they \
+         are left out, which `errors_truncated` says.",
+    ),
+    ("import.completed", "The file is through, with its final counts."),
+    (
+        "import.failed",
+        "The import stopped. What was taken until then stays; the file can be imported again.",
+    ),
+    ("import.undone", "The import was taken back, as far as nothing newer stood on it."),
+    ("campaign.drafted", "A campaign was planned."),
+    ("campaign.updated", "The plan changed. Carries the whole of it, as it is from now on."),
+    ("campaign.deleted", "A draft was deleted."),
+    (
+        "campaign.scheduled",
+        "It was launched, to start later. `start_at` is what its schedule meant when it was \
+         launched.",
+    ),
+    (
+        "campaign.started",
+        "It runs. Contacts added to the log after this event are out. `occurrence_start` is when \
+         it was meant to start.",
+    ),
+    (
+        "campaign.audience_expanded",
+        "One chunk of the audience was judged and frozen; its messages are in the same append. \
+         Counts are this chunk's. With `complete` it was the last one.",
+    ),
+    (
+        "campaign.paused",
+        "Somebody paused it, or its template was stopped. What is with WhatsApp already goes on.",
+    ),
+    ("campaign.resumed", "It goes on."),
+    (
+        "campaign.completed",
+        "Nobody waits any more, and no doubt is left that would still end by itself. Statuses \
+         may come in after it.",
+    ),
+    (
+        "campaign.cancelled",
+        "It was ended before its time. What had not been handed to WhatsApp is cancelled.",
+    ),
+    ("message.scheduled", "An outbound message was planned, due later. Becoming due is no event."),
+    ("message.queued", "An outbound message was planned, due now."),
+    (
+        "message.skipped",
+        "A recipient was left out, for good, with the reason: when the message was planned (then \
+         with everything known of it) or when it fell due (then without). `detail` names slots \
+         and fields, nobody's data.",
+    ),
+    (
+        "message.received",
+        "A person wrote. `opens_window`: free-form answers are allowed for 24 h from `at`.",
+    ),
+    ("message.echoed", "Sent with this number from the WhatsApp Business app, not by the gateway."),
+    ("message.rescheduled", "It is due at another time."),
+    ("message.cancelled", "It was taken back before it was handed to WhatsApp."),
+    ("message.expired", "Its time to live ran out before WhatsApp had accepted it."),
+    (
+        "message.send_requested",
+        "The intent, on disk before the call is made: whoever wrote it holds this attempt until \
+         `send_by`.",
+    ),
+    (
+        "message.accepted",
+        "WhatsApp answered the call with its own id. That is no delivery. `held`: WhatsApp keeps \
+         it back to assess its quality, and sends or drops it later.",
+    ),
+    (
+        "message.send_failed",
+        "WhatsApp refused the call, or the call never left: WhatsApp does not have the message. \
+         Without `code` it never got there. Where it is tried again, `message.retry_scheduled` \
+         follows; where none follows, the message has failed.",
+    ),
+    ("message.retry_scheduled", "It is due again after a refusal."),
+    (
+        "message.in_doubt",
+        "Nobody knows whether WhatsApp took the call: it timed out, broke, or the gateway was \
+         killed. A status settles it; after `grace_until` the account's policy does.",
+    ),
+    (
+        "message.in_doubt_resolved",
+        "What nobody knew was settled by the account's policy or a person. `SEND_AGAIN` accepts \
+         a possible duplicate.",
+    ),
+    (
+        "message.sent",
+        "WhatsApp reports that it left. `wamid` is there only where our call was never answered; \
+         `pricing` as WhatsApp sent it.",
+    ),
+    ("message.delivered", "WhatsApp reports that it is on the phone."),
+    (
+        "message.read",
+        "WhatsApp reports that it was read. Implies delivered, which then may never be reported.",
+    ),
+    ("message.played", "WhatsApp reports that a voice message was listened to."),
+    (
+        "message.failed",
+        "WhatsApp had accepted it and reports that it could not be delivered. Delivered, read \
+         and played go before it, in whatever order they arrive.",
+    ),
+    (
+        "api_key.created",
+        "An API key was made. The secret is shown once and stored nowhere; `fingerprint` is its \
+         SHA-256.",
+    ),
+    ("api_key.revoked", "The key opens nothing any more."),
+];
