@@ -1,4 +1,4 @@
-//! The command bus, the key ring and the log together, on a real store.
+//! The command bus, the key ring and the log together, on each real store.
 
 mod ledger_support;
 
@@ -19,9 +19,30 @@ use infrastructure::ledger::{
 use ledger_support::*;
 use uuid::Uuid;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn commands_that_meet_on_one_stream_are_all_taken_in_some_order() {
-    let store = TestStore::open().await;
+on_both_stores! {
+    commands_that_meet_on_one_stream_are_all_taken_in_some_order,
+    a_command_is_decided_on_what_is_true_even_where_memory_says_otherwise,
+    a_repeated_command_writes_nothing_and_says_where_its_stream_is,
+    an_expected_sequence_that_is_not_the_streams_is_a_conflict,
+    many_commands_are_answered_in_order_and_those_of_one_stream_build_on_each_other,
+    of_many_commands_only_those_that_lost_are_decided_again,
+    an_identity_has_one_holder_until_it_is_given_up,
+    a_taken_identity_does_not_stand_in_the_way_of_the_streams_other_commands,
+    a_transaction_is_taken_as_a_whole_and_moves_identities_within_it,
+    a_transaction_that_lost_runs_again_and_may_be_spawned,
+    what_is_repeated_under_its_key_is_answered_as_it_was_at_first,
+    of_two_requests_under_one_key_one_is_done_and_the_other_is_told_of_it,
+    an_erased_person_is_gone_from_the_log_and_the_log_is_whole,
+    erasing_by_the_command_alone_destroys_the_key_too,
+    the_feed_gives_events_in_order_in_the_clear_and_marked,
+    an_event_of_a_newer_gateway_says_so,
+    a_fence_that_has_moved_on_turns_the_command_away,
+    writers_that_meet_a_person_without_a_key_end_up_with_one,
+    a_stream_under_contention_still_gets_its_commands_one_by_one,
+    what_can_never_be_read_again_is_refused_and_its_neighbours_are_taken,
+}
+
+async fn commands_that_meet_on_one_stream_are_all_taken_in_some_order(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let tasks: Vec<_> = (0..40)
         .map(|n| {
@@ -43,9 +64,7 @@ async fn commands_that_meet_on_one_stream_are_all_taken_in_some_order() {
     assert_eq!(loaded.position, store.ledger().head().await.unwrap());
 }
 
-#[tokio::test]
-async fn a_command_is_decided_on_what_is_true_even_where_memory_says_otherwise() {
-    let store = TestStore::open().await;
+async fn a_command_is_decided_on_what_is_true_even_where_memory_says_otherwise(store: TestStore) {
     let (one, other) = (store.bus(), store.another_bus());
     let contact = store.add_contact("+447700900001").await;
     one.execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
@@ -59,9 +78,7 @@ async fn a_command_is_decided_on_what_is_true_even_where_memory_says_otherwise()
     assert!(matches!(refused, CommandError::Domain(ContactError::Erased)), "{refused}");
 }
 
-#[tokio::test]
-async fn a_repeated_command_writes_nothing_and_says_where_its_stream_is() {
-    let store = TestStore::open().await;
+async fn a_repeated_command_writes_nothing_and_says_where_its_stream_is(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let first = store.bus().execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
     store.add_contact("+447700900002").await;
@@ -69,9 +86,7 @@ async fn a_repeated_command_writes_nothing_and_says_where_its_stream_is() {
     assert_eq!((again.events, again.sequence, again.position), (0, 2, first.position));
 }
 
-#[tokio::test]
-async fn an_expected_sequence_that_is_not_the_streams_is_a_conflict() {
-    let store = TestStore::open().await;
+async fn an_expected_sequence_that_is_not_the_streams_is_a_conflict(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let bus = store.bus();
     let at = |expected| {
@@ -85,9 +100,9 @@ async fn an_expected_sequence_that_is_not_the_streams_is_a_conflict() {
     assert!(matches!(at(1).await, Err(CommandError::Conflict { expected: 1, actual: 2 })));
 }
 
-#[tokio::test]
-async fn many_commands_are_answered_in_order_and_those_of_one_stream_build_on_each_other() {
-    let store = TestStore::open().await;
+async fn many_commands_are_answered_in_order_and_those_of_one_stream_build_on_each_other(
+    store: TestStore,
+) {
     let (a, b) =
         (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
     let unknown = Uuid::from_u128(99);
@@ -109,9 +124,7 @@ async fn many_commands_are_answered_in_order_and_those_of_one_stream_build_on_ea
     assert_eq!(results[4].as_ref().unwrap().aggregate.tags.len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_commands_only_those_that_lost_are_decided_again() {
-    let store = TestStore::open().await;
+async fn of_many_commands_only_those_that_lost_are_decided_again(store: TestStore) {
     let mut contacts = Vec::new();
     for n in 0..30 {
         contacts.push(store.add_contact(&format!("+4477009000{n:02}")).await);
@@ -136,9 +149,7 @@ async fn of_many_commands_only_those_that_lost_are_decided_again() {
     }
 }
 
-#[tokio::test]
-async fn an_identity_has_one_holder_until_it_is_given_up() {
-    let store = TestStore::open().await;
+async fn an_identity_has_one_holder_until_it_is_given_up(store: TestStore) {
     let bus = store.bus();
     let holder = store.add_contact("+447700900001").await;
     let late = Uuid::from_u128(2);
@@ -157,9 +168,9 @@ async fn an_identity_has_one_holder_until_it_is_given_up() {
     assert_eq!(bus.resolve_identities(&numbers).await.unwrap(), [Some(late), Some(holder)]);
 }
 
-#[tokio::test]
-async fn a_taken_identity_does_not_stand_in_the_way_of_the_streams_other_commands() {
-    let store = TestStore::open().await;
+async fn a_taken_identity_does_not_stand_in_the_way_of_the_streams_other_commands(
+    store: TestStore,
+) {
     let (a, b) =
         (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
     let commands = vec![
@@ -175,9 +186,7 @@ async fn a_taken_identity_does_not_stand_in_the_way_of_the_streams_other_command
     assert_eq!(loaded.phone().unwrap().as_str(), "+447700900002");
 }
 
-#[tokio::test]
-async fn a_transaction_is_taken_as_a_whole_and_moves_identities_within_it() {
-    let store = TestStore::open().await;
+async fn a_transaction_is_taken_as_a_whole_and_moves_identities_within_it(store: TestStore) {
     let bus = store.bus();
     let (from, to) = (store.add_contact("+447700900001").await, Uuid::from_u128(2));
     let (sequence, position) = bus
@@ -215,9 +224,7 @@ async fn a_transaction_is_taken_as_a_whole_and_moves_identities_within_it() {
     assert!(bus.keys().secret("account/1/access_token").await.unwrap().is_some());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_transaction_that_lost_runs_again_and_may_be_spawned() {
-    let store = TestStore::open().await;
+async fn a_transaction_that_lost_runs_again_and_may_be_spawned(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let tasks: Vec<_> = (0..6)
         .map(|n| {
@@ -273,9 +280,7 @@ async fn a_transaction_that_lost_runs_again_and_may_be_spawned() {
     assert_eq!(refusal.error().code(), MessageError::AlreadyPlanned.code());
 }
 
-#[tokio::test]
-async fn what_is_repeated_under_its_key_is_answered_as_it_was_at_first() {
-    let store = TestStore::open().await;
+async fn what_is_repeated_under_its_key_is_answered_as_it_was_at_first(store: TestStore) {
     let bus = store.bus();
     let key = Idempotency {
         api_key_id: Uuid::from_u128(5),
@@ -317,9 +322,7 @@ async fn what_is_repeated_under_its_key_is_answered_as_it_was_at_first() {
     run(&key, Uuid::from_u128(3), "+447700900003").await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_two_requests_under_one_key_one_is_done_and_the_other_is_told_of_it() {
-    let store = TestStore::open().await;
+async fn of_two_requests_under_one_key_one_is_done_and_the_other_is_told_of_it(store: TestStore) {
     let key = Idempotency {
         api_key_id: Uuid::from_u128(5),
         key: "order-1".to_owned(),
@@ -354,9 +357,7 @@ async fn of_two_requests_under_one_key_one_is_done_and_the_other_is_told_of_it()
     assert!(told.iter().all(|result| *result == done[0]));
 }
 
-#[tokio::test]
-async fn an_erased_person_is_gone_from_the_log_and_the_log_is_whole() {
-    let store = TestStore::open().await;
+async fn an_erased_person_is_gone_from_the_log_and_the_log_is_whole(store: TestStore) {
     let (bus, other) = (store.bus(), store.another_node().await);
     let number = "+447700900123";
     let (contact, message) = (Uuid::from_u128(1), Uuid::from_u128(100));
@@ -367,7 +368,7 @@ async fn an_erased_person_is_gone_from_the_log_and_the_log_is_whole() {
     // The other node has the key in memory.
     let loaded = other.load::<Contact>(contact).await.unwrap().unwrap();
     assert_eq!(loaded.aggregate.phone().unwrap().as_str(), number);
-    store.assert_not_on_disk(&["447700900123", "Ana", evidence, "Dear"]);
+    store.assert_nowhere(&["447700900123", "Ana", evidence, "Dear"]).await;
 
     let (erasure, _) = erase_contact(&bus, contact, "asked for it", &context()).await.unwrap();
     assert_eq!(erasure.suppressions.len(), 1);
@@ -393,7 +394,7 @@ async fn an_erased_person_is_gone_from_the_log_and_the_log_is_whole() {
     bus.execute::<Message>(late, plan(contact, "Dear Ana"), &context()).await.unwrap();
     let late = bus.load::<Message>(late).await.unwrap().unwrap().aggregate;
     assert_eq!(late.content, Some(Personal::Erased));
-    store.assert_not_on_disk(&["447700900123", "Ana", evidence, "Dear"]);
+    store.assert_nowhere(&["447700900123", "Ana", evidence, "Dear"]).await;
 
     // Erased again: nothing. Somebody new with that number can come, and go.
     let (again, _) = erase_contact(&bus, contact, "again", &context()).await.unwrap();
@@ -416,9 +417,7 @@ async fn an_erased_person_is_gone_from_the_log_and_the_log_is_whole() {
     assert_eq!(bus.are_suppressed(&[phone(number)]).await.unwrap(), [false]);
 }
 
-#[tokio::test]
-async fn erasing_by_the_command_alone_destroys_the_key_too() {
-    let store = TestStore::open().await;
+async fn erasing_by_the_command_alone_destroys_the_key_too(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let at = store.clock_now();
     let erase = ContactCommand::Erase { reason: "x".to_owned(), suppressions: vec![], at };
@@ -430,9 +429,7 @@ async fn erasing_by_the_command_alone_destroys_the_key_too() {
     }
 }
 
-#[tokio::test]
-async fn the_feed_gives_events_in_order_in_the_clear_and_marked() {
-    let store = TestStore::open().await;
+async fn the_feed_gives_events_in_order_in_the_clear_and_marked(store: TestStore) {
     let (a, b) =
         (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
     let cause = Uuid::from_u128(9);
@@ -454,9 +451,7 @@ async fn the_feed_gives_events_in_order_in_the_clear_and_marked() {
     assert_eq!(tagged.metadata.actor, context().actor);
 }
 
-#[tokio::test]
-async fn an_event_of_a_newer_gateway_says_so() {
-    let store = TestStore::open().await;
+async fn an_event_of_a_newer_gateway_says_so(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let event = NewEvent {
         event_id: Uuid::now_v7(),
@@ -482,9 +477,7 @@ async fn an_event_of_a_newer_gateway_says_so() {
     assert!(error.to_string().contains("contact.tagged is stored in version 2"), "{error}");
 }
 
-#[tokio::test]
-async fn a_fence_that_has_moved_on_turns_the_command_away() {
-    let store = TestStore::open().await;
+async fn a_fence_that_has_moved_on_turns_the_command_away(store: TestStore) {
     let contact = store.add_contact("+447700900001").await;
     let lease = store.lease("dispatch").await;
     let fence = Fence { lease: lease.name, epoch: lease.epoch };
@@ -505,9 +498,7 @@ async fn a_fence_that_has_moved_on_turns_the_command_away() {
     assert!(matches!(refused, Err(TransactError::Fenced)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn writers_that_meet_a_person_without_a_key_end_up_with_one() {
-    let store = TestStore::open().await;
+async fn writers_that_meet_a_person_without_a_key_end_up_with_one(store: TestStore) {
     let contact = Uuid::from_u128(1);
     let tasks: Vec<_> = (0..10_u128)
         .map(|n| {
@@ -536,9 +527,39 @@ async fn writers_that_meet_a_person_without_a_key_end_up_with_one() {
     }));
 }
 
-#[tokio::test]
-async fn what_can_never_be_read_again_is_refused_and_its_neighbours_are_taken() {
-    let store = TestStore::open().await;
+/// One command is turned away for its identity while others win on its stream: nobody waits for himself.
+async fn a_stream_under_contention_still_gets_its_commands_one_by_one(store: TestStore) {
+    let (a, b) =
+        (store.add_contact("+447700900001").await, store.add_contact("+447700900002").await);
+    let tasks: Vec<_> = (0..12)
+        .map(|n| {
+            let bus = store.another_bus();
+            tokio::spawn(async move {
+                let commands = vec![
+                    (b, tag(&format!("x{n}")), context()),
+                    (b, change_phone("+447700900001"), context()),
+                    (b, tag(&format!("y{n}")), context()),
+                ];
+                bus.execute_many::<Contact>(commands).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        for (n, result) in task.await.unwrap().into_iter().enumerate() {
+            match result {
+                Ok(_) => assert_ne!(n, 1),
+                Err(CommandError::IdentityTaken { holder, .. }) => assert_eq!((n, holder), (1, a)),
+                // Buses of their own do not queue for each other.
+                Err(CommandError::TooBusy) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    let b = store.bus().load::<Contact>(b).await.unwrap().unwrap().aggregate;
+    assert_eq!(b.phone().unwrap().as_str(), "+447700900002");
+}
+
+async fn what_can_never_be_read_again_is_refused_and_its_neighbours_are_taken(store: TestStore) {
     let mut deep = serde_json::json!(1);
     for _ in 0..120 {
         deep = serde_json::json!([deep]);

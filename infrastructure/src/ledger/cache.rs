@@ -45,8 +45,13 @@ impl AggregateCache {
         Some(State { aggregate, sequence, position, is_cached: true })
     }
 
-    pub fn put(&self, stream: StreamId, cached: Cached) {
+    /// Nothing of a subject without a key: what was erased is not kept either.
+    pub fn put(&self, stream: StreamId, cached: Cached, keys: &KeyRing) {
         let mut cache = self.lock();
+        if cached.subject.is_some_and(|subject| !keys.holds(subject)) {
+            cache.pop(&stream);
+            return;
+        }
         if cache.peek(&stream).is_none_or(|older| older.sequence < cached.sequence) {
             cache.put(stream, cached);
         }

@@ -20,6 +20,8 @@ pub(super) struct Run<'a, A: BusAggregate> {
     commands: Vec<(Uuid, A::Command, Context)>,
     /// For a single command.
     expected: Option<u64>,
+    /// Whoever started this run holds the stream's queue.
+    is_queued: bool,
     results: Vec<Option<CommandResult<A>>>,
 }
 
@@ -54,23 +56,24 @@ impl<'a, A: BusAggregate> Run<'a, A> {
         expected: Option<u64>,
     ) -> Self {
         let results = commands.iter().map(|_| None).collect();
-        Self { bus, commands, expected, results }
+        Self { bus, commands, expected, is_queued: false, results }
     }
 
     /// An answer per command, in order.
     pub async fn finish(mut self) -> Vec<CommandResult<A>> {
         let mut open = self.groups();
-        let mut queue = None;
+        let mut _held = None;
         for round in 0..=MAX_CONFLICT_RETRIES {
             if open.is_empty() {
                 break;
             }
             if round > 0
-                && queue.is_none()
+                && !self.is_queued
                 && let [group] = open.as_slice()
             {
                 // Losers of this process go on one after another instead of against each other.
-                queue = Some(self.bus.queue(StreamId::new(A::AGGREGATE_TYPE, group.id)).await);
+                _held = Some(self.bus.queue(StreamId::new(A::AGGREGATE_TYPE, group.id)).await);
+                self.is_queued = true;
             }
             open = match self.round(open.clone(), round == 0).await {
                 Ok(stale) => stale,
@@ -230,14 +233,15 @@ impl<'a, A: BusAggregate> Run<'a, A> {
             position,
             subject,
         };
-        self.bus.cache().put(StreamId::new(A::AGGREGATE_TYPE, id), cached);
+        self.bus.cache().put(StreamId::new(A::AGGREGATE_TYPE, id), cached, self.bus.keys());
     }
 
     async fn one_by_one(&mut self, group: &Group) {
         for &member in &group.members {
             let command = vec![self.commands[member].clone()];
-            let result = Box::pin(Run::new(self.bus, command, None).finish()).await.pop();
-            self.results[member] = result;
+            let mut alone = Run::new(self.bus, command, None);
+            alone.is_queued = self.is_queued;
+            self.results[member] = Box::pin(alone.finish()).await.pop();
         }
     }
 }

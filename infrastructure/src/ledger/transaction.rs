@@ -340,7 +340,7 @@ impl Transaction<'_> {
                     next += events as u64;
                     let position = Position(next.saturating_sub(1));
                     if let Some(cached) = into_cached(state, subject, position) {
-                        self.bus.cache().put(stream, cached);
+                        self.bus.cache().put(stream, cached, self.bus.keys());
                     }
                 }
                 Ok(Commit::Done(last))

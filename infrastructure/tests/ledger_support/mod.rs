@@ -11,10 +11,11 @@ use domain::contact::{Contact, ContactChanges, ContactCommand, ContactOrigin};
 use domain::message::{
     Content, ContentKind, MessageCommand, MessageHeader, Plan, Priority, Recipient,
 };
-use domain::port::{Clock, EventLog, Position};
+use domain::port::{Clock, EventFilter, EventLog, Position};
 use domain::primitives::{AccountId, Actor, ContactId, PhoneNumber, WorkspaceId};
 use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
+use infrastructure::event_store::testing::TestDatabase;
 use infrastructure::event_store::{self, Lease, OpenStore, StoreUrl};
 use infrastructure::ledger::{CommandBus, Context, Ledger, Upcasters};
 use tempfile::TempDir;
@@ -47,16 +48,52 @@ pub struct TestStore {
     master: MasterKey,
     bus: CommandBus,
     store: OpenStore,
-    directory: TempDir,
+    place: Place,
+}
+
+enum Place {
+    Directory(TempDir),
+    Database(TestDatabase),
+}
+
+/// Each of these functions becomes a test on SQLite and one on PostgreSQL.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$name($crate::ledger_support::TestStore::on_sqlite().await).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                if let Some(store) = $crate::ledger_support::TestStore::on_postgres().await {
+                    super::$name(store).await;
+                }
+            })*
+        }
+    };
 }
 
 impl TestStore {
-    pub async fn open() -> Self {
+    pub async fn on_sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = open_store(directory.path()).await;
+        Self::over(open_store(directory.path()).await, Place::Directory(directory)).await
+    }
+
+    pub async fn on_postgres() -> Option<Self> {
+        let database = TestDatabase::create().await?;
+        let store = event_store::open(&database.store_url(), Arc::new(SystemClock)).await.unwrap();
+        Some(Self::over(store, Place::Database(database)).await)
+    }
+
+    async fn over(store: OpenStore, place: Place) -> Self {
         let master = MasterKey::generate();
         let bus = bus_over(&store, open_keys(&store, &master).await.unwrap());
-        Self { master, bus, store, directory }
+        Self { master, bus, store, place }
     }
 
     pub fn bus(&self) -> CommandBus {
@@ -92,18 +129,29 @@ impl TestStore {
         id
     }
 
-    pub fn assert_not_on_disk(&self, words: &[&str]) {
-        let mut files = 0;
-        for entry in std::fs::read_dir(self.directory.path()).unwrap() {
-            let path = entry.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
-            files += 1;
+    /// These words are in no event as it is stored, and on SQLite in no file.
+    pub async fn assert_nowhere(&self, words: &[&str]) {
+        let log = self.ledger().log();
+        let page = log.read_all(Position(0), &EventFilter::default(), 1_000).await.unwrap();
+        assert!(page.at_head && !page.events.is_empty());
+        let mut places: Vec<(String, Vec<u8>)> = page
+            .events
+            .into_iter()
+            .map(|event| (event.event_type, [event.payload, event.metadata].concat().into_bytes()))
+            .collect();
+        if let Place::Directory(directory) = &self.place {
+            let files = std::fs::read_dir(directory.path()).unwrap().map(|file| {
+                let path = file.unwrap().path();
+                (path.display().to_string(), std::fs::read(&path).unwrap())
+            });
+            places.extend(files);
+        }
+        for (place, bytes) in places {
             for word in words {
                 let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
-                assert!(!found, "{word} stands in {}", path.display());
+                assert!(!found, "{word} stands in {place}");
             }
         }
-        assert!(files >= 2, "the database and its log are looked at");
     }
 }
 
