@@ -1,0 +1,44 @@
+-- The contacts projector's tables; {g} is the generation. phone, external_id and search are null once a contact was
+-- erased or merged away: it is found by its id alone then.
+CREATE TABLE IF NOT EXISTS contacts{g} (
+  id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- the position of contact.added
+  added_at BIGINT NOT NULL,
+  phone TEXT,
+  external_id TEXT,
+  -- name, number, external id and username in lower case
+  search TEXT,
+  language TEXT,
+  time_zone TEXT,
+  consent_status TEXT NOT NULL,
+  consent_marketing_status TEXT NOT NULL,
+  erased BIGINT NOT NULL,
+  merged_into UUID,
+  sequence BIGINT NOT NULL,
+  doc TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS contacts{g}_workspace ON contacts{g} (workspace_id, id);
+CREATE INDEX IF NOT EXISTS contacts{g}_phone ON contacts{g} (workspace_id, phone) WHERE phone IS NOT NULL;
+CREATE INDEX IF NOT EXISTS contacts{g}_external ON contacts{g} (workspace_id, external_id)
+  WHERE external_id IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS contact_tags{g} (
+  workspace_id UUID NOT NULL,
+  tag TEXT NOT NULL,
+  contact_id UUID NOT NULL,
+  PRIMARY KEY (workspace_id, tag, contact_id)
+);
+
+-- What each import did to whom: what undoing it goes by.
+CREATE TABLE IF NOT EXISTS import_changes{g} (
+  import_id UUID NOT NULL,
+  contact_id UUID NOT NULL,
+  sequence BIGINT NOT NULL,
+  position BIGINT NOT NULL,
+  -- added, updated, tagged, untagged; by_undo: 1 where the import's undoing did it
+  kind TEXT NOT NULL,
+  by_undo BIGINT NOT NULL,
+  PRIMARY KEY (import_id, contact_id, sequence)
+);

@@ -1,0 +1,88 @@
+-- The messages projector's tables; {g} is the generation. The same text runs on SQLite and PostgreSQL: ids are UUIDs
+-- (16 bytes on SQLite), instants are milliseconds since 1970, doc is the folded message.
+CREATE TABLE IF NOT EXISTS messages{g} (
+  id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  account_id UUID NOT NULL,
+  contact_id UUID NOT NULL,
+  campaign_id UUID,
+  direction BIGINT NOT NULL,
+  is_test BIGINT NOT NULL,
+  category TEXT,
+  created_at BIGINT NOT NULL,
+  status TEXT NOT NULL,
+  attempts BIGINT NOT NULL,
+  last_requested_at BIGINT,
+  wamid TEXT,
+  external_id TEXT,
+  sequence BIGINT NOT NULL,
+  doc TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS messages{g}_workspace ON messages{g} (workspace_id, created_at, id);
+CREATE INDEX IF NOT EXISTS messages{g}_account ON messages{g} (account_id, created_at, id);
+CREATE INDEX IF NOT EXISTS messages{g}_contact ON messages{g} (contact_id, created_at, id);
+CREATE INDEX IF NOT EXISTS messages{g}_campaign ON messages{g} (campaign_id, created_at, id)
+  WHERE campaign_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_campaign_status ON messages{g} (campaign_id, status, created_at, id)
+  WHERE campaign_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_requested ON messages{g} (account_id, last_requested_at)
+  WHERE last_requested_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_wamid ON messages{g} (wamid) WHERE wamid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_external ON messages{g} (external_id) WHERE external_id IS NOT NULL;
+
+-- What dispatch still has to do something about. campaign_id is nil where there is none, so that it can be walked.
+-- kind: 0 due at, 1 sending until, 2 in doubt until.
+CREATE TABLE IF NOT EXISTS agenda{g} (
+  message_id UUID NOT NULL PRIMARY KEY,
+  account_id UUID NOT NULL,
+  campaign_id UUID NOT NULL,
+  contact_id UUID NOT NULL,
+  template_id UUID,
+  priority BIGINT NOT NULL,
+  content_kind TEXT NOT NULL,
+  category TEXT,
+  kind BIGINT NOT NULL,
+  at BIGINT NOT NULL,
+  attempts BIGINT NOT NULL,
+  expires_at BIGINT
+);
+CREATE INDEX IF NOT EXISTS agenda{g}_due ON agenda{g} (account_id, kind, campaign_id, priority, at, message_id);
+CREATE INDEX IF NOT EXISTS agenda{g}_campaign ON agenda{g} (campaign_id, kind, message_id);
+
+-- When a person last wrote to a number in a way that opens the service window.
+CREATE TABLE IF NOT EXISTS windows{g} (
+  account_id UUID NOT NULL,
+  contact_id UUID NOT NULL,
+  last_inbound_at BIGINT NOT NULL,
+  PRIMARY KEY (account_id, contact_id)
+);
+
+-- Until when WhatsApp wants a person left alone with marketing.
+CREATE TABLE IF NOT EXISTS marketing_blocks{g} (
+  contact_id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  until BIGINT NOT NULL
+);
+
+-- A campaign's counts as they are now.
+CREATE TABLE IF NOT EXISTS campaign_counts{g} (
+  campaign_id UUID NOT NULL PRIMARY KEY,
+  doc TEXT NOT NULL
+);
+
+-- The counts as they were after the last event of each second (later on: minute) that changed them. at is that event's.
+CREATE TABLE IF NOT EXISTS campaign_ticks{g} (
+  campaign_id UUID NOT NULL,
+  bucket BIGINT NOT NULL,
+  at BIGINT NOT NULL,
+  doc TEXT NOT NULL,
+  PRIMARY KEY (campaign_id, bucket)
+);
+
+-- When a number last heard from WhatsApp, by the log's clock.
+CREATE TABLE IF NOT EXISTS account_activity{g} (
+  account_id UUID NOT NULL PRIMARY KEY,
+  last_inbound_at BIGINT,
+  last_outbound_at BIGINT,
+  last_status_at BIGINT
+);

@@ -1,0 +1,105 @@
+//! The contacts projector's tables as the program knows them.
+
+use domain::contact::Contact;
+use domain::primitives::Personal;
+use domain::template::TemplateCategory;
+use uuid::Uuid;
+
+use crate::store::{Kind, Schema, Table, Value, keep, set};
+
+pub static SCHEMA: Schema = Schema {
+    name: "contacts",
+    version: 1,
+    ddl: include_str!("../../migrations/contacts.sql"),
+    tables: &[&CONTACTS, &CONTACT_TAGS, &IMPORT_CHANGES],
+};
+
+pub static CONTACTS: Table = Table {
+    name: "contacts",
+    columns: &[
+        keep("id", Kind::Uuid),
+        keep("workspace_id", Kind::Uuid),
+        keep("created_at", Kind::Int),
+        keep("added_at", Kind::Int),
+        set("phone", Kind::Text),
+        set("external_id", Kind::Text),
+        set("search", Kind::Text),
+        set("language", Kind::Text),
+        set("time_zone", Kind::Text),
+        set("consent_status", Kind::Text),
+        set("consent_marketing_status", Kind::Text),
+        set("erased", Kind::Int),
+        set("merged_into", Kind::Uuid),
+        set("sequence", Kind::Int),
+        set("doc", Kind::Text),
+    ],
+    key: 1,
+};
+
+pub static CONTACT_TAGS: Table = Table {
+    name: "contact_tags",
+    columns: &[
+        keep("workspace_id", Kind::Uuid),
+        keep("tag", Kind::Text),
+        keep("contact_id", Kind::Uuid),
+    ],
+    key: 3,
+};
+
+pub static IMPORT_CHANGES: Table = Table {
+    name: "import_changes",
+    columns: &[
+        keep("import_id", Kind::Uuid),
+        keep("contact_id", Kind::Uuid),
+        keep("sequence", Kind::Int),
+        keep("position", Kind::Int),
+        keep("kind", Kind::Text),
+        keep("by_undo", Kind::Int),
+    ],
+    key: 3,
+};
+
+/// `None` for a stream that has no first event we know.
+pub(super) fn contact_row(
+    id: Uuid,
+    sequence: u64,
+    added_at: u64,
+    contact: &Contact,
+) -> Option<Vec<Value>> {
+    let doc = serde_json::to_string(contact).ok()?;
+    let details = &contact.details;
+    let is_listed = !contact.erased && contact.merged_into.is_none();
+    let external_id = details.external_id.as_ref().and_then(Personal::known);
+    let listed = |text: Option<&str>| Value::from(text.filter(|_| is_listed));
+    Some(vec![
+        id.into(),
+        contact.workspace_id?.0.into(),
+        contact.created_at.unwrap_or_default().into(),
+        added_at.into(),
+        listed(contact.phone().map(|phone| phone.as_str())),
+        listed(external_id.map(String::as_str)),
+        listed(Some(&search_text(contact))),
+        details.language.as_deref().into(),
+        details.time_zone.as_deref().into(),
+        contact.consent.status().as_str().into(),
+        contact.consent.status_for(TemplateCategory::Marketing).as_str().into(),
+        contact.erased.into(),
+        contact.merged_into.map(|into| into.0).into(),
+        sequence.into(),
+        doc.into(),
+    ])
+}
+
+/// What a search looks in: name, number, external id and username, in lower case, a line each.
+fn search_text(contact: &Contact) -> String {
+    let details = &contact.details;
+    let known = |text: &Option<Personal<String>>| {
+        text.as_ref().and_then(Personal::known).map(|text| text.to_lowercase())
+    };
+    let phone = contact.phone().map(|phone| phone.as_str().to_owned());
+    [known(&details.name), phone, known(&details.external_id), known(&details.username)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+}

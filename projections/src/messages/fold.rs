@@ -1,0 +1,248 @@
+//! Folds a batch of events over the rows it touches. Pure: what it knows was loaded before, what it changes is written
+//! after.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Duration, Utc};
+use domain::message::{Failure, Message, MessageEvent};
+use uuid::Uuid;
+
+use super::counts::{Contribution, CountsDoc, Tick};
+use super::tables::{
+    ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, MARKETING_BLOCKS, MESSAGES, WINDOWS,
+    agenda_row, message_row,
+};
+use crate::erase::without_personal_data;
+use crate::store::{Value, Write};
+
+/// Meta, error 131049: "the message was not delivered to maintain a healthy ecosystem"; marketing to this person may be
+/// tried again after 24 hours at the earliest.
+const MARKETING_BLOCK_CODE: i64 = 131_049;
+const MARKETING_BLOCK_HOURS: i64 = 24;
+
+/// One event of the batch, decoded.
+pub(super) enum Step {
+    Message {
+        id: Uuid,
+        sequence: u64,
+        event: Box<MessageEvent>,
+        recorded_at: DateTime<Utc>,
+    },
+    /// The person's data goes.
+    Erased {
+        contact_id: Uuid,
+    },
+}
+
+struct Entry {
+    message: Message,
+    sequence: u64,
+    /// The agenda as the database has it.
+    agenda: Option<Vec<Value>>,
+    is_changed: bool,
+}
+
+struct Counts {
+    doc: CountsDoc,
+    ticks: Vec<Tick>,
+    is_changed: bool,
+}
+
+#[derive(Default)]
+struct Activity {
+    inbound: Option<DateTime<Utc>>,
+    outbound: Option<DateTime<Utc>>,
+    status: Option<DateTime<Utc>>,
+}
+
+#[derive(Default)]
+pub(super) struct Batch {
+    messages: HashMap<Uuid, Entry>,
+    counts: BTreeMap<Uuid, Counts>,
+    windows: BTreeMap<(Uuid, Uuid), DateTime<Utc>>,
+    blocks: BTreeMap<Uuid, (Uuid, DateTime<Utc>)>,
+    activity: BTreeMap<Uuid, Activity>,
+}
+
+fn latest(known: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
+    *known = (*known).max(Some(at));
+}
+
+impl Batch {
+    pub fn know_message(&mut self, id: Uuid, sequence: u64, message: Message) {
+        let agenda = agenda_row(id, &message);
+        self.messages.entry(id).or_insert(Entry { message, sequence, agenda, is_changed: false });
+    }
+
+    pub fn know_counts(&mut self, campaign_id: Uuid, doc: CountsDoc) {
+        self.counts.insert(campaign_id, Counts { doc, ticks: Vec::new(), is_changed: false });
+    }
+
+    pub fn apply(&mut self, step: Step) {
+        match step {
+            Step::Message { id, sequence, event, recorded_at } => {
+                self.apply_message(id, sequence, *event, recorded_at);
+            }
+            Step::Erased { contact_id } => self.erase(contact_id),
+        }
+    }
+
+    fn apply_message(
+        &mut self,
+        id: Uuid,
+        sequence: u64,
+        event: MessageEvent,
+        recorded_at: DateTime<Utc>,
+    ) {
+        let entry = self.messages.entry(id).or_insert_with(|| Entry {
+            message: Message::default(),
+            sequence: 0,
+            agenda: None,
+            is_changed: false,
+        });
+        if sequence <= entry.sequence {
+            return;
+        }
+        let heard = Heard::of(&event);
+        let before = Contribution::of(&entry.message);
+        entry.message.fold(event);
+        entry.sequence = sequence;
+        entry.is_changed = true;
+        let after = Contribution::of(&entry.message);
+        let Some(header) = &entry.message.header else { return };
+
+        if before != after
+            && let Some(campaign_id) = header.campaign_id
+        {
+            let counts = self.counts.entry(campaign_id.0).or_insert_with(|| Counts {
+                doc: CountsDoc::default(),
+                ticks: Vec::new(),
+                is_changed: false,
+            });
+            counts.ticks.extend(counts.doc.record(before.as_ref(), after.as_ref(), recorded_at));
+            counts.is_changed = true;
+        }
+        let (account_id, contact_id) = (header.account_id.0, header.contact_id.0);
+        let activity = self.activity.entry(account_id).or_default();
+        match heard {
+            Heard::Inbound { opens_window } => {
+                latest(&mut activity.inbound, recorded_at);
+                if let Some(at) = opens_window {
+                    let known = self.windows.entry((account_id, contact_id)).or_insert(at);
+                    *known = (*known).max(at);
+                }
+            }
+            Heard::Accepted => latest(&mut activity.outbound, recorded_at),
+            Heard::Status => latest(&mut activity.status, recorded_at),
+            Heard::Blocked { since, by_status } => {
+                if by_status {
+                    latest(&mut activity.status, recorded_at);
+                }
+                let until = since + Duration::hours(MARKETING_BLOCK_HOURS);
+                let known = self.blocks.entry(contact_id).or_insert((header.workspace_id.0, until));
+                known.1 = known.1.max(until);
+            }
+            Heard::Nothing => {}
+        }
+    }
+
+    fn erase(&mut self, contact_id: Uuid) {
+        let theirs = self.messages.values_mut().filter(|entry| {
+            entry.message.header.as_ref().is_some_and(|header| header.contact_id.0 == contact_id)
+        });
+        for entry in theirs {
+            entry.message = without_personal_data(&entry.message);
+            entry.is_changed = true;
+        }
+    }
+
+    /// The changes of the tables, in the order of their keys.
+    pub fn into_writes(self) -> Vec<Write> {
+        let mut changed: Vec<(Uuid, Entry)> =
+            self.messages.into_iter().filter(|(_, entry)| entry.is_changed).collect();
+        changed.sort_unstable_by_key(|(id, _)| *id);
+        let (mut messages, mut agenda, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, entry) in &changed {
+            messages.extend(message_row(*id, entry.sequence, &entry.message));
+            match (&entry.agenda, agenda_row(*id, &entry.message)) {
+                (Some(known), Some(row)) if *known == row => {}
+                (_, Some(row)) => agenda.push(row),
+                (Some(_), None) => done.push(vec![(*id).into()]),
+                (None, None) => {}
+            }
+        }
+        let (mut counts, mut ticks) = (Vec::new(), Vec::new());
+        for (campaign_id, mut known) in self.counts.into_iter().filter(|(_, c)| c.is_changed) {
+            counts.push(vec![campaign_id.into(), json(&known.doc)]);
+            known.ticks.push(known.doc.tick());
+            ticks.extend(known.ticks.iter().map(|tick| {
+                vec![campaign_id.into(), tick.bucket.into(), tick.at.into(), json(&tick.counts)]
+            }));
+        }
+        let windows = self.windows.into_iter().map(|((account_id, contact_id), at)| {
+            vec![account_id.into(), contact_id.into(), at.into()]
+        });
+        let blocks = self.blocks.into_iter().map(|(contact_id, (workspace_id, until))| {
+            vec![contact_id.into(), workspace_id.into(), until.into()]
+        });
+        let activity = self.activity.into_iter().filter_map(|(account_id, heard)| {
+            let Activity { inbound, outbound, status } = heard;
+            (inbound.is_some() || outbound.is_some() || status.is_some())
+                .then(|| vec![account_id.into(), inbound.into(), outbound.into(), status.into()])
+        });
+        vec![
+            Write::Upsert { table: &MESSAGES, rows: messages },
+            Write::Upsert { table: &AGENDA, rows: agenda },
+            Write::Delete { table: &AGENDA, keys: done },
+            Write::Upsert { table: &WINDOWS, rows: windows.collect() },
+            Write::Upsert { table: &MARKETING_BLOCKS, rows: blocks.collect() },
+            Write::Upsert { table: &CAMPAIGN_COUNTS, rows: counts },
+            Write::Upsert { table: &CAMPAIGN_TICKS, rows: ticks },
+            Write::Upsert { table: &ACCOUNT_ACTIVITY, rows: activity.collect() },
+        ]
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Value {
+    // Counts are numbers under names: they always have a JSON form.
+    serde_json::to_string(value).unwrap_or_default().into()
+}
+
+/// What an event tells beside the message's own state.
+enum Heard {
+    Inbound {
+        opens_window: Option<DateTime<Utc>>,
+    },
+    Accepted,
+    Status,
+    /// WhatsApp asks to leave the person alone with marketing.
+    Blocked {
+        since: DateTime<Utc>,
+        by_status: bool,
+    },
+    Nothing,
+}
+
+impl Heard {
+    fn of(event: &MessageEvent) -> Self {
+        let is_block = |failure: &Failure| failure.code == Some(MARKETING_BLOCK_CODE);
+        match event {
+            MessageEvent::Received { opens_window, at, .. } => {
+                Self::Inbound { opens_window: opens_window.then_some(*at) }
+            }
+            MessageEvent::Accepted { .. } => Self::Accepted,
+            MessageEvent::Failed { failure, at, .. } if is_block(failure) => {
+                Self::Blocked { since: *at, by_status: true }
+            }
+            MessageEvent::SendFailed { failure, at, .. } if is_block(failure) => {
+                Self::Blocked { since: *at, by_status: false }
+            }
+            MessageEvent::Sent { .. }
+            | MessageEvent::Delivered { .. }
+            | MessageEvent::Read { .. }
+            | MessageEvent::Played { .. }
+            | MessageEvent::Failed { .. } => Self::Status,
+            _ => Self::Nothing,
+        }
+    }
+}

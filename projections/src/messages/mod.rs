@@ -1,0 +1,137 @@
+//! The messages' read models: the messages themselves, what dispatch has to do about them, who may be written to
+//! freely, and the campaigns' counts. Reads contacts' events too, for one thing only: what an erased person wrote and was
+//! written goes.
+
+mod counts;
+mod fold;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::contact::ContactEvent;
+use domain::message::{Message, MessageEvent};
+use domain::port::{AggregateType, RecordedEvent};
+use uuid::Uuid;
+
+pub(crate) use counts::CountsDoc;
+pub use counts::{CampaignCounts, FailureCount};
+use fold::{Batch, Step};
+pub use tables::AgendaKind;
+pub(crate) use tables::{SCHEMA, from_text, text_of};
+
+use crate::projector::{ProjectError, Projection, decode, off_executor};
+use crate::store::{Row, Schema, Sql, View, Write};
+
+/// Its stable name.
+pub const NAME: &str = "messages";
+
+pub(crate) struct Messages;
+
+#[async_trait]
+impl Projection for Messages {
+    fn schema(&self) -> &'static Schema {
+        &SCHEMA
+    }
+
+    fn aggregate_types(&self) -> &'static [AggregateType] {
+        &[AggregateType::Message, AggregateType::Contact]
+    }
+
+    async fn project(
+        &self,
+        view: &View,
+        events: Vec<RecordedEvent>,
+    ) -> Result<Vec<Write>, ProjectError> {
+        let steps = off_executor(move || read(&events)).await?;
+        let (mut ids, mut erased, mut campaigns) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for step in &steps {
+            match step {
+                Step::Message { id, event, .. } => {
+                    ids.insert(*id);
+                    campaigns.extend(campaign_of(event));
+                }
+                Step::Erased { contact_id } => {
+                    erased.insert(*contact_id);
+                }
+            }
+        }
+        let mut rows = view
+            .query_chunked(ids, |ids| {
+                Sql::new("SELECT id, sequence, doc, campaign_id FROM {messages} WHERE id ?*")
+                    .with_list(ids)
+            })
+            .await?;
+        rows.extend(
+            view.query_chunked(erased, |contacts| {
+                Sql::new(
+                    "SELECT id, sequence, doc, campaign_id FROM {messages} WHERE contact_id ?*",
+                )
+                .with_list(contacts)
+            })
+            .await?,
+        );
+        for row in &rows {
+            campaigns.extend(row.opt_uuid(3)?);
+        }
+        let counts = view
+            .query_chunked(campaigns, |ids| {
+                Sql::new("SELECT campaign_id, doc FROM {campaign_counts} WHERE campaign_id ?*")
+                    .with_list(ids)
+            })
+            .await?;
+        off_executor(move || fold(&rows, &counts, steps)).await
+    }
+}
+
+fn read(events: &[RecordedEvent]) -> Result<Vec<Step>, ProjectError> {
+    let mut steps = Vec::with_capacity(events.len());
+    for event in events {
+        if event.is(AggregateType::Message) {
+            if let Some(decoded) = decode::<MessageEvent>(event, MessageEvent::CATALOGUE)? {
+                steps.push(Step::Message {
+                    id: event.stream.id,
+                    sequence: event.sequence,
+                    event: Box::new(decoded),
+                    recorded_at: event.recorded_at,
+                });
+            }
+        } else if event.event_type == "contact.erased"
+            && decode::<ContactEvent>(event, ContactEvent::CATALOGUE)?.is_some()
+        {
+            steps.push(Step::Erased { contact_id: event.stream.id });
+        }
+    }
+    Ok(steps)
+}
+
+fn campaign_of(event: &MessageEvent) -> Option<Uuid> {
+    let header = match event {
+        MessageEvent::Scheduled { header, .. }
+        | MessageEvent::Queued { header, .. }
+        | MessageEvent::Received { header, .. }
+        | MessageEvent::Echoed { header, .. } => header,
+        MessageEvent::Skipped { header, .. } => header.as_deref()?,
+        _ => return None,
+    };
+    header.campaign_id.map(|id| id.0)
+}
+
+fn fold(rows: &[Row], counts: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
+    let mut batch = Batch::default();
+    let mut docs = BTreeMap::new();
+    for row in rows {
+        docs.insert(row.uuid(0)?, (row.count(1)?, row.doc::<Message>(2)?));
+    }
+    for (id, (sequence, message)) in docs {
+        batch.know_message(id, sequence, message);
+    }
+    for row in counts {
+        batch.know_counts(row.uuid(0)?, row.doc::<CountsDoc>(1)?);
+    }
+    for step in steps {
+        batch.apply(step);
+    }
+    Ok(batch.into_writes())
+}

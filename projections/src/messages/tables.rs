@@ -1,0 +1,214 @@
+//! The messages projector's tables as the program knows them.
+
+use chrono::{DateTime, Utc};
+use domain::message::{Direction, Message, MessageStatus};
+use domain::primitives::Personal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
+
+pub static SCHEMA: Schema = Schema {
+    name: "messages",
+    version: 1,
+    ddl: include_str!("../../migrations/messages.sql"),
+    tables: &[
+        &MESSAGES,
+        &AGENDA,
+        &WINDOWS,
+        &MARKETING_BLOCKS,
+        &CAMPAIGN_COUNTS,
+        &CAMPAIGN_TICKS,
+        &ACCOUNT_ACTIVITY,
+    ],
+};
+
+pub static MESSAGES: Table = Table {
+    name: "messages",
+    columns: &[
+        keep("id", Kind::Uuid),
+        keep("workspace_id", Kind::Uuid),
+        keep("account_id", Kind::Uuid),
+        keep("contact_id", Kind::Uuid),
+        keep("campaign_id", Kind::Uuid),
+        keep("direction", Kind::Int),
+        keep("is_test", Kind::Int),
+        keep("category", Kind::Text),
+        keep("created_at", Kind::Int),
+        set("status", Kind::Text),
+        set("attempts", Kind::Int),
+        set("last_requested_at", Kind::Int),
+        set("wamid", Kind::Text),
+        set("external_id", Kind::Text),
+        set("sequence", Kind::Int),
+        set("doc", Kind::Text),
+    ],
+    key: 1,
+};
+
+pub static AGENDA: Table = Table {
+    name: "agenda",
+    columns: &[
+        keep("message_id", Kind::Uuid),
+        keep("account_id", Kind::Uuid),
+        keep("campaign_id", Kind::Uuid),
+        keep("contact_id", Kind::Uuid),
+        keep("template_id", Kind::Uuid),
+        keep("priority", Kind::Int),
+        keep("content_kind", Kind::Text),
+        keep("category", Kind::Text),
+        set("kind", Kind::Int),
+        set("at", Kind::Int),
+        set("attempts", Kind::Int),
+        set("expires_at", Kind::Int),
+    ],
+    key: 1,
+};
+
+pub static WINDOWS: Table = Table {
+    name: "windows",
+    columns: &[
+        keep("account_id", Kind::Uuid),
+        keep("contact_id", Kind::Uuid),
+        max("last_inbound_at", Kind::Int),
+    ],
+    key: 2,
+};
+
+pub static MARKETING_BLOCKS: Table = Table {
+    name: "marketing_blocks",
+    columns: &[
+        keep("contact_id", Kind::Uuid),
+        keep("workspace_id", Kind::Uuid),
+        max("until", Kind::Int),
+    ],
+    key: 1,
+};
+
+pub static CAMPAIGN_COUNTS: Table = Table {
+    name: "campaign_counts",
+    columns: &[keep("campaign_id", Kind::Uuid), set("doc", Kind::Text)],
+    key: 1,
+};
+
+pub static CAMPAIGN_TICKS: Table = Table {
+    name: "campaign_ticks",
+    columns: &[
+        keep("campaign_id", Kind::Uuid),
+        keep("bucket", Kind::Int),
+        set("at", Kind::Int),
+        set("doc", Kind::Text),
+    ],
+    key: 2,
+};
+
+pub static ACCOUNT_ACTIVITY: Table = Table {
+    name: "account_activity",
+    columns: &[
+        keep("account_id", Kind::Uuid),
+        max("last_inbound_at", Kind::Int),
+        max("last_outbound_at", Kind::Int),
+        max("last_status_at", Kind::Int),
+    ],
+    key: 1,
+};
+
+/// What dispatch has to do about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgendaKind {
+    Due = 0,
+    Sending = 1,
+    InDoubt = 2,
+}
+
+impl From<AgendaKind> for Value {
+    fn from(kind: AgendaKind) -> Self {
+        Self::Int(kind as i64)
+    }
+}
+
+pub(super) fn direction(direction: Direction) -> i64 {
+    match direction {
+        Direction::Outbound => 0,
+        Direction::Inbound => 1,
+    }
+}
+
+/// A plain enum as its stored text.
+pub(crate) fn text_of<T: Serialize>(value: &T) -> Value {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => Value::Text(text),
+        _ => Value::Null,
+    }
+}
+
+/// And back.
+pub(crate) fn from_text<T: DeserializeOwned>(text: &str, column: usize) -> Result<T, StoreError> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned()))
+        .map_err(|_| StoreError::Shape { column, expected: "a known word" })
+}
+
+fn known(text: Option<&Personal<String>>) -> Value {
+    text.and_then(Personal::known).map(String::as_str).into()
+}
+
+/// `None` for a stream that has no first event we know.
+pub(super) fn message_row(id: Uuid, sequence: u64, message: &Message) -> Option<Vec<Value>> {
+    let header = message.header.as_ref()?;
+    let doc = serde_json::to_string(message).ok()?;
+    let requested = message.latest().map(|(_, attempt)| attempt.requested_at);
+    let wamid = message.wamid().and_then(Personal::known).map(|wamid| wamid.as_str());
+    Some(vec![
+        id.into(),
+        header.workspace_id.0.into(),
+        header.account_id.0.into(),
+        header.contact_id.0.into(),
+        header.campaign_id.map(|id| id.0).into(),
+        direction(message.direction).into(),
+        header.is_test.into(),
+        header.category().map(|category| category.as_str()).into(),
+        created_at(message).into(),
+        message.status().as_str().into(),
+        i64::from(message.attempt_count()).into(),
+        requested.into(),
+        wamid.into(),
+        known(header.external_id.as_ref()),
+        sequence.into(),
+        doc.into(),
+    ])
+}
+
+fn created_at(message: &Message) -> DateTime<Utc> {
+    message.created_at.unwrap_or_default()
+}
+
+/// The message's place on the agenda; `None` while there is nothing to do about it.
+pub(super) fn agenda_row(id: Uuid, message: &Message) -> Option<Vec<Value>> {
+    let header = message.header.as_ref()?;
+    if message.direction == Direction::Inbound {
+        return None;
+    }
+    let (kind, at) = match message.status() {
+        MessageStatus::Scheduled | MessageStatus::Queued => {
+            (AgendaKind::Due, message.due_at.unwrap_or_else(|| created_at(message)))
+        }
+        MessageStatus::Sending => (AgendaKind::Sending, message.latest()?.1.send_by),
+        MessageStatus::InDoubt => (AgendaKind::InDoubt, message.grace_until()?),
+        _ => return None,
+    };
+    Some(vec![
+        id.into(),
+        header.account_id.0.into(),
+        header.campaign_id.map_or(Uuid::nil(), |id| id.0).into(),
+        header.contact_id.0.into(),
+        header.template.as_ref().map(|template| template.id.0).into(),
+        header.priority.rank().into(),
+        text_of(&header.content_kind),
+        header.category().map(|category| category.as_str()).into(),
+        kind.into(),
+        at.into(),
+        i64::from(message.attempt_count()).into(),
+        message.expires_at().into(),
+    ])
+}

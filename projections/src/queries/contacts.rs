@@ -1,0 +1,302 @@
+//! Contacts by id, by what identifies them, in lists and in segments; and what imports did to them.
+
+use std::collections::HashMap;
+
+use domain::contact::{ConsentStatus, Contact};
+use domain::port::Position;
+use domain::primitives::{PhoneNumber, SegmentId};
+use domain::segment::{Rule, Segment};
+use uuid::Uuid;
+
+use super::page::{Listing, Order, position, single};
+use super::rules::{MessageFacts, Needs, Prefilter};
+use super::{Cursor, Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
+use crate::store::Sql;
+
+/// Contacts that one page of a segment looks at, at most. Where that is not enough the page is short and its end says
+/// where to go on.
+pub const SEGMENT_SCAN_MAX: usize = 100_000;
+/// Contacts judged together.
+pub(super) const SCAN: usize = 1_000;
+
+/// `None` is not asked; a list asks for any of it. Those merged away never show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContactFilter {
+    pub workspace_id: Option<Uuid>,
+    /// In the name, number, external id or username.
+    pub search: Option<String>,
+    pub tags: Option<Vec<String>>,
+    pub segment_id: Option<Uuid>,
+    pub consent: Option<Vec<ConsentStatus>>,
+    pub phone_numbers: Option<Vec<PhoneNumber>>,
+    pub include_erased: bool,
+}
+
+/// One event that an import caused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportChange {
+    pub contact_id: Uuid,
+    pub sequence: u64,
+    pub position: Position,
+    /// `added`, `updated`, `tagged` or `untagged`.
+    pub kind: String,
+    /// The import's undoing did it.
+    pub by_undo: bool,
+}
+
+impl Queries {
+    /// Erased and merged ones too.
+    pub async fn contacts_by_id(
+        &self,
+        scope: &Scope,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Stored<Contact>>, QueryError> {
+        self.by_ids("contacts", ScopeColumns::Workspace, scope, ids).await
+    }
+
+    pub async fn contact_by_external_id(
+        &self,
+        workspace_id: Uuid,
+        external_id: &str,
+    ) -> Result<Option<Stored<Contact>>, QueryError> {
+        let condition =
+            Sql::new("workspace_id = ? AND external_id = ?").with(workspace_id).with(external_id);
+        let scope = Scope::everything();
+        self.first_by("contacts", ScopeColumns::Workspace, &scope, condition).await
+    }
+
+    pub async fn contact_by_phone(
+        &self,
+        workspace_id: Uuid,
+        phone: &PhoneNumber,
+    ) -> Result<Option<Stored<Contact>>, QueryError> {
+        let condition =
+            Sql::new("workspace_id = ? AND phone = ?").with(workspace_id).with(phone.as_str());
+        let scope = Scope::everything();
+        self.first_by("contacts", ScopeColumns::Workspace, &scope, condition).await
+    }
+
+    /// The list, and the rule that its rows must also keep to, where SQL does not say it all.
+    async fn contacts_listing(
+        &self,
+        scope: &Scope,
+        filter: &ContactFilter,
+    ) -> Result<(Listing, Option<Rule>), QueryError> {
+        let mut scope = scope.within(filter.workspace_id);
+        let mut listing = Listing::new("contacts", Order::ById);
+        listing.and(Sql::new("merged_into IS NULL"));
+        if !filter.include_erased {
+            listing.and(Sql::new("erased = 0"));
+        }
+        let mut rule = None;
+        if let Some(segment_id) = filter.segment_id {
+            // A segment outside the scope is none, and nobody is in it.
+            let found = self.segments_by_id(&scope, &[segment_id]).await?;
+            match found.into_values().next().filter(|segment| !segment.state.deleted) {
+                Some(Stored {
+                    state: Segment { workspace_id: Some(workspace), rule: text, .. },
+                    ..
+                }) => {
+                    let id = SegmentId(segment_id);
+                    let parsed = Rule::parse(&text).map_err(|_| QueryError::UnreadableRule(id))?;
+                    let prefilter = Prefilter::of(&parsed, workspace.0);
+                    prefilter.sql.into_iter().for_each(|sql| listing.and(sql));
+                    rule = (!prefilter.is_exact).then_some(parsed);
+                    scope = scope.within(Some(workspace.0));
+                }
+                _ => scope.workspaces = Some(vec![]),
+            }
+        }
+        let workspaces = self.workspaces_of(&scope).await?;
+        if let Some(tags) = &filter.tags {
+            let mut tagged = Sql::new(
+                "EXISTS (SELECT 1 FROM {contact_tags} AS t WHERE t.workspace_id = {contacts}.workspace_id \
+                 AND t.contact_id = {contacts}.id AND t.tag ?*)",
+            );
+            tagged.bind_list(tags.iter().map(String::as_str));
+            listing.and(tagged);
+        }
+        let statuses = filter.consent.as_ref().map(|all| all.iter().map(|s| s.as_str()));
+        listing.one_of("consent_status", statuses);
+        let phones = filter.phone_numbers.as_ref().map(|all| all.iter().map(|p| p.as_str()));
+        listing.one_of("phone", phones);
+        listing.search(filter.search.as_deref());
+        listing.fan = Some(("workspace_id", workspaces));
+        Ok((listing, rule))
+    }
+
+    /// In the order of their ids, which is that of their arrival.
+    pub async fn contacts(
+        &self,
+        scope: &Scope,
+        filter: &ContactFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Stored<Contact>>, QueryError> {
+        let (listing, rule) = self.contacts_listing(scope, filter).await?;
+        match rule {
+            None => listing.page(&self.db, page).await,
+            Some(rule) => self.page_by_rule(&listing, &rule, page).await,
+        }
+    }
+
+    async fn page_by_rule(
+        &self,
+        listing: &Listing,
+        rule: &Rule,
+        page: &PageRequest,
+    ) -> Result<Page<Stored<Contact>>, QueryError> {
+        let (from, backwards) = match page {
+            PageRequest::First { after, .. } => (*after, false),
+            PageRequest::Last { before, .. } => (*before, true),
+        };
+        let count = page.count();
+        let (mut items, mut place) = (Vec::new(), from);
+        let (mut has_more, mut looked_at) = (false, 0);
+        'scan: loop {
+            let (judged, last) = self.judge(listing, rule, place, backwards).await?;
+            for item in judged {
+                if items.len() == count {
+                    has_more = true;
+                    break 'scan;
+                }
+                items.push(item);
+            }
+            let Some((last, is_end)) = last else { break };
+            place = Some(last);
+            looked_at += SCAN;
+            if is_end {
+                break;
+            }
+            if looked_at >= SEGMENT_SCAN_MAX {
+                has_more = true;
+                break;
+            }
+        }
+        let was_cut = has_more && items.len() < count;
+        if backwards {
+            items.reverse();
+        }
+        let (has_next, has_previous) =
+            if backwards { (from.is_some(), has_more) } else { (has_more, from.is_some()) };
+        let mut page = Page::of(items, has_next, has_previous);
+        if was_cut && !backwards {
+            page.end = place;
+        }
+        Ok(page)
+    }
+
+    /// The next [`SCAN`] rows' contacts that the rule holds for; the last row looked at and whether it was the list's
+    /// last.
+    async fn judge(
+        &self,
+        listing: &Listing,
+        rule: &Rule,
+        from: Option<Cursor>,
+        backwards: bool,
+    ) -> Result<(Vec<(Cursor, Stored<Contact>)>, Option<(Cursor, bool)>), QueryError> {
+        let rows = listing.rows(&self.db, "sequence, doc", from, backwards, SCAN).await?;
+        let last = rows.last().map(|(cursor, _)| (*cursor, rows.len() < SCAN));
+        let ids: Vec<Uuid> = rows.iter().map(|(cursor, _)| cursor.id).collect();
+        let facts = MessageFacts::load(&self.db, Needs::of(rule), &ids).await?;
+        let mut found = Vec::new();
+        for (cursor, row) in rows {
+            let state: Contact = row.doc(3)?;
+            if rule.matches(&facts.about(cursor.id, &state)) {
+                found.push((cursor, Stored { id: cursor.id, sequence: row.count(2)?, state }));
+            }
+        }
+        Ok((found, last))
+    }
+
+    pub async fn count_contacts(
+        &self,
+        scope: &Scope,
+        filter: &ContactFilter,
+    ) -> Result<Total, QueryError> {
+        let (listing, rule) = self.contacts_listing(scope, filter).await?;
+        let Some(rule) = rule else { return listing.total(&self.db).await };
+        let count = self.count_by_rule(&listing, &rule, super::TOTAL_MAX + 1).await?;
+        Ok(Total { count, is_exact: count <= super::TOTAL_MAX })
+    }
+
+    async fn count_by_rule(
+        &self,
+        listing: &Listing,
+        rule: &Rule,
+        most: u64,
+    ) -> Result<u64, QueryError> {
+        let (mut count, mut place) = (0, None);
+        loop {
+            let (judged, last) = self.judge(listing, rule, place, false).await?;
+            count += judged.len() as u64;
+            match last {
+                Some((last, false)) if count < most => place = Some(last),
+                _ => return Ok(count.min(most)),
+            }
+        }
+    }
+
+    /// How many a rule holds for, exactly. Goes through all contacts where SQL cannot say the rule.
+    pub async fn count_rule(&self, workspace_id: Uuid, rule: &Rule) -> Result<u64, QueryError> {
+        let (listing, is_exact) = rule_listing(workspace_id, rule);
+        if !is_exact {
+            return self.count_by_rule(&listing, rule, u64::MAX).await;
+        }
+        let mut sql =
+            Sql::new("SELECT COUNT(*) FROM {contacts} WHERE workspace_id = ?").with(workspace_id);
+        for condition in listing.conditions {
+            sql.push(" AND ").append(condition);
+        }
+        let rows = self.db.query(sql).await?;
+        Ok(single(&rows)?.count(0)?)
+    }
+
+    /// The first contacts that a rule holds for, in the order of their ids; of the first 100,000 contacts.
+    pub async fn sample_rule(
+        &self,
+        workspace_id: Uuid,
+        rule: &Rule,
+        first: usize,
+    ) -> Result<Vec<Stored<Contact>>, QueryError> {
+        let (listing, _) = rule_listing(workspace_id, rule);
+        Ok(self.page_by_rule(&listing, rule, &PageRequest::first(first)).await?.into_items())
+    }
+
+    /// What an import did, contact by contact in id order and each contact's changes in order, after a place.
+    pub async fn import_changes(
+        &self,
+        import_id: Uuid,
+        after: Option<(Uuid, u64)>,
+        limit: usize,
+    ) -> Result<Vec<ImportChange>, QueryError> {
+        let mut sql = Sql::new(
+            "SELECT contact_id, sequence, position, kind, by_undo FROM {import_changes} \
+             WHERE import_id = ?",
+        )
+        .with(import_id);
+        if let Some((contact_id, sequence)) = after {
+            sql.push(" AND (contact_id, sequence) > (?, ?)").bind(contact_id).bind(sequence);
+        }
+        sql.push(" ORDER BY contact_id, sequence LIMIT ?").bind(limit as u64);
+        let rows = self.db.query(sql).await?;
+        let read = rows.iter().map(|row| {
+            Ok(ImportChange {
+                contact_id: row.uuid(0)?,
+                sequence: row.count(1)?,
+                position: position(row, 2)?,
+                kind: row.text(3)?.to_owned(),
+                by_undo: row.int(4)? != 0,
+            })
+        });
+        read.collect()
+    }
+}
+
+fn rule_listing(workspace_id: Uuid, rule: &Rule) -> (Listing, bool) {
+    let mut listing = Listing::new("contacts", Order::ById);
+    listing.fan = Some(("workspace_id", vec![workspace_id]));
+    listing.and(Sql::new("merged_into IS NULL AND erased = 0"));
+    let prefilter = Prefilter::of(rule, workspace_id);
+    prefilter.sql.into_iter().for_each(|sql| listing.and(sql));
+    (listing, prefilter.is_exact)
+}

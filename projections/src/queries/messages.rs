@@ -1,0 +1,112 @@
+//! Messages by id, by WhatsApp's id, and in lists.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use domain::message::{Direction, Message, MessageStatus};
+use domain::primitives::Wamid;
+use uuid::Uuid;
+
+use super::page::{Listing, Order};
+use super::{Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
+use crate::store::Sql;
+
+/// `None` is not asked; a list asks for any of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MessageFilter {
+    pub workspace_id: Option<Uuid>,
+    pub external_ids: Option<Vec<String>>,
+    pub account_ids: Option<Vec<Uuid>>,
+    pub campaign_ids: Option<Vec<Uuid>>,
+    pub contact_ids: Option<Vec<Uuid>>,
+    pub status: Option<Vec<MessageStatus>>,
+    pub direction: Option<Direction>,
+    pub created_from: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub created_to: Option<DateTime<Utc>>,
+}
+
+impl Queries {
+    pub async fn messages_by_id(
+        &self,
+        scope: &Scope,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Stored<Message>>, QueryError> {
+        self.by_ids("messages", ScopeColumns::WorkspaceAndAccount, scope, ids).await
+    }
+
+    /// By WhatsApp's own id: the message's latest attempt that has one, or the message received under it.
+    pub async fn message_by_wamid(
+        &self,
+        scope: &Scope,
+        wamid: &Wamid,
+    ) -> Result<Option<Stored<Message>>, QueryError> {
+        let condition = Sql::new("wamid = ?").with(wamid.as_str());
+        self.first_by("messages", ScopeColumns::WorkspaceAndAccount, scope, condition).await
+    }
+
+    async fn messages_listing(
+        &self,
+        scope: &Scope,
+        filter: &MessageFilter,
+    ) -> Result<Listing, QueryError> {
+        let scope = scope.within(filter.workspace_id);
+        let mut listing = Listing::new("messages", Order::NewestFirst);
+        ScopeColumns::WorkspaceAndAccount.apply(&scope, &mut listing);
+        // The rarest column leads; the others only filter.
+        let filters = [
+            ("campaign_id", &filter.campaign_ids),
+            ("contact_id", &filter.contact_ids),
+            ("account_id", &filter.account_ids),
+        ];
+        for (column, ids) in filters {
+            let Some(ids) = ids else { continue };
+            if listing.fan.is_none() && filter.external_ids.is_none() {
+                let mut ids = ids.clone();
+                ids.sort_unstable();
+                ids.dedup();
+                listing.fan = Some((column, ids));
+            } else {
+                listing.one_of(column, Some(ids.iter().copied()));
+            }
+        }
+        if listing.fan.is_none() && filter.external_ids.is_none() {
+            listing.fan = Some(match &scope.accounts {
+                Some(accounts) => ("account_id", accounts.clone()),
+                None => ("workspace_id", self.workspaces_of(&scope).await?),
+            });
+        }
+        let external_ids = filter.external_ids.as_ref().map(|ids| ids.iter().map(String::as_str));
+        listing.one_of("external_id", external_ids);
+        listing.one_of("status", filter.status.as_ref().map(|all| all.iter().map(|s| s.as_str())));
+        if let Some(direction) = filter.direction {
+            let direction: i64 = if direction == Direction::Inbound { 1 } else { 0 };
+            listing.and(Sql::new("direction = ?").with(direction));
+        }
+        if let Some(from) = filter.created_from {
+            listing.and(Sql::new("created_at >= ?").with(from));
+        }
+        if let Some(to) = filter.created_to {
+            listing.and(Sql::new("created_at < ?").with(to));
+        }
+        Ok(listing)
+    }
+
+    /// Newest first.
+    pub async fn messages(
+        &self,
+        scope: &Scope,
+        filter: &MessageFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Stored<Message>>, QueryError> {
+        self.messages_listing(scope, filter).await?.page(&self.db, page).await
+    }
+
+    pub async fn count_messages(
+        &self,
+        scope: &Scope,
+        filter: &MessageFilter,
+    ) -> Result<Total, QueryError> {
+        self.messages_listing(scope, filter).await?.total(&self.db).await
+    }
+}

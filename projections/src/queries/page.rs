@@ -1,0 +1,309 @@
+//! Lists in pages, both ways, by the place of the last row seen: a page costs the same wherever it lies, and rows added
+//! meanwhile neither hide nor repeat others.
+
+use std::cmp::Ordering;
+
+use domain::port::Position;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::QueryError;
+use crate::store::{ReadDb, Row, Sql, StoreError, Value};
+
+/// Rows of a page at most.
+pub const PAGE_MAX: usize = 500;
+/// Totals are exact up to here.
+pub const TOTAL_MAX: u64 = 10_000;
+/// A list over more values than this of its leading column is sorted by the database instead of merged here.
+const FAN_MAX: usize = 32;
+
+/// Which page: the `first` after a place, or the `last` before one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageRequest {
+    First { count: usize, after: Option<Cursor> },
+    Last { count: usize, before: Option<Cursor> },
+}
+
+impl PageRequest {
+    /// The first page.
+    pub fn first(count: usize) -> Self {
+        Self::First { count, after: None }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        let (Self::First { count, .. } | Self::Last { count, .. }) = self;
+        (*count).min(PAGE_MAX)
+    }
+}
+
+/// A place in a list. Opaque to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Milliseconds; 0 in lists that go by id alone.
+    pub(super) at: i64,
+    pub(super) id: Uuid,
+}
+
+impl Cursor {
+    /// # Errors
+    /// [`QueryError::Cursor`] where the text is no cursor of ours.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        let (at, id) = text.split_at_checked(16).ok_or(QueryError::Cursor)?;
+        let at = u64::from_str_radix(at, 16).map_err(|_| QueryError::Cursor)?;
+        let id = Uuid::try_parse(id).map_err(|_| QueryError::Cursor)?;
+        Ok(Self { at: at.cast_signed(), id })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}{}", self.at.cast_unsigned(), self.id.simple())
+    }
+}
+
+/// An aggregate's state as its read model has it, with the sequence of the last event in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored<T> {
+    pub id: Uuid,
+    pub sequence: u64,
+    pub state: T,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    pub items: Vec<(Cursor, T)>,
+    pub has_next: bool,
+    pub has_previous: bool,
+    /// Where to go on. Behind the last item where rows were looked at that are no items.
+    pub end: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    pub fn into_items(self) -> Vec<T> {
+        self.items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    pub(super) fn of(items: Vec<(Cursor, T)>, has_next: bool, has_previous: bool) -> Self {
+        let end = items.last().map(|(cursor, _)| *cursor);
+        Self { items, has_next, has_previous, end }
+    }
+}
+
+/// How many there are: exact up to 10,000, then 10,001 and not exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub count: u64,
+    pub is_exact: bool,
+}
+
+/// How a list is ordered; the id settles what is equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    OldestFirst,
+    NewestFirst,
+    ById,
+}
+
+/// A list: a table, conditions, an order.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    pub table: &'static str,
+    pub order: Order,
+    /// The leading column of an index and its values, where rows must have one of them.
+    pub fan: Option<(&'static str, Vec<Uuid>)>,
+    pub conditions: Vec<Sql>,
+}
+
+impl Listing {
+    pub fn new(table: &'static str, order: Order) -> Self {
+        Self { table, order, fan: None, conditions: Vec::new() }
+    }
+
+    pub fn and(&mut self, condition: Sql) {
+        self.conditions.push(condition);
+    }
+
+    /// `column` is one of `values`, if any are asked for.
+    pub fn one_of<T: Into<Value>>(
+        &mut self,
+        column: &str,
+        values: Option<impl IntoIterator<Item = T>>,
+    ) {
+        if let Some(values) = values {
+            self.and(Sql::new(&format!("{column} ?*")).with_list(values));
+        }
+    }
+
+    /// `search` contains the words as they stand.
+    pub fn search(&mut self, text: Option<&str>) {
+        if let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) {
+            self.and(Sql::new("search LIKE ? ESCAPE '!'").with(like(text)));
+        }
+    }
+
+    fn key(&self) -> &'static str {
+        match self.order {
+            Order::ById => "id",
+            Order::OldestFirst | Order::NewestFirst => "created_at",
+        }
+    }
+
+    fn filtered(&self, columns: &str, fan: Option<(&'static str, &[Uuid])>) -> Sql {
+        let mut sql = Sql::new(&format!("SELECT {columns} FROM {{{}}} WHERE 1 = 1", self.table));
+        match fan {
+            Some((column, [value])) => {
+                sql.push(&format!(" AND {column} = ?")).bind(*value);
+            }
+            Some((column, values)) => {
+                sql.push(&format!(" AND {column} ?*")).bind_list(values.iter().copied());
+            }
+            None => {}
+        }
+        for condition in &self.conditions {
+            sql.push(" AND ").append(condition.clone());
+        }
+        sql
+    }
+
+    fn fans(&self) -> Vec<Option<(&'static str, &[Uuid])>> {
+        match &self.fan {
+            None => vec![None],
+            Some((column, values)) if values.len() <= FAN_MAX => {
+                values.chunks(1).map(|value| Some((*column, value))).collect()
+            }
+            Some((column, values)) => vec![Some((*column, values.as_slice()))],
+        }
+    }
+
+    /// Rows from a place on, in the list's order or against it: their places and the columns asked for, which begin at 2.
+    pub async fn rows(
+        &self,
+        db: &ReadDb,
+        columns: &str,
+        from: Option<Cursor>,
+        backwards: bool,
+        limit: usize,
+    ) -> Result<Vec<(Cursor, Row)>, QueryError> {
+        let is_ascending = (self.order == Order::NewestFirst) == backwards;
+        let (direction, beyond) = if is_ascending { ("ASC", ">") } else { ("DESC", "<") };
+        let key = self.key();
+        let by_id = self.order == Order::ById;
+        let place = if by_id { "0".to_owned() } else { key.to_owned() };
+        let mut found = Vec::new();
+        for fan in self.fans() {
+            let mut sql = self.filtered(&format!("{place}, id, {columns}"), fan);
+            match from {
+                Some(from) if by_id => {
+                    sql.push(&format!(" AND id {beyond} ?")).bind(from.id);
+                }
+                Some(from) => {
+                    sql.push(&format!(" AND ({key}, id) {beyond} (?, ?)"));
+                    sql.bind(from.at).bind(from.id);
+                }
+                None => {}
+            }
+            let order = if by_id {
+                format!("id {direction}")
+            } else {
+                format!("{key} {direction}, id {direction}")
+            };
+            sql.push(&format!(" ORDER BY {order} LIMIT ?")).bind(limit as u64);
+            for row in db.query(sql).await? {
+                found.push((Cursor { at: row.int(0)?, id: row.uuid(1)? }, row));
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| {
+            let order = (a.at, a.id).cmp(&(b.at, b.id));
+            if is_ascending { order } else { Ordering::reverse(order) }
+        });
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// A page of folded states.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        db: &ReadDb,
+        page: &PageRequest,
+    ) -> Result<Page<Stored<T>>, QueryError> {
+        let (from, backwards) = match page {
+            PageRequest::First { after, .. } => (*after, false),
+            PageRequest::Last { before, .. } => (*before, true),
+        };
+        let count = page.count();
+        let mut rows = self.rows(db, "sequence, doc", from, backwards, count + 1).await?;
+        let has_more = rows.len() > count;
+        rows.truncate(count);
+        if backwards {
+            rows.reverse();
+        }
+        let mut items = Vec::with_capacity(rows.len());
+        for (cursor, row) in rows {
+            let stored = Stored { id: cursor.id, sequence: row.count(2)?, state: row.doc(3)? };
+            items.push((cursor, stored));
+        }
+        let (has_next, has_previous) =
+            if backwards { (from.is_some(), has_more) } else { (has_more, from.is_some()) };
+        Ok(Page::of(items, has_next, has_previous))
+    }
+
+    pub async fn total(&self, db: &ReadDb) -> Result<Total, QueryError> {
+        let mut count = 0;
+        for fan in self.fans() {
+            let mut inner = self.filtered("1", fan);
+            inner.push(" LIMIT ?").bind(TOTAL_MAX + 1 - count);
+            let mut sql = Sql::new("SELECT COUNT(*) FROM (");
+            sql.append(inner).push(") AS counted");
+            count += single(&db.query(sql).await?)?.count(0)?;
+            if count > TOTAL_MAX {
+                return Ok(Total { count: TOTAL_MAX + 1, is_exact: false });
+            }
+        }
+        Ok(Total { count, is_exact: true })
+    }
+}
+
+/// The one row of an aggregate query.
+pub(super) fn single(rows: &[Row]) -> Result<&Row, StoreError> {
+    rows.first().ok_or(StoreError::Shape { column: 0, expected: "a row" })
+}
+
+/// A pattern for "contains these words", in lower case, with the pattern's own signs escaped by `!`.
+fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// A position as rows hold it.
+pub(super) fn position(row: &Row, column: usize) -> Result<Position, StoreError> {
+    row.count(column).map(Position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text() {
+        for at in [0, 1_795_000_000_123, -5] {
+            let cursor = Cursor { at, id: Uuid::from_u128(0xfedc_ba98) };
+            assert_eq!(Cursor::parse(&cursor.to_string()).unwrap(), cursor);
+        }
+        for text in ["", "x", "000000000000000g", "0000000000000001nouuid", "äöü"] {
+            assert!(matches!(Cursor::parse(text), Err(QueryError::Cursor)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_signs_for_themselves() {
+        assert_eq!(like("50%_Off!"), "%50!%!_off!!%");
+    }
+}

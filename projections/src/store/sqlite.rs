@@ -1,0 +1,130 @@
+//! The read models in a SQLite file of their own.
+
+use gateway_sqlite::{Sqlite, SqliteError};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Statement, ToSql, Transaction};
+use uuid::Uuid;
+
+use super::sql::{Parameter, Rendered};
+use super::{Generations, Row, StoreError, Table, Value};
+
+/// A write with its table's name settled: a statement for each row.
+pub(super) struct Prepared {
+    pub sql: String,
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Real(value) => ValueRef::Real(*value),
+            Self::Text(value) => ValueRef::Text(value.as_bytes()),
+            Self::Uuid(value) => ValueRef::Blob(value.as_bytes()),
+        }))
+    }
+}
+
+fn bind(statement: &mut Statement<'_>, parameters: &[Parameter]) -> rusqlite::Result<()> {
+    for (index, parameter) in parameters.iter().enumerate() {
+        // Lists were spread out when the statement was rendered.
+        let value = match parameter {
+            Parameter::One(value) => value,
+            Parameter::List(_) => &Value::Null,
+        };
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
+    Ok(())
+}
+
+fn value(raw: ValueRef<'_>, column: usize) -> rusqlite::Result<Value> {
+    Ok(match raw {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Real(value) => Value::Real(value),
+        ValueRef::Text(_) => Value::Text(raw.as_str()?.to_owned()),
+        // The only bytes in these tables are ids.
+        ValueRef::Blob(bytes) => Value::Uuid(Uuid::from_slice(bytes).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(
+                column,
+                rusqlite::types::Type::Blob,
+                Box::new(error),
+            )
+        })?),
+    })
+}
+
+fn select(connection: &Connection, statement: &Rendered) -> rusqlite::Result<Vec<Row>> {
+    let mut prepared = connection.prepare_cached(&statement.text)?;
+    bind(&mut prepared, &statement.parameters)?;
+    let columns = prepared.column_count();
+    let mut rows = prepared.raw_query();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let values = (0..columns).map(|column| value(row.get_ref(column)?, column));
+        found.push(Row(values.collect::<rusqlite::Result<_>>()?));
+    }
+    Ok(found)
+}
+
+pub(super) async fn query(db: &Sqlite, statement: Rendered) -> Result<Vec<Row>, SqliteError> {
+    db.read(move |connection| select(connection, &statement)).await
+}
+
+fn run(tx: &Transaction<'_>, statement: &Rendered) -> rusqlite::Result<usize> {
+    let mut prepared = tx.prepare_cached(&statement.text)?;
+    bind(&mut prepared, &statement.parameters)?;
+    prepared.raw_execute()
+}
+
+fn run_each(tx: &Transaction<'_>, sql: &str, rows: &[Vec<Value>]) -> rusqlite::Result<()> {
+    let mut prepared = tx.prepare_cached(sql)?;
+    for row in rows {
+        for (index, value) in row.iter().enumerate() {
+            prepared.raw_bind_parameter(index + 1, value)?;
+        }
+        prepared.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// Makes the writes only where `guard` changed a row.
+pub(super) async fn commit(
+    db: &Sqlite,
+    guard: Rendered,
+    writes: Vec<Prepared>,
+) -> Result<bool, StoreError> {
+    let is_ours = db
+        .write(move |tx| {
+            if run(tx, &guard)? == 0 {
+                return Ok(false);
+            }
+            for write in &writes {
+                run_each(tx, &write.sql, &write.rows)?;
+            }
+            Ok(true)
+        })
+        .await?;
+    Ok(is_ours)
+}
+
+/// Statements of a schema change, in one transaction.
+pub(super) async fn batch(db: &Sqlite, sql: String) -> Result<(), SqliteError> {
+    db.write(move |tx| tx.execute_batch(&sql)).await
+}
+
+pub(super) fn upsert_sql(table: &Table, generations: &Generations) -> String {
+    let marks: Vec<String> = (1..=table.columns.len()).map(|n| format!("?{n}")).collect();
+    table.upsert_sql(&generations.table(table.name), &format!("VALUES ({})", marks.join(", ")))
+}
+
+pub(super) fn delete_sql(table: &Table, generations: &Generations) -> String {
+    let conditions: Vec<String> = table
+        .key_columns()
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("{} = ?{}", column.name, index + 1))
+        .collect();
+    format!("DELETE FROM {} WHERE {}", generations.table(table.name), conditions.join(" AND "))
+}

@@ -1,0 +1,9 @@
+//! The read models against real databases: SQLite always, PostgreSQL where `TEST_DATABASE_URL` names a server (each test
+//! in a schema of its own).
+
+mod audiences;
+mod harness;
+mod listing;
+mod progress;
+mod projecting;
+mod working;
