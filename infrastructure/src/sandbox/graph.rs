@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use ring::hmac;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::entry::{Entry, NumberFacts, Override, WabaFacts};
 use super::error::GraphError;
 use super::fate::hash;
+use super::number::NumberSpec;
 use super::record::Call;
 use super::state::{Number, State};
+use super::template::Template;
 use crate::cloud_api::wire::response::{
     CanSend, Cursors, GranularScope, HealthEntity, HealthStatus, ObjectRef, Page, Paging,
     PhoneNumber, SubscribedApp, Success, Throughput, ThroughputLevel, TokenInfo,
@@ -218,6 +221,14 @@ impl State {
                 "Invalid OAuth access token - Cannot parse access token",
             ));
         }
+        if let Some(proof) = request.query("appsecret_proof")
+            && !holders.iter().any(|number| same(&proof_of(number.spec()), proof))
+        {
+            return Err(GraphError::platform(
+                100,
+                "Invalid appsecret_proof provided in the API argument",
+            ));
+        }
         let Some(id) = request.segments.first() else {
             return Err(GraphError::platform(
                 2500,
@@ -385,33 +396,26 @@ impl State {
     }
 
     fn health(&self, waba_id: &str, number: Option<&Number>) -> HealthStatus {
-        let entity = |kind: &str, id: &str, can: CanSend, errors: Vec<Value>| {
-            let entity = HealthEntity {
-                entity_type: kind.to_owned(),
-                id: Some(id.to_owned()),
-                can_send_message: can,
-                additional_info: Vec::new(),
-                errors,
-            };
-            serde_json::to_value(entity).unwrap_or_default()
-        };
-        let mut entities = Vec::new();
-        let mut overall = CanSend::Available;
+        let mut health =
+            HealthStatus { can_send_message: CanSend::Available, entities: Vec::new() };
         if let Some(number) = number {
-            let id = &number.spec().phone_number_id;
-            if number.facts.registered {
-                entities.push(entity("PHONE_NUMBER", id, CanSend::Available, Vec::new()));
-            } else {
-                overall = CanSend::Blocked;
-                let error = json!({"error_code": 133010, "error_description": "The number is not registered.",
-                    "possible_solution": "POST to its register edge."});
-                entities.push(entity("PHONE_NUMBER", id, CanSend::Blocked, vec![error]));
-            }
-            entities.push(entity("APP", &number.spec().app_id, CanSend::Available, Vec::new()));
+            let solution = ("The number is not registered.", "POST to its register edge.");
+            let error = (!number.facts.registered).then_some((133010, solution));
+            judge(&mut health, "PHONE_NUMBER", &number.spec().phone_number_id, error);
+            judge(&mut health, "APP", &number.spec().app_id, None);
         }
-        entities.push(entity("WABA", waba_id, CanSend::Available, Vec::new()));
-        entities.push(entity("BUSINESS", &business_id(waba_id), CanSend::Available, Vec::new()));
-        HealthStatus { can_send_message: overall, entities }
+        judge(&mut health, "WABA", waba_id, None);
+        judge(&mut health, "BUSINESS", &business_id(waba_id), None);
+        health
+    }
+
+    /// Of a template: blocked unless it is approved.
+    pub(crate) fn template_health(&self, template: &Template) -> HealthStatus {
+        let mut health = self.health(&template.waba_id, None);
+        let solution = ("The template is not approved.", "Wait for its approval, or edit it.");
+        let error = (template.status != "APPROVED").then_some((141002, solution));
+        judge(&mut health, "MESSAGE_TEMPLATE", &template.id.to_string(), error);
+        health
     }
 
     fn write_number(&mut self, id: &str, request: &Request) -> Checked<Ready> {
@@ -686,6 +690,31 @@ fn is_pin(pin: &str) -> bool {
     pin.len() == 6 && pin.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// Adds an entity, blocked where it has an error (code, description and solution); the whole is as well as its worst.
+fn judge(health: &mut HealthStatus, kind: &str, id: &str, error: Option<(u32, (&str, &str))>) {
+    let can = if error.is_some() { CanSend::Blocked } else { CanSend::Available };
+    if error.is_some() {
+        health.can_send_message = CanSend::Blocked;
+    }
+    let errors = error.map(|(code, (description, solution))| {
+        json!({"error_code": code, "error_description": description, "possible_solution": solution})
+    });
+    let entity = HealthEntity {
+        entity_type: kind.to_owned(),
+        id: Some(id.to_owned()),
+        can_send_message: can,
+        additional_info: Vec::new(),
+        errors: errors.into_iter().collect(),
+    };
+    health.entities.extend(serde_json::to_value(entity));
+}
+
+/// What a call may carry to show that it knows the app secret, too.
+fn proof_of(spec: &NumberSpec) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, spec.app_secret.as_bytes());
+    hex::encode(hmac::sign(&key, spec.access_token.as_bytes()))
+}
+
 /// The portfolio that an account belongs to; the sandbox gives each account its own.
 pub(crate) fn business_id(waba_id: &str) -> String {
     (hash(&[b"business", waba_id.as_bytes()]) % 900_000_000_000 + 100_000_000_000).to_string()
@@ -740,7 +769,6 @@ const OPTIONAL: &[&str] = &[
     "previous_category",
     "correct_category",
     "sub_category",
-    "health_status",
     "library_template_name",
     "marketing_messages_onboarding_status",
     "marketing_messages_lite_api_status",
@@ -789,10 +817,9 @@ pub(crate) fn page(items: Vec<(String, Value)>, fields: &str, request: &Request)
     }
     let last = chosen.last().map(|(key, _)| key.clone());
     let link = |name: &str, key: &str| {
-        let kept = request
-            .query
-            .iter()
-            .filter(|(k, _)| !["after", "before", "access_token"].contains(&k.as_str()));
+        let kept = request.query.iter().filter(|(k, _)| {
+            !["after", "before", "access_token", "appsecret_proof"].contains(&k.as_str())
+        });
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(kept).append_pair(name, &cursor(key));
         format!(

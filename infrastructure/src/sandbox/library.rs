@@ -137,7 +137,9 @@ impl State {
             .templates
             .get(&id)
             .ok_or_else(|| GraphError::no_such_object("get", &id.to_string()))?;
-        selected(found.listed(), request.query("fields").unwrap_or(FIELDS))
+        let mut listed = found.listed();
+        listed["health_status"] = json!(self.template_health(found));
+        selected(listed, request.query("fields").unwrap_or(FIELDS))
     }
 
     pub(crate) fn edit_template(&mut self, id: u64, request: &Request) -> Checked<Ready> {

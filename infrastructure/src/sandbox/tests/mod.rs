@@ -1,5 +1,6 @@
 //! The sandbox as a client sees it: over HTTP on a free port, with a receiver for its webhooks and a clock moved by hand.
 
+mod client;
 mod controls;
 mod graph;
 mod sends;
@@ -244,6 +245,10 @@ impl Stage {
         self.sandbox.set_behaviour(Behaviour::from_value(behaviour).expect("valid")).expect("set");
     }
 
+    pub(super) fn clock_now(&self) -> DateTime<Utc> {
+        domain::port::Clock::now(self.clock.as_ref())
+    }
+
     /// Ada writes, so that her window is open.
     pub(super) fn ada_writes(&self) -> String {
         self.sandbox
@@ -260,6 +265,15 @@ impl Stage {
     /// Waits until every webhook that is due has been settled.
     pub(super) async fn settled(&self) {
         until("webhooks to settle", || self.sandbox.stats().webhooks_pending == 0).await;
+    }
+
+    /// As [`Self::settled`], with the clock moved on for what waits.
+    pub(super) async fn settled_in_steps_of(&self, ms: u64) {
+        until("webhooks to settle as time goes by", || {
+            self.clock.advance(Duration::from_millis(ms));
+            self.sandbox.stats().webhooks_pending == 0
+        })
+        .await;
     }
 
     pub(super) async fn stop(mut self) -> Receiver {
