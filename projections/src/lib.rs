@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::port::{EventFeed, EventFilter, Position};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use messages::{AgendaKind, CampaignCounts, FailureCount};
@@ -145,6 +146,12 @@ impl Projections {
             projector.catch_up(&filter).await?;
         }
         Ok(())
+    }
+
+    /// How far a read model has come, as this process has seen: a wake-up for whoever follows it. One that does not exist
+    /// never moves.
+    pub fn watch(&self, name: &str) -> watch::Receiver<u64> {
+        self.projector(name).map_or_else(|_| watch::Sender::new(0).subscribe(), |projector| projector.watch())
     }
 
     /// Waits until a read model shows everything up to `position`.

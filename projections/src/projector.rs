@@ -184,6 +184,11 @@ impl Projector {
         }
     }
 
+    /// How far this process has seen it come.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.seen.subscribe()
+    }
+
     fn publish(&self, seen: u64) {
         self.seen.send_if_modified(|known| {
             let is_news = *known != seen;

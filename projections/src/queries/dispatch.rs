@@ -96,7 +96,7 @@ impl Queries {
     }
 
     /// The campaigns that have messages waiting at this account; nil stands for messages of none.
-    async fn waiting_campaigns(&self, account_id: Uuid) -> Result<Vec<Uuid>, QueryError> {
+    pub async fn waiting_campaigns(&self, account_id: Uuid) -> Result<Vec<Uuid>, QueryError> {
         let sql = Sql::new(
             "WITH RECURSIVE found(id) AS ( \
                SELECT (SELECT campaign_id FROM {agenda} WHERE account_id = ? AND kind = 0 \

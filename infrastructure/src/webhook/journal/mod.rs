@@ -8,6 +8,7 @@
 //! Reading again is always safe: whoever applies items must take repetition, since WhatsApp repeats itself too.
 
 mod batch;
+mod key_ring;
 mod keys;
 mod postgres;
 mod redact;

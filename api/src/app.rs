@@ -1,0 +1,364 @@
+//! The only place that wires: opens the stores, makes the parts and starts the process managers.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use domain::account::{Account, AccountProvider, Credential};
+use domain::port::{Clock, IdSource};
+use domain::primitives::AccountId;
+use infrastructure::cloud_api::client::{Access, CloudApi, CloudApiConfig, Endpoint, SendOutcome};
+use infrastructure::cloud_api::wire::send::SendRequest;
+use infrastructure::crypto::secret::Secret;
+use infrastructure::crypto::{KeyRing, MasterKey};
+use infrastructure::event_store::{self, Database, OpenStore, StoreUrl};
+use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
+use infrastructure::sandbox;
+use infrastructure::webhook::journal::WebhookJournal;
+use projections::Projections;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::application::Local;
+use crate::config::Config;
+use crate::worker;
+
+/// How long a call under way is waited for when the gateway stops.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(40);
+
+/// Everything a use case or a process manager needs.
+pub struct Gateway {
+    pub config: Config,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
+    /// This process, among the nodes that share a store.
+    pub node: String,
+    pub store: OpenStore,
+    pub keys: KeyRing,
+    pub ledger: Ledger,
+    pub bus: CommandBus,
+    pub read: Projections,
+    pub journal: WebhookJournal,
+    /// What this process alone remembers.
+    pub local: Local,
+    /// What WhatsApp is for SANDBOX accounts.
+    pub sandbox: SandboxHost,
+    cloud_api: CloudApi,
+    sandbox_api: CloudApi,
+    /// Where our own listener is, once it listens.
+    listening: OnceLock<SocketAddr>,
+}
+
+/// The sandbox inside this process, with a listener of its own on loopback.
+pub struct SandboxHost {
+    pub sandbox: sandbox::Sandbox,
+    pub base_url: Url,
+    server: tokio::sync::Mutex<Option<sandbox::Server>>,
+}
+
+/// A Cloud API client bound to one number and its token.
+#[derive(Clone)]
+pub struct Sender {
+    api: CloudApi,
+    access: Access,
+    phone_number_id: String,
+}
+
+impl Sender {
+    /// Hands one message to WhatsApp, once; `may_write` is asked immediately before the first byte is written.
+    pub async fn send(&self, message: &SendRequest, may_write: impl FnOnce() -> bool + Send + 'static) -> SendOutcome {
+        self.api.send(&self.access, &self.phone_number_id, Endpoint::Messages, message, may_write).await
+    }
+}
+
+impl Gateway {
+    /// Opens the store, checks the master key, and builds everything. Nothing runs yet.
+    ///
+    /// # Errors
+    /// Where a store cannot be opened (its text names the process that owns a SQLite file), or the master key is not the
+    /// one that the log was written with.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Arc<Self>> {
+        // One provider for the whole process; a second installation is refused and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+        std::fs::create_dir_all(config.data_dir())
+            .with_context(|| format!("could not make the directory {}", config.data_dir().display()))?;
+        let master = master_key(&config)?;
+        let store = event_store::open(&url, clock.clone()).await.context("could not open the event log")?;
+        let head = store.log.head().await?;
+        let keys = KeyRing::open(&master, store.vault.clone(), store.meta.as_ref(), head.0 == 0).await?;
+        let ledger = Ledger::new(store.log.clone(), keys.clone(), Upcasters::default());
+        let bus = CommandBus::new(
+            ledger.clone(),
+            store.identities.clone(),
+            store.idempotency.clone(),
+            clock.clone(),
+            ids.clone(),
+        );
+        let read = open_read_models(&config, &store, ledger.clone()).await?;
+        let journal = WebhookJournal::open(&store.database, Arc::new(keys.clone())).await?;
+        let sandbox = SandboxHost::start(&config, clock.clone()).await?;
+        let cloud_api = api_client(config.graph.base_url.clone(), &config)?;
+        let sandbox_api = api_client(sandbox.base_url.clone(), &config)?;
+        let node = format!("{}/{}", std::process::id(), ids.next_id(clock.now()));
+        Ok(Arc::new(Self {
+            config,
+            clock,
+            ids,
+            node,
+            store,
+            keys,
+            ledger,
+            bus,
+            read,
+            journal,
+            local: Local::default(),
+            sandbox,
+            cloud_api,
+            sandbox_api,
+            listening: OnceLock::new(),
+        }))
+    }
+
+    /// Tells where our own listener is; port 0 becomes a real one here.
+    pub fn set_listening(&self, address: SocketAddr) {
+        // The first listener counts; there is one.
+        let _ = self.listening.set(address);
+    }
+
+    /// What Meta and the console are told.
+    pub fn public_url(&self) -> Url {
+        self.config.public_url.clone().unwrap_or_else(|| self.local_url())
+    }
+
+    /// Our own listener, as this machine reaches it.
+    pub fn local_url(&self) -> Url {
+        let mut address = self.listening.get().copied().unwrap_or(self.config.listen);
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        let scheme = if self.config.tls.cert.is_some() { "https" } else { "http" };
+        Url::parse(&format!("{scheme}://{address}")).expect("a socket address makes a URL")
+    }
+
+    /// The Cloud API as this account reaches it.
+    pub fn api_of(&self, provider: AccountProvider) -> &CloudApi {
+        match provider {
+            AccountProvider::CloudApi => &self.cloud_api,
+            AccountProvider::Sandbox => &self.sandbox_api,
+        }
+    }
+
+    /// One of an account's credentials, from the key ring.
+    ///
+    /// # Errors
+    /// Where the key ring cannot be read, or does not hold it.
+    pub async fn credential(&self, account: &Account, kind: Credential) -> anyhow::Result<Secret> {
+        let reference = account.credentials.get(&kind).with_context(|| format!("the account has no {}", kind.as_str()))?;
+        let secret = self.keys.secret(&reference.name).await?;
+        secret.with_context(|| format!("the key ring does not hold the account's {}", kind.as_str()))
+    }
+
+    /// What an account calls WhatsApp with.
+    ///
+    /// # Errors
+    /// Where its token cannot be had.
+    pub async fn access(&self, account: &Account) -> anyhow::Result<Access> {
+        let token = self.credential(account, Credential::AccessToken).await?;
+        // Apps may demand a proof that the caller knows their secret.
+        let proof_secret = self.credential(account, Credential::AppSecret).await.ok();
+        Ok(Access { token, proof_secret })
+    }
+
+    /// A client bound to an account.
+    ///
+    /// # Errors
+    /// Where the account or its token cannot be had.
+    pub async fn sender(&self, account_id: AccountId) -> anyhow::Result<Sender> {
+        let Some(account) = self.bus.load::<Account>(account_id.0).await? else { bail!("there is no such account") };
+        let account = account.aggregate;
+        let Some(provider) = account.provider else { bail!("the account is not connected") };
+        Ok(Sender {
+            api: self.api_of(provider).clone(),
+            access: self.access(&account).await?,
+            phone_number_id: account.phone_number_id,
+        })
+    }
+}
+
+/// The log as a process beside the gateway reads it: no lock, no write.
+pub struct Reader {
+    pub ledger: Ledger,
+    pub public_url: Url,
+}
+
+impl Reader {
+    /// # Errors
+    /// Where there is no log yet, or the master key is not its own.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(infrastructure::clock::SystemClock);
+        let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+        let store = event_store::open_read_only(&url, clock).await.context("could not open the event log")?;
+        let keys = KeyRing::open(&master_key(config)?, store.vault.clone(), store.meta.as_ref(), false).await?;
+        let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
+        let public_url = match &config.public_url {
+            Some(url) => url.clone(),
+            None => Url::parse(&format!("{scheme}://{}", config.listen))?,
+        };
+        Ok(Self { ledger: Ledger::new(store.log.clone(), keys, Upcasters::default()), public_url })
+    }
+}
+
+/// Wraps every data key and credential by the next master key. Answers how many.
+///
+/// # Errors
+/// Where a gateway is running on the store, or the master key in force is not the log's.
+pub async fn rotate_master_key(config: &Config, next: MasterKey) -> anyhow::Result<u64> {
+    let clock: Arc<dyn Clock> = Arc::new(infrastructure::clock::SystemClock);
+    let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+    let store = event_store::open(&url, clock).await.context("could not open the event log")?;
+    let (vault, meta) = (store.vault.as_ref(), store.meta.as_ref());
+    let rotation = infrastructure::crypto::rotate_master(vault, meta, &master_key(config)?, &next).await?;
+    Ok((rotation.data_keys + rotation.secrets) as u64)
+}
+
+fn api_client(base_url: Url, config: &Config) -> anyhow::Result<CloudApi> {
+    let mut api = CloudApiConfig::new(base_url, config.graph.version.clone());
+    api.call_timeout = Duration::from_secs(config.graph.timeout_s);
+    Ok(CloudApi::new(api)?)
+}
+
+async fn open_read_models(config: &Config, store: &OpenStore, ledger: Ledger) -> anyhow::Result<Projections> {
+    let url = config.read_model.url.as_ref().map_or(config.store.url.expose(), |url| url.expose());
+    let db = match url.strip_prefix("sqlite://") {
+        Some(path) => {
+            let is_log = url == config.store.url.expose();
+            let path = if is_log { read_path(Path::new(path)) } else { PathBuf::from(path) };
+            projections::ReadDb::open_sqlite(path).await
+        }
+        None => match &store.database {
+            Database::Postgres(pool) if config.read_model.url.is_none() => {
+                projections::ReadDb::open_postgres(pool.clone()).await
+            }
+            _ => {
+                let pool = sqlx::PgPool::connect(url).await.context("read_model.url")?;
+                projections::ReadDb::open_postgres(pool).await
+            }
+        },
+    };
+    Ok(Projections::open(db.context("could not open the read models")?, Arc::new(ledger)).await?)
+}
+
+/// `gateway.db` → `gateway.read.db`: the read models can be thrown away, the log cannot.
+pub fn read_path(log: &Path) -> PathBuf {
+    log.with_extension("read.db")
+}
+
+/// The master key from the configuration; on SQLite made at the first start, outside of the data directory.
+fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
+    if let Some(key) = &config.secrets.master_key {
+        return MasterKey::parse(key.expose()).context("secrets.master_key");
+    }
+    if let Some(path) = &config.secrets.master_key_file {
+        return MasterKey::read_file(path).context("secrets.master_key_file");
+    }
+    let url = config.store.url.expose();
+    let Some(path) = url.strip_prefix("sqlite://") else {
+        bail!(
+            "secrets.master_key or secrets.master_key_file is required with PostgreSQL, so that every node has the same; \
+             `openssl rand -hex 32` makes one"
+        );
+    };
+    let path = default_master_key_path(Path::new(path))?;
+    let (key, is_new) = MasterKey::read_or_generate_file(&path).context("the master key")?;
+    if is_new {
+        warn!(path = %path.display(), "made a master key; back it up: without it, what the log holds of people cannot be read");
+    }
+    Ok(key)
+}
+
+/// In the user's configuration directory, one per database: a backup of the data directory must not hold the key.
+fn default_master_key_path(database: &Path) -> anyhow::Result<PathBuf> {
+    let base = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))
+        .context("neither XDG_CONFIG_HOME nor HOME is set; set secrets.master_key_file")?;
+    let absolute = std::path::absolute(database)?;
+    let name: String = absolute
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' })
+        .collect();
+    Ok(base.join("whatsapp-gateway").join(format!("{}.key", name.trim_start_matches('_'))))
+}
+
+impl SandboxHost {
+    async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let options = sandbox::Options {
+            seed: config.sandbox.seed,
+            state: Some(config.data_dir().join("sandbox.ndjson")),
+            ..sandbox::Options::new(clock)
+        };
+        let sandbox = sandbox::Sandbox::open(options).context("could not open the sandbox's state")?;
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = sandbox::Server::start(listen, sandbox.clone()).await.context("could not start the sandbox")?;
+        let base_url = Url::parse(&format!("http://{}", server.address()))?;
+        Ok(Self { sandbox, base_url, server: tokio::sync::Mutex::new(Some(server)) })
+    }
+
+    async fn stop(&self) {
+        if let Some(server) = self.server.lock().await.take() {
+            server.stop(&self.sandbox).await;
+        }
+    }
+}
+
+/// The process managers of a running gateway.
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    gateway: Arc<Gateway>,
+}
+
+impl Workers {
+    /// Starts everything that reacts to events.
+    pub fn start(gateway: Arc<Gateway>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks: Vec<(&'static str, JoinHandle<()>)> = vec![];
+        let read = gateway.read.clone();
+        let mut until = stopped.clone();
+        tasks.push(("projections", tokio::spawn(async move {
+            // A batch is written whole or not at all, so it may be dropped at any moment.
+            tokio::select! {
+                () = read.run() => {}
+                _ = until.wait_for(|stop| *stop) => {}
+            }
+        })));
+        tasks.push(("webhooks", tokio::spawn(worker::webhook::run(gateway.clone(), stopped.clone()))));
+        tasks.push(("imports", tokio::spawn(worker::import::run(gateway.clone(), stopped.clone()))));
+        tasks.push(("onboarding", tokio::spawn(worker::onboarding::run(gateway.clone(), stopped.clone()))));
+        tasks.push(("campaigns", tokio::spawn(worker::campaign::run(gateway.clone(), stopped.clone()))));
+        tasks.push(("dispatch", tokio::spawn(worker::dispatch::run(gateway.clone(), stopped.clone()))));
+        tasks.push(("upkeep", tokio::spawn(worker::upkeep::run(gateway.clone(), stopped))));
+        Self { stop, tasks, gateway }
+    }
+
+    /// Stops them: nothing new is begun, calls under way are waited for and recorded, leases are given back.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for (name, mut task) in self.tasks.into_iter().rev() {
+            if tokio::time::timeout(SHUTDOWN_PATIENCE, &mut task).await.is_err() {
+                warn!(worker = name, "did not stop in time; what it was doing goes on after the next start");
+                task.abort();
+            }
+        }
+        self.gateway.sandbox.stop().await;
+        info!("stopped");
+    }
+}

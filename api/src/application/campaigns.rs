@@ -1,0 +1,436 @@
+//! Campaigns: planned, launched, watched, paused, ended.
+
+mod plan;
+mod progress;
+mod retry;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use domain::account::{Account, QuietHours};
+use domain::api_key::Scope;
+use domain::campaign::{Campaign, CampaignCommand, CampaignStatus, WhenPast};
+use domain::port::{EventFeed, Position};
+use domain::primitives::CampaignId;
+use domain::template::{Template, TemplateStatus};
+use projections::names;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::caller::Caller;
+use super::command::{self, Once};
+use super::error::{AppError, AppResult};
+use super::page::{Page, PageArgs, Total};
+use super::view::{CampaignView, Written};
+use super::{check, read};
+use crate::app::Gateway;
+
+pub use plan::create;
+pub(crate) use plan::{check_account, normalised, values};
+pub use progress::{CampaignProgress, FailureCount, progress, progress_as_of};
+pub use retry::{RetryScope, retry, test};
+
+/// The longest reason, in characters.
+const REASON_CHARS_MAX: usize = 500;
+
+/// Whom a campaign is for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AudienceInput {
+    pub all: bool,
+    pub segment_ids: Vec<String>,
+    pub contact_ids: Vec<String>,
+    pub tags: Vec<String>,
+    pub exclude: Option<Box<AudienceInput>>,
+}
+
+/// When a campaign starts.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScheduleInput {
+    pub start_at: NaiveDateTime,
+    pub time_zone: String,
+    pub recipient_local: bool,
+    pub send_window: Option<QuietHours>,
+    pub when_past: WhenPast,
+    pub recurrence: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FrequencyCapInput {
+    pub messages: i32,
+    pub hours: i32,
+}
+
+/// A campaign to plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct CreateCampaign {
+    pub account_id: String,
+    pub external_id: Option<String>,
+    pub metadata: Option<Value>,
+    pub name: String,
+    pub template_id: String,
+    /// Template parameter → literal, or text with placeholders.
+    pub parameters: Option<Value>,
+    pub audience: AudienceInput,
+    pub schedule: Option<ScheduleInput>,
+    pub messages_per_second: Option<i32>,
+    pub frequency_cap: Option<FrequencyCapInput>,
+    /// Seconds.
+    pub time_to_live: Option<i32>,
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
+}
+
+/// Changes to a plan. `None`: left as it is; `Some(None)`: cleared.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateCampaign {
+    pub id: String,
+    pub name: Option<String>,
+    pub template_id: Option<String>,
+    pub parameters: Option<Option<Value>>,
+    pub audience: Option<AudienceInput>,
+    pub schedule: Option<Option<ScheduleInput>>,
+    pub messages_per_second: Option<Option<i32>>,
+    pub frequency_cap: Option<Option<FrequencyCapInput>>,
+    pub time_to_live: Option<Option<i32>>,
+    pub expected_sequence: Option<i32>,
+}
+
+/// The order to begin.
+#[derive(Clone, Debug, Serialize)]
+pub struct Launch {
+    pub id: String,
+    /// More people than that is CONFLICT, and nobody is written to.
+    pub max_recipients: Option<i32>,
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct CampaignFilter {
+    pub account_ids: Vec<String>,
+    pub status: Vec<CampaignStatus>,
+    pub search: Option<String>,
+}
+
+/// Changes a plan that has not started. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for the campaign or what it names; VALIDATION_FAILED; CONFLICT once it runs, or where
+/// `expectedSequence` is stale.
+pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateCampaign) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Manage)?;
+    let (id, loaded) = living(gateway, caller, &input.id).await?;
+    command::check_sequence(input.expected_sequence, loaded.sequence)?;
+    let account_id = loaded.aggregate.account_id.ok_or_else(|| AppError::not_found("campaign"))?;
+    let plan = plan::changed(gateway, caller, account_id, &loaded.aggregate, input).await?;
+    let context = command::context(gateway, caller);
+    let command = CampaignCommand::Update { plan: Box::new(plan), at: gateway.clock.now() };
+    // The new plan was made from this one, so nobody else's change may come in between.
+    let committed =
+        gateway.bus.execute_expecting::<Campaign>(id.0, Some(loaded.sequence), command, &context).await;
+    let committed = committed.map_err(|error| command::refused(error, "input"))?;
+    view(caller, id, &committed.aggregate, committed.position)
+}
+
+/// Begins now, or at the campaign's own schedule. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be launched, a template that is not approved, an account that
+/// is disconnected, or more people than `max_recipients`: then nobody is written to; VALIDATION_FAILED where the schedule
+/// has passed.
+pub async fn launch(gateway: &Gateway, caller: &Caller, input: Launch) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Send)?;
+    let (id, loaded) = living(gateway, caller, &input.id).await?;
+    let key = input.idempotency_key.as_deref();
+    let once = command::once::<Uuid>(gateway, caller, "launchCampaign", key, &input, "idempotencyKey").await?;
+    let idempotency = match once {
+        Once::Done(id, position) => return written(gateway, caller, CampaignId(id), position).await,
+        Once::Now(idempotency) => idempotency,
+    };
+    let campaign = loaded.aggregate;
+    let is_underway = matches!(campaign.status, CampaignStatus::Scheduled | CampaignStatus::Running);
+    if !is_underway {
+        let plan = campaign.plan.as_ref().ok_or_else(|| AppError::not_found("campaign"))?;
+        let account_id = campaign.account_id.ok_or_else(|| AppError::not_found("campaign"))?;
+        let account = command::folded::<Account>(gateway, account_id.0, "account").await?;
+        plan::check_account(&account)?;
+        plan::check_segments(gateway, &plan.audience).await?;
+        let template = command::folded::<Template>(gateway, plan.template_id.0, "template").await?;
+        if template.status != TemplateStatus::Approved {
+            return Err(AppError::conflict(format!(
+                "the template is in status {}; only an approved one can be sent",
+                template.status.as_str()
+            )));
+        }
+        if let Some(max) = input.max_recipients {
+            check_size(gateway, &campaign, max).await?;
+        }
+    }
+    let now = gateway.clock.now();
+    let context = command::context(gateway, caller);
+    let (_, position) = command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
+        let command = CampaignCommand::Launch { at: now };
+        tx.execute::<Campaign>(id.0, command).await.map_err(|error| command::refused(error, ""))?;
+        Ok(id.0)
+    }))
+    .await?;
+    written(gateway, caller, id, position).await
+}
+
+/// Counts the audience as it is now: whoever was added before this call counts.
+async fn check_size(gateway: &Gateway, campaign: &Campaign, max: i32) -> AppResult<()> {
+    let max = u64::try_from(max).map_err(|_| AppError::invalid("maxRecipients", "use 0 or more"))?;
+    let (Some(plan), Some(workspace)) = (campaign.plan.as_ref(), campaign.workspace_id) else {
+        return Err(AppError::not_found("campaign"));
+    };
+    let head = gateway.ledger.head().await?;
+    read::wait(gateway, names::CONTACTS, Some(head)).await?;
+    read::wait_directory(gateway, Some(head)).await?;
+    let queries = read::queries(gateway);
+    let query = queries.audience(workspace.0, &plan.audience, None).await?;
+    let count = queries.audience_count(&query, max.saturating_add(1)).await?;
+    if count > max {
+        return Err(AppError::conflict(format!(
+            "the audience has more than {max} people, so nothing was sent; raise maxRecipients or narrow the audience"
+        )));
+    }
+    Ok(())
+}
+
+/// Drafts the same campaign anew, without a schedule that has passed. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED for a name that is none.
+pub async fn clone(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    name: Option<String>,
+    idempotency_key: Option<String>,
+) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Manage)?;
+    let (id, loaded) = living(gateway, caller, id).await?;
+    let input = serde_json::json!({ "id": id, "name": name });
+    let key = idempotency_key.as_deref();
+    let once = command::once::<Uuid>(gateway, caller, "cloneCampaign", key, &input, "idempotencyKey").await?;
+    let (id, position) = match once {
+        Once::Done(id, position) => (id, position),
+        Once::Now(idempotency) => {
+            let campaign = loaded.aggregate;
+            let not_found = || AppError::not_found("campaign");
+            let mut plan = campaign.plan.clone().ok_or_else(not_found)?;
+            plan.name = name.unwrap_or_else(|| plan::copy_name(&plan.name));
+            let now = gateway.clock.now();
+            let has_passed = plan.schedule.as_ref().is_some_and(|schedule| {
+                schedule.start_instant().map_or(true, |start| start <= now)
+            });
+            if has_passed {
+                plan.schedule = None;
+            }
+            let new_id = gateway.ids.next_id(now);
+            let command = CampaignCommand::Draft {
+                workspace_id: campaign.workspace_id.ok_or_else(not_found)?,
+                campaign_id: CampaignId(new_id),
+                account_id: campaign.account_id.ok_or_else(not_found)?,
+                // The integrator's id is of the first one.
+                external_id: None,
+                metadata: campaign.metadata.and_then(domain::primitives::Personal::into_known),
+                plan: Box::new(plan),
+                at: now,
+            };
+            let context = command::context(gateway, caller);
+            let command = &command;
+            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
+                let drafted = tx.execute::<Campaign>(new_id, command.clone()).await;
+                drafted.map_err(|error| command::refused(error, ""))?;
+                Ok(new_id)
+            }))
+            .await?
+        }
+    };
+    written(gateway, caller, CampaignId(id), position).await
+}
+
+/// Deletes a draft. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; CONFLICT for what is no draft any more.
+pub async fn delete(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Manage)?;
+    let (id, _) = command::known::<Campaign>(gateway, caller, id, "campaign").await?;
+    execute(gateway, caller, CampaignId(id), CampaignCommand::Delete { at: gateway.clock.now() }).await
+}
+
+/// Holds a campaign: nothing more leaves until it is resumed. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `reason`; CONFLICT for a status that cannot be paused.
+pub async fn pause(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    reason: Option<String>,
+) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Send)?;
+    let (id, _) = living(gateway, caller, id).await?;
+    let reason = check_reason(reason)?;
+    execute(gateway, caller, id, CampaignCommand::Pause { reason, at: gateway.clock.now() }).await
+}
+
+/// Goes on. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be resumed.
+pub async fn resume(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Send)?;
+    let (id, _) = living(gateway, caller, id).await?;
+    execute(gateway, caller, id, CampaignCommand::Resume { at: gateway.clock.now() }).await
+}
+
+/// Ends a campaign: what has not left yet does not leave any more. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `reason`; CONFLICT for a status that cannot be cancelled.
+pub async fn cancel(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    reason: Option<String>,
+) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Send)?;
+    let (id, _) = living(gateway, caller, id).await?;
+    let reason = check_reason(reason)?;
+    execute(gateway, caller, id, CampaignCommand::Cancel { reason, at: gateway.clock.now() }).await
+}
+
+fn check_reason(reason: Option<String>) -> AppResult<Option<String>> {
+    if let Some(reason) = &reason {
+        check::text(reason, "reason", REASON_CHARS_MAX)?;
+    }
+    Ok(reason)
+}
+
+async fn execute(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: CampaignId,
+    command: CampaignCommand,
+) -> AppResult<Written<CampaignView>> {
+    let context = command::context(gateway, caller);
+    let committed = gateway.bus.execute::<Campaign>(id.0, command, &context).await;
+    let committed = committed.map_err(|error| command::refused(error, ""))?;
+    view(caller, id, &committed.aggregate, committed.position)
+}
+
+/// A campaign that was not deleted.
+async fn living(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<(CampaignId, infrastructure::ledger::Loaded<Campaign>)> {
+    let (id, loaded) = command::known::<Campaign>(gateway, caller, id, "campaign").await?;
+    if loaded.aggregate.deleted {
+        return Err(AppError::not_found("campaign"));
+    }
+    Ok((CampaignId(id), loaded))
+}
+
+fn view(caller: &Caller, id: CampaignId, campaign: &Campaign, position: Position) -> AppResult<Written<CampaignView>> {
+    let value = CampaignView::new(id, campaign, caller).ok_or_else(|| AppError::not_found("campaign"))?;
+    Ok(Written { value, position })
+}
+
+async fn written(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: CampaignId,
+    position: Position,
+) -> AppResult<Written<CampaignView>> {
+    let campaign = command::folded::<Campaign>(gateway, id.0, "campaign").await?;
+    view(caller, id, &campaign, position)
+}
+
+/// One campaign, now or as it was known at an instant. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; STALE: its progress comes from the read model.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    as_of: Option<DateTime<Utc>>,
+    min_position: Option<Position>,
+) -> AppResult<CampaignView> {
+    caller.require(Scope::Read)?;
+    let (id, loaded) = living(gateway, caller, id).await?;
+    let campaign = match as_of {
+        Some(at) => command::known_at::<Campaign>(gateway, caller, &id.to_string(), at, "campaign").await?.1,
+        None => loaded.aggregate,
+    };
+    read::wait(gateway, names::MESSAGES, min_position).await?;
+    CampaignView::new(id, &campaign, caller).ok_or_else(|| AppError::not_found("campaign"))
+}
+
+async fn filter_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: &CampaignFilter,
+) -> AppResult<projections::CampaignFilter> {
+    let accounts = command::accounts(gateway, caller, &filter.account_ids).await?;
+    Ok(projections::CampaignFilter {
+        account_ids: read::asked(accounts.into_iter().map(|id| id.0).collect()),
+        status: read::asked(filter.status.clone()),
+        search: filter.search.clone(),
+    })
+}
+
+/// Campaigns, newest first, without deleted drafts. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for an account; VALIDATION_FAILED for a page that is none; STALE.
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: CampaignFilter,
+    page: PageArgs,
+    min_position: Option<Position>,
+) -> AppResult<Page<CampaignView>> {
+    caller.require(Scope::Read)?;
+    let filter = filter_of(gateway, caller, &filter).await?;
+    let page = read::page_request(page)?;
+    read::wait_directory(gateway, min_position).await?;
+    read::wait(gateway, names::MESSAGES, min_position).await?;
+    let found = read::queries(gateway).campaigns(&read::scope(caller), &filter, &page).await?;
+    Ok(read::page(found, |stored| CampaignView::new(CampaignId(stored.id), &stored.state, caller)))
+}
+
+/// How many [`list`] would go through. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for an account.
+pub async fn total(gateway: &Gateway, caller: &Caller, filter: &CampaignFilter) -> AppResult<Total> {
+    caller.require(Scope::Read)?;
+    let filter = filter_of(gateway, caller, filter).await?;
+    Ok(read::total(read::queries(gateway).count_campaigns(&read::scope(caller), &filter).await?))
+}
+
+/// Those of these campaigns that the caller may see. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN.
+pub async fn by_ids(
+    gateway: &Gateway,
+    caller: &Caller,
+    ids: &[CampaignId],
+) -> AppResult<HashMap<CampaignId, CampaignView>> {
+    caller.require(Scope::Read)?;
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let found = gateway.bus.load_many::<Campaign>(&ids).await?;
+    let visible = found.into_iter().filter_map(|(id, loaded)| {
+        let campaign = &loaded.aggregate;
+        let is_visible = caller.may_see(campaign.workspace_id, campaign.account_id);
+        Some((CampaignId(id), CampaignView::new(CampaignId(id), campaign, caller).filter(|_| is_visible)?))
+    });
+    Ok(visible.collect())
+}

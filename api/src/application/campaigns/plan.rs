@@ -1,0 +1,411 @@
+//! From an input to a plan that can be carried out: everything it names is there, every value fits its slot, and every
+//! placeholder can be filled for somebody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Duration, Utc};
+use domain::account::{Account, AccountStatus};
+use domain::api_key::Scope;
+use domain::campaign::{Audience, Campaign, CampaignCommand, CampaignPlan, CampaignSchedule, FrequencyCap};
+use domain::contact::Contact;
+use domain::message::ParameterValue;
+use domain::personalise::Placeholders;
+use domain::primitives::{AccountId, CampaignId, ContactId, Personal, SegmentId, TemplateId, WorkspaceId};
+use domain::segment::Segment;
+use domain::template::{Template, TemplateComponents, TemplateStatus};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{AudienceInput, CreateCampaign, FrequencyCapInput, ScheduleInput, UpdateCampaign, written};
+use crate::app::Gateway;
+use crate::application::caller::Caller;
+use crate::application::check;
+use crate::application::command::{self, Once};
+use crate::application::error::{AppError, AppResult};
+use crate::application::view::{CampaignView, Written, parameter_json};
+
+/// A form that was open while its time passed is meant; yesterday is a mistake.
+const LATE: Duration = Duration::minutes(5);
+const CONTACTS_MAX: usize = 10_000;
+const OTHERS_MAX: usize = 1_000;
+const EXCLUDES_MAX: usize = 4;
+/// Contacts looked up together.
+const CHUNK: usize = 500;
+const NAME_CHARS_MAX: usize = 200;
+
+/// Plans a campaign. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for whatever it names; VALIDATION_FAILED with the path; CONFLICT where the account is disconnected.
+pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateCampaign) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Manage)?;
+    let (account_id, account) = command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
+    let (account_id, account) = (AccountId(account_id), account.aggregate);
+    let (template_id, template) = template_of(gateway, caller, account_id, &input.template_id).await?;
+    let workspace_id = account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
+    let key = input.idempotency_key.as_deref();
+    let field = "input.idempotencyKey";
+    let (id, position) = match command::once::<Uuid>(gateway, caller, "createCampaign", key, &input, field).await? {
+        Once::Done(id, position) => (id, position),
+        Once::Now(idempotency) => {
+            check_account(&account)?;
+            let audience = audience(gateway, caller, workspace_id, input.audience).await?;
+            let now = gateway.clock.now();
+            let plan = CampaignPlan {
+                name: input.name,
+                template_id,
+                parameters: parameters(&template, input.parameters)?,
+                audience,
+                schedule: input.schedule.map(|schedule| checked_schedule(schedule, now)).transpose()?,
+                messages_per_second: command::positive(input.messages_per_second, "input.messagesPerSecond")?,
+                frequency_cap: input.frequency_cap.map(frequency_cap).transpose()?,
+                time_to_live_s: command::positive(input.time_to_live, "input.timeToLive")?,
+            };
+            let id = gateway.ids.next_id(now);
+            let command = CampaignCommand::Draft {
+                workspace_id,
+                campaign_id: CampaignId(id),
+                account_id,
+                external_id: check::external_id(input.external_id, "input.externalId")?,
+                metadata: check::metadata(input.metadata, "input.metadata")?,
+                plan: Box::new(plan),
+                at: now,
+            };
+            let context = command::context(gateway, caller);
+            let command = &command;
+            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
+                let drafted = tx.execute::<Campaign>(id, command.clone()).await;
+                drafted.map_err(|error| command::refused(error, "input"))?;
+                Ok(id)
+            }))
+            .await?
+        }
+    };
+    written(gateway, caller, CampaignId(id), position).await
+}
+
+/// The plan as it is after an update.
+pub(super) async fn changed(
+    gateway: &Gateway,
+    caller: &Caller,
+    account_id: AccountId,
+    campaign: &Campaign,
+    input: UpdateCampaign,
+) -> AppResult<CampaignPlan> {
+    let not_found = || AppError::not_found("campaign");
+    let mut plan = campaign.plan.clone().ok_or_else(not_found)?;
+    let workspace_id = campaign.workspace_id.ok_or_else(not_found)?;
+    let template = match &input.template_id {
+        Some(id) => {
+            let (id, template) = template_of(gateway, caller, account_id, id).await?;
+            plan.template_id = id;
+            template
+        }
+        None => command::folded::<Template>(gateway, plan.template_id.0, "template").await?,
+    };
+    if let Some(audience) = input.audience {
+        plan.audience = self::audience(gateway, caller, workspace_id, audience).await?;
+    }
+    plan.name = input.name.unwrap_or(plan.name);
+    match input.parameters {
+        Some(given) => plan.parameters = parameters(&template, given)?,
+        // Another template has other slots.
+        None if input.template_id.is_some() => {
+            let known = plan.parameters.into_known().map(Value::Object);
+            plan.parameters = parameters(&template, known)?;
+        }
+        None => {}
+    }
+    if let Some(schedule) = input.schedule {
+        let now = gateway.clock.now();
+        plan.schedule = schedule.map(|schedule| checked_schedule(schedule, now)).transpose()?;
+    }
+    if let Some(value) = input.messages_per_second {
+        plan.messages_per_second = command::positive(value, "input.messagesPerSecond")?;
+    }
+    if let Some(cap) = input.frequency_cap {
+        plan.frequency_cap = cap.map(frequency_cap).transpose()?;
+    }
+    if let Some(value) = input.time_to_live {
+        plan.time_to_live_s = command::positive(value, "input.timeToLive")?;
+    }
+    Ok(plan)
+}
+
+pub(crate) fn check_account(account: &Account) -> AppResult<()> {
+    if account.status == AccountStatus::Disconnected {
+        return Err(AppError::conflict("the account is disconnected; connect it again"));
+    }
+    Ok(())
+}
+
+/// A template of the account that is not deleted.
+async fn template_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    account_id: AccountId,
+    id: &str,
+) -> AppResult<(TemplateId, Template)> {
+    let (id, loaded) = command::known::<Template>(gateway, caller, id, "template").await?;
+    let template = loaded.aggregate;
+    if template.status == TemplateStatus::Deleted {
+        return Err(AppError::not_found("template"));
+    }
+    if template.account_id != Some(account_id) {
+        return Err(AppError::invalid("input.templateId", "use a template of the campaign's own account"));
+    }
+    Ok((TemplateId(id), template))
+}
+
+/// Values under their slots' names, with placeholders that somebody can fill.
+fn parameters(template: &Template, given: Option<Value>) -> AppResult<Personal<Map<String, Value>>> {
+    let components = template.parsed().map_err(AppError::internal)?;
+    let given = values(given, "input.parameters")?;
+    let filled = normalised(&components, &given, "input")?;
+    for (slot, value) in &filled {
+        check_placeholders(&parameter_json(value), &format!("input.parameters.{slot}"))?;
+    }
+    Ok(Personal::Known(filled.iter().map(|(slot, value)| (slot.clone(), parameter_json(value))).collect()))
+}
+
+/// A parameters object in the domain's form.
+pub(crate) fn values(given: Option<Value>, field: &str) -> AppResult<BTreeMap<String, ParameterValue>> {
+    let object = match given {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(value) => {
+            check::json(&value, field, check::JSON_BYTES_MAX)?;
+            match value {
+                Value::Object(object) => object,
+                _ => return Err(AppError::invalid(field, "use an object from slot to value, like {\"body.1\": \"Ana\"}")),
+            }
+        }
+    };
+    let mut values = BTreeMap::new();
+    for (slot, value) in object {
+        let value = match value {
+            Value::Null => continue,
+            Value::String(text) => ParameterValue::Text(text),
+            Value::Object(object) => ParameterValue::Object(object),
+            Value::Array(_) => {
+                let slot: String = slot.chars().take(100).collect();
+                return Err(AppError::invalid(format!("{field}.{slot}"), "use text, a number or an object"));
+            }
+            other => ParameterValue::Text(other.to_string()),
+        };
+        values.insert(slot, value);
+    }
+    Ok(values)
+}
+
+/// Values in the template's own form, none of them missing. `prefix` is where `parameters` stands.
+pub(crate) fn normalised(
+    components: &TemplateComponents,
+    given: &BTreeMap<String, ParameterValue>,
+    prefix: &str,
+) -> AppResult<BTreeMap<String, ParameterValue>> {
+    let filled = components.normalise(given);
+    let filled = filled.map_err(|error| AppError::invalid(format!("{prefix}.{}", error.field), error.problem))?;
+    let missing = components.missing(&filled);
+    if !missing.is_empty() {
+        let problem = format!("fill in {}; WhatsApp sends nothing with an empty slot", missing.join(", "));
+        return Err(AppError::invalid(format!("{prefix}.parameters"), problem));
+    }
+    Ok(filled)
+}
+
+fn check_placeholders(value: &Value, field: &str) -> AppResult<()> {
+    match value {
+        Value::String(text) => {
+            let parsed = Placeholders::parse(text);
+            parsed.map(drop).map_err(|error| AppError::invalid(field, error.to_string()))
+        }
+        Value::Array(items) => items.iter().try_for_each(|item| check_placeholders(item, field)),
+        Value::Object(object) => object.values().try_for_each(|item| check_placeholders(item, field)),
+        _ => Ok(()),
+    }
+}
+
+fn checked_schedule(input: ScheduleInput, now: DateTime<Utc>) -> AppResult<CampaignSchedule> {
+    let later = [
+        (input.recipient_local, "recipientLocal", "leave it out: this version starts everybody at the same moment"),
+        (input.send_window.is_some(), "sendWindow", "leave it out: this version has no windows of the day yet"),
+        (input.recurrence.is_some(), "recurrence", "leave it out: this version runs a campaign once"),
+    ];
+    // Taken and not kept to would be worse than refused.
+    if let Some((_, field, problem)) = later.into_iter().find(|(is_given, ..)| *is_given) {
+        return Err(AppError::invalid(format!("input.schedule.{field}"), problem));
+    }
+    let schedule = CampaignSchedule {
+        start_at: input.start_at,
+        time_zone: input.time_zone,
+        recipient_local: false,
+        send_window: None,
+        when_past: input.when_past,
+        recurrence: None,
+    };
+    let start = schedule
+        .start_instant()
+        .map_err(|error| AppError::invalid("input.schedule.timeZone", error.to_string()))?;
+    if now - start > LATE {
+        return Err(AppError::invalid(
+            "input.schedule.startAt",
+            "lies in the past; choose a later time, or leave the schedule out to start when it is launched",
+        ));
+    }
+    Ok(schedule)
+}
+
+fn frequency_cap(_: FrequencyCapInput) -> AppResult<FrequencyCap> {
+    // Taken and not kept to would be worse than refused.
+    Err(AppError::invalid("input.frequencyCap", "leave it out: this version keeps no caps over campaigns yet"))
+}
+
+/// An audience whose parts all exist in the workspace.
+async fn audience(
+    gateway: &Gateway,
+    caller: &Caller,
+    workspace: WorkspaceId,
+    input: AudienceInput,
+) -> AppResult<Audience> {
+    let mut parts = vec![];
+    let mut rest = Some(Box::new(input));
+    let mut path = "input.audience".to_owned();
+    while let Some(mut part) = rest.take() {
+        if parts.len() >= EXCLUDES_MAX {
+            return Err(AppError::invalid(path, "exclude may be nested three deep"));
+        }
+        rest = part.exclude.take();
+        let audience = one(gateway, caller, workspace, *part, &path).await?;
+        if audience.is_empty() {
+            let problem = "names nobody; give segments, contacts or tags, or all: true for everyone";
+            return Err(AppError::invalid(path, problem));
+        }
+        parts.push(audience);
+        path.push_str(".exclude");
+    }
+    let folded = parts.into_iter().rev().fold(None, |exclude: Option<Audience>, mut part| {
+        part.exclude = exclude.map(Box::new);
+        Some(part)
+    });
+    Ok(folded.unwrap_or_default())
+}
+
+async fn one(
+    gateway: &Gateway,
+    caller: &Caller,
+    workspace: WorkspaceId,
+    input: AudienceInput,
+    path: &str,
+) -> AppResult<Audience> {
+    check::at_most(&input.contact_ids, CONTACTS_MAX, &format!("{path}.contactIds"))?;
+    check::at_most(&input.segment_ids, OTHERS_MAX, &format!("{path}.segmentIds"))?;
+    check::at_most(&input.tags, OTHERS_MAX, &format!("{path}.tags"))?;
+    let mut segment_ids = BTreeSet::new();
+    for id in &input.segment_ids {
+        let (id, loaded) = command::known::<Segment>(gateway, caller, id, "segment").await?;
+        if loaded.aggregate.deleted || loaded.aggregate.workspace_id != Some(workspace) {
+            return Err(AppError::not_found("segment"));
+        }
+        segment_ids.insert(SegmentId(id));
+    }
+    let mut contact_ids = BTreeSet::new();
+    let ids: Result<Vec<Uuid>, _> = input.contact_ids.iter().map(|id| Uuid::try_parse(id)).collect();
+    let ids = ids.map_err(|_| AppError::not_found("contact"))?;
+    for chunk in ids.chunks(CHUNK) {
+        let found = gateway.bus.load_many::<Contact>(chunk).await?;
+        for id in chunk {
+            let is_ours = found.get(id).is_some_and(|loaded| loaded.aggregate.workspace_id == Some(workspace));
+            if !is_ours {
+                return Err(AppError::not_found("contact"));
+            }
+            contact_ids.insert(ContactId(*id));
+        }
+    }
+    let tags = input.tags.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+    Ok(Audience { all: input.all, segment_ids, contact_ids, tags, exclude: None })
+}
+
+/// Whether the segments that an audience names are still there.
+pub(super) async fn check_segments(gateway: &Gateway, audience: &Audience) -> AppResult<()> {
+    let mut part = Some(audience);
+    while let Some(audience) = part {
+        let ids: Vec<Uuid> = audience.segment_ids.iter().map(|id| id.0).collect();
+        let found = gateway.bus.load_many::<Segment>(&ids).await?;
+        let is_living = |id: &Uuid| found.get(id).is_some_and(|loaded| !loaded.aggregate.deleted);
+        if ids.iter().any(|id| !is_living(id)) {
+            return Err(AppError::conflict(
+                "the audience names a segment that was deleted; update the campaign's audience",
+            ));
+        }
+        part = audience.exclude.as_deref();
+    }
+    Ok(())
+}
+
+/// A name for a copy, within the limit.
+pub(super) fn copy_name(name: &str) -> String {
+    const SUFFIX: &str = " (copy)";
+    let kept: String = name.chars().take(NAME_CHARS_MAX - SUFFIX.len()).collect();
+    format!("{kept}{SUFFIX}")
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::campaign::WhenPast;
+    use serde_json::json;
+
+    use super::*;
+
+    fn template() -> Template {
+        let components = json!([{ "type": "BODY", "text": "Hi {{1}}, {{2}}", "example": { "body_text": [["a", "b"]] } }]);
+        Template { components, ..Template::default() }
+    }
+
+    fn refused(given: Value) -> AppError {
+        parameters(&template(), Some(given)).unwrap_err()
+    }
+
+    #[test]
+    fn parameters_are_brought_under_their_slots_names() {
+        let parameters = parameters(&template(), Some(json!({ "1": "{{name | default: you}}", "body.2": 7 }))).unwrap();
+        let expected = json!({ "body.1": "{{name | default: you}}", "body.2": "7" });
+        assert_eq!(Value::Object(parameters.into_known().unwrap()), expected);
+    }
+
+    #[test]
+    fn what_nobody_could_be_sent_is_refused_with_its_path() {
+        assert_eq!(refused(json!({ "1": "a" })).field.as_deref(), Some("input.parameters"));
+        assert_eq!(refused(json!({ "1": "a", "9": "b" })).field.as_deref(), Some("input.parameters.9"));
+        let misspelt = refused(json!({ "1": "{{nmae}}", "2": "b" }));
+        assert_eq!(misspelt.field.as_deref(), Some("input.parameters.body.1"));
+        assert_eq!(refused(json!(["a"])).field.as_deref(), Some("input.parameters"));
+        assert_eq!(refused(json!({ "1": ["a"], "2": "b" })).field.as_deref(), Some("input.parameters.1"));
+    }
+
+    #[test]
+    fn a_schedule_lies_ahead_and_promises_only_what_is_kept() {
+        let now = "2026-11-27T08:00:00Z".parse().unwrap();
+        let input = |start: &str| ScheduleInput {
+            start_at: start.parse().unwrap(),
+            time_zone: "Europe/Berlin".to_owned(),
+            recipient_local: false,
+            send_window: None,
+            when_past: WhenPast::default(),
+            recurrence: None,
+        };
+        assert!(checked_schedule(input("2026-11-27T09:00:00"), now).is_ok());
+        assert!(checked_schedule(input("2026-11-27T08:56:00"), now).is_ok());
+        let past = checked_schedule(input("2026-11-27T08:54:00"), now).unwrap_err();
+        assert_eq!(past.field.as_deref(), Some("input.schedule.startAt"));
+        let zone = ScheduleInput { time_zone: "Mars/Base".to_owned(), ..input("2026-11-28T09:00:00") };
+        assert_eq!(checked_schedule(zone, now).unwrap_err().field.as_deref(), Some("input.schedule.timeZone"));
+        let again = ScheduleInput { recurrence: Some("FREQ=DAILY".to_owned()), ..input("2026-11-28T09:00:00") };
+        assert_eq!(checked_schedule(again, now).unwrap_err().field.as_deref(), Some("input.schedule.recurrence"));
+    }
+
+    #[test]
+    fn a_copys_name_fits() {
+        assert_eq!(copy_name("Sale"), "Sale (copy)");
+        assert_eq!(copy_name(&"x".repeat(200)).chars().count(), 200);
+    }
+}

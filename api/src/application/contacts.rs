@@ -1,0 +1,406 @@
+//! Contacts: people, how WhatsApp knows them, and what they agreed to.
+
+mod change;
+mod erase;
+mod merge;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use domain::account::Account;
+use domain::api_key::Scope;
+use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand};
+use domain::port::Position;
+use domain::primitives::{ContactId, PhoneNumber, WorkspaceId};
+use domain::segment::Segment;
+use domain::template::TemplateCategory;
+use infrastructure::phone;
+use projections::names;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::caller::Caller;
+use super::command;
+use super::error::{AppError, AppResult};
+use super::page::{Page, PageArgs, Total};
+use super::view::{ContactView, Written};
+use super::{check, read};
+use crate::app::Gateway;
+
+pub use change::{add, upsert};
+pub(crate) use change::{SUPPRESSION_SOURCE, introduce};
+pub use erase::erase;
+pub(crate) use erase::leave_no_trace;
+pub use merge::merge;
+
+/// Tags of one input.
+const TAGS_MAX: usize = 100;
+/// Numbers of one filter.
+const FILTER_NUMBERS_MAX: usize = 1_000;
+/// The longest search text, in characters.
+const SEARCH_CHARS_MAX: usize = 200;
+/// Bytes of attributes as JSON.
+const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
+/// Where consent comes from when the API's caller does not say.
+const API_SOURCE: &str = "api";
+
+/// A person to add, or to find and update.
+#[derive(Clone, Default, Serialize)]
+pub struct AddContact {
+    pub workspace_id: Option<String>,
+    /// E.164, or national in the region of the workspace's first account.
+    pub phone_number: Option<String>,
+    /// WhatsApp's user id; it is taken for one of the workspace's first account's portfolio.
+    pub user_id: Option<String>,
+    pub external_id: Option<String>,
+    pub name: Option<String>,
+    pub language: Option<String>,
+    pub time_zone: Option<String>,
+    pub attributes: Option<Value>,
+    pub tags: Vec<String>,
+    pub consent: Option<ConsentStatus>,
+    pub consent_source: Option<String>,
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
+}
+
+impl std::fmt::Debug for AddContact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddContact").finish_non_exhaustive()
+    }
+}
+
+/// Changes to a person. `None`: left as it is; `Some(None)`: cleared.
+#[derive(Clone, Default)]
+pub struct UpdateContact {
+    pub id: String,
+    pub external_id: Option<Option<String>>,
+    pub name: Option<Option<String>>,
+    pub language: Option<Option<String>>,
+    pub time_zone: Option<Option<String>>,
+    /// Merged key by key; a null value removes its key.
+    pub attributes: Option<Option<Value>>,
+    pub add_tags: Vec<String>,
+    pub remove_tags: Vec<String>,
+    pub expected_sequence: Option<i32>,
+}
+
+impl std::fmt::Debug for UpdateContact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpdateContact").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What a person agreed to.
+#[derive(Clone)]
+pub struct RecordConsent {
+    pub contact_id: String,
+    pub status: ConsentStatus,
+    pub category: Option<TemplateCategory>,
+    pub source: String,
+    pub evidence: Option<String>,
+    /// Now where it is absent.
+    pub occurred_at: Option<DateTime<Utc>>,
+}
+
+impl std::fmt::Debug for RecordConsent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordConsent").field("contact_id", &self.contact_id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct ContactFilter {
+    pub workspace_id: Option<String>,
+    /// In names, numbers, external ids and user names; needs the scope PERSONAL.
+    pub search: Option<String>,
+    pub tags: Vec<String>,
+    pub segment_id: Option<String>,
+    pub consent: Vec<ConsentStatus>,
+    /// Needs the scope PERSONAL.
+    pub phone_numbers: Vec<String>,
+}
+
+impl std::fmt::Debug for ContactFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContactFilter").field("tags", &self.tags).finish_non_exhaustive()
+    }
+}
+
+/// The region and the portfolio that inputs of a workspace are read with: of its first account that is still connected,
+/// else of its first one.
+pub(crate) async fn home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<Home> {
+    let scope = projections::Scope::workspace(workspace.0);
+    let request = projections::PageRequest::first(projections::PAGE_MAX);
+    let filter = projections::AccountFilter::default();
+    let accounts = read::queries(gateway).accounts(&scope, &filter, &request).await?.into_items();
+    let is_live = |account: &Account| account.status != domain::account::AccountStatus::Disconnected;
+    let first = accounts.iter().find(|stored| is_live(&stored.state)).or(accounts.first());
+    Ok(first.map(|stored| Home::of(&stored.state)).unwrap_or_default())
+}
+
+/// How numbers and user ids of an input are to be understood.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Home {
+    pub region: Option<String>,
+    pub portfolio_id: Option<String>,
+}
+
+impl Home {
+    pub(crate) fn of(account: &Account) -> Self {
+        Self {
+            region: Some(account.settings.default_region.clone()),
+            portfolio_id: account.settings.portfolio_id.clone(),
+        }
+    }
+
+    /// # Errors
+    /// VALIDATION_FAILED on `field`, saying what would be right.
+    pub(crate) fn phone(&self, text: &str, field: &str) -> AppResult<PhoneNumber> {
+        phone::parse(text, self.region.as_deref()).map_err(|error| AppError::invalid(field, error.to_string()))
+    }
+}
+
+/// An attributes object.
+pub(crate) fn attributes(value: Value, field: &str) -> AppResult<BTreeMap<String, Value>> {
+    check::json(&value, field, ATTRIBUTES_BYTES_MAX)?;
+    match value {
+        Value::Object(object) => Ok(object.into_iter().collect()),
+        _ => Err(AppError::invalid(field, "use an object from name to value, like {\"city\": \"Köln\"}")),
+    }
+}
+
+fn tags(list: Vec<String>, field: &str) -> AppResult<BTreeSet<String>> {
+    check::at_most(&list, TAGS_MAX, field)?;
+    Ok(list.into_iter().map(|tag| tag.trim().to_owned()).collect())
+}
+
+/// A time zone that a person wrote; an import keeps a bad one, an input does not.
+fn time_zone(zone: Option<&str>, field: &str) -> AppResult<()> {
+    match zone {
+        Some(zone) if zone.parse::<chrono_tz::Tz>().is_err() => {
+            Err(AppError::invalid(field, "use an IANA time zone such as Europe/Berlin"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Changes a person. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where they were erased or merged, another has the external id, or
+/// `expectedSequence` is stale.
+pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateContact) -> AppResult<Written<ContactView>> {
+    caller.require(Scope::Manage)?;
+    let (id, loaded) = command::known::<Contact>(gateway, caller, &input.id, "contact").await?;
+    time_zone(input.time_zone.as_ref().and_then(Option::as_deref), "input.timeZone")?;
+    let external_id = match input.external_id {
+        Some(external_id) => Some(check::external_id(external_id, "input.externalId")?),
+        None => None,
+    };
+    let attributes = match input.attributes {
+        Some(Some(value)) => Some(Some(attributes(value, "input.attributes")?)),
+        Some(None) => Some(None),
+        None => None,
+    };
+    let changes = ContactChanges {
+        external_id,
+        name: input.name,
+        language: input.language,
+        time_zone: input.time_zone,
+        attributes,
+        add_tags: tags(input.add_tags, "input.addTags")?,
+        remove_tags: tags(input.remove_tags, "input.removeTags")?,
+        ..ContactChanges::default()
+    };
+    command::check_sequence(input.expected_sequence, loaded.sequence)?;
+    let expected = input.expected_sequence.map(|_| loaded.sequence);
+    let command = ContactCommand::Update {
+        changes: Box::new(changes),
+        origin: domain::contact::ContactOrigin::Api,
+        at: gateway.clock.now(),
+    };
+    let context = command::context(gateway, caller);
+    let committed = gateway.bus.execute_expecting::<Contact>(id, expected, command, &context).await;
+    let committed = committed.map_err(|error| command::refused(error, "input"))?;
+    view(caller, ContactId(id), &committed.aggregate, committed.position)
+}
+
+/// Records what a person agreed to, or that they said stop. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where they were erased or merged.
+pub async fn record_consent(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: RecordConsent,
+) -> AppResult<Written<ContactView>> {
+    caller.require(Scope::Manage)?;
+    let (id, _) = command::known::<Contact>(gateway, caller, &input.contact_id, "contact").await?;
+    let now = gateway.clock.now();
+    let given_at = infrastructure::clock::truncate_to_ms(input.occurred_at.unwrap_or(now));
+    let command = ContactCommand::RecordConsent {
+        category: input.category,
+        status: input.status,
+        source: input.source,
+        evidence: input.evidence,
+        given_at,
+        at: now,
+    };
+    let context = command::context(gateway, caller);
+    let committed = gateway.bus.execute::<Contact>(id, command, &context).await;
+    let committed = committed.map_err(|error| command::refused(error, "input"))?;
+    view(caller, ContactId(id), &committed.aggregate, committed.position)
+}
+
+fn view(caller: &Caller, id: ContactId, contact: &Contact, position: Position) -> AppResult<Written<ContactView>> {
+    let value = ContactView::new(id, contact, caller).ok_or_else(|| AppError::not_found("contact"))?;
+    Ok(Written { value, position })
+}
+
+async fn written(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: ContactId,
+    position: Position,
+) -> AppResult<Written<ContactView>> {
+    let contact = command::folded::<Contact>(gateway, id.0, "contact").await?;
+    view(caller, id, &contact, position)
+}
+
+/// One person, now or as they were known at an instant. Who was erased reads as erased at every instant. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    as_of: Option<DateTime<Utc>>,
+    _min_position: Option<Position>,
+) -> AppResult<ContactView> {
+    caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind.
+    let (id, contact) = match as_of {
+        Some(at) => command::known_at::<Contact>(gateway, caller, id, at, "contact").await?,
+        None => {
+            let (id, loaded) = command::known::<Contact>(gateway, caller, id, "contact").await?;
+            (id, loaded.aggregate)
+        }
+    };
+    ContactView::new(ContactId(id), &contact, caller).ok_or_else(|| AppError::not_found("contact"))
+}
+
+/// The person with the integrator's own id. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for the workspace; VALIDATION_FAILED where the workspace has to be named.
+pub async fn by_external_id(
+    gateway: &Gateway,
+    caller: &Caller,
+    external_id: &str,
+    workspace_id: Option<&str>,
+) -> AppResult<Option<ContactView>> {
+    caller.require(Scope::Read)?;
+    let workspace = command::workspace(gateway, caller, workspace_id, "workspaceId").await?;
+    // The store's own uniqueness, which is never behind.
+    let identity = domain::Identity::new(workspace.0, domain::Identity::CONTACT_EXTERNAL_ID, external_id);
+    let holder = gateway.bus.resolve_identities(&[identity]).await?.into_iter().next().flatten();
+    let Some(id) = holder else { return Ok(None) };
+    let contact = gateway.bus.load::<Contact>(id).await?;
+    Ok(contact.and_then(|loaded| ContactView::new(ContactId(id), &loaded.aggregate, caller)))
+}
+
+async fn filter_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: &ContactFilter,
+) -> AppResult<projections::ContactFilter> {
+    let searches_people = filter.search.as_ref().is_some_and(|text| !text.trim().is_empty());
+    if searches_people || !filter.phone_numbers.is_empty() {
+        // Otherwise a mask could be lifted by guessing.
+        caller.require(Scope::Personal)?;
+    }
+    let workspace_id = match filter.workspace_id.as_deref() {
+        Some(id) => Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?),
+        None => None,
+    };
+    let segment_id = match filter.segment_id.as_deref() {
+        Some(id) => Some(command::known::<Segment>(gateway, caller, id, "segment").await?.0),
+        None => None,
+    };
+    check::at_most(&filter.tags, TAGS_MAX, "filter.tags")?;
+    check::at_most(&filter.phone_numbers, FILTER_NUMBERS_MAX, "filter.phoneNumbers")?;
+    if filter.search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
+        return Err(AppError::invalid("filter.search", format!("use at most {SEARCH_CHARS_MAX} characters")));
+    }
+    let home = match workspace_id.or_else(|| only(caller)) {
+        Some(workspace) if !filter.phone_numbers.is_empty() => home(gateway, workspace).await?,
+        _ => Home::default(),
+    };
+    let phones = filter.phone_numbers.iter().map(|text| home.phone(text, "filter.phoneNumbers"));
+    Ok(projections::ContactFilter {
+        workspace_id: workspace_id.map(|id| id.0),
+        search: filter.search.clone(),
+        tags: read::asked(filter.tags.clone()),
+        segment_id,
+        consent: read::asked(filter.consent.clone()),
+        phone_numbers: read::asked(phones.collect::<AppResult<Vec<_>>>()?),
+        include_erased: false,
+    })
+}
+
+fn only(caller: &Caller) -> Option<WorkspaceId> {
+    let workspaces = caller.workspaces.as_ref()?;
+    workspaces.first().copied().filter(|_| workspaces.len() == 1)
+}
+
+/// People, in the order of their arrival; merged and erased ones are left out. Scope READ; searching for somebody needs
+/// PERSONAL too.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for a workspace or segment; VALIDATION_FAILED for a page that is none; STALE.
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: ContactFilter,
+    page: PageArgs,
+    min_position: Option<Position>,
+) -> AppResult<Page<ContactView>> {
+    caller.require(Scope::Read)?;
+    let filter = filter_of(gateway, caller, &filter).await?;
+    let page = read::page_request(page)?;
+    read::wait(gateway, names::CONTACTS, min_position).await?;
+    let found = read::queries(gateway).contacts(&read::scope(caller), &filter, &page).await?;
+    Ok(read::page(found, |stored| ContactView::new(ContactId(stored.id), &stored.state, caller)))
+}
+
+/// How many [`list`] would go through. Scope READ.
+///
+/// # Errors
+/// As [`list`].
+pub async fn total(gateway: &Gateway, caller: &Caller, filter: &ContactFilter) -> AppResult<Total> {
+    caller.require(Scope::Read)?;
+    let filter = filter_of(gateway, caller, filter).await?;
+    Ok(read::total(read::queries(gateway).count_contacts(&read::scope(caller), &filter).await?))
+}
+
+/// Those of these people that the caller may see. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN.
+pub async fn by_ids(
+    gateway: &Gateway,
+    caller: &Caller,
+    ids: &[ContactId],
+) -> AppResult<HashMap<ContactId, ContactView>> {
+    caller.require(Scope::Read)?;
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let found = gateway.bus.load_many::<Contact>(&ids).await?;
+    let visible = found.into_iter().filter_map(|(id, loaded)| {
+        let contact = &loaded.aggregate;
+        let is_visible = caller.may_see(contact.workspace_id, None);
+        Some((ContactId(id), ContactView::new(ContactId(id), contact, caller).filter(|_| is_visible)?))
+    });
+    Ok(visible.collect())
+}

@@ -1,0 +1,13 @@
+//! What this process alone remembers: all of it can be lost.
+
+use super::api_keys::KeyCache;
+use super::imports::Running;
+use super::workspaces::KnownWorkspaces;
+
+/// The part of the gateway's state that no other node and no restart needs.
+#[derive(Default)]
+pub struct Local {
+    pub(crate) keys: KeyCache,
+    pub(crate) imports: Running,
+    pub(crate) workspaces: KnownWorkspaces,
+}

@@ -1,0 +1,329 @@
+//! Messages: sent singly and in batches, moved, cancelled, settled, looked up.
+
+mod content;
+mod send;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Duration, Utc};
+use domain::api_key::Scope;
+use domain::campaign::Campaign;
+use domain::contact::Contact;
+use domain::message::{Direction, InDoubtResolution, MediaKind, Message, MessageCommand, MessageStatus};
+use domain::port::Position;
+use domain::primitives::{MessageId, Wamid};
+use projections::names;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::caller::Caller;
+use super::command;
+use super::error::{AppError, AppResult};
+use super::page::{Page, PageArgs, Total};
+use super::view::{MessageView, Written};
+use super::{check, read};
+use crate::app::Gateway;
+
+pub use send::{send, send_many};
+pub(crate) use send::{TestSend, send_test};
+
+/// Messages of one `sendMessages`.
+pub const BATCH_MAX: usize = 500;
+/// Ids in one list of a filter.
+const FILTER_MAX: usize = 200;
+/// The longest reason, in characters.
+const REASON_CHARS_MAX: usize = 500;
+/// Clocks differ and forms stay open: what was due this recently goes now.
+const LATE: Duration = Duration::minutes(5);
+
+/// A template, by id or by name and language.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TemplateMessage {
+    pub template_id: Option<String>,
+    pub name: Option<String>,
+    pub language: Option<String>,
+    /// Slot → value.
+    pub parameters: Option<Value>,
+}
+
+/// Uploaded media, or a link that WhatsApp fetches.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediaInput {
+    pub kind: MediaKind,
+    pub link: Option<String>,
+    pub media_id: Option<String>,
+    pub caption: Option<String>,
+    pub filename: Option<String>,
+}
+
+/// A message to send: exactly one recipient and exactly one content.
+#[derive(Clone, Default, Serialize)]
+pub struct SendMessage {
+    pub account_id: String,
+    pub external_id: Option<String>,
+    pub metadata: Option<Value>,
+    /// E.164, or national in the account's region.
+    pub to: Option<String>,
+    pub user_id: Option<String>,
+    pub contact_id: Option<String>,
+    pub template: Option<TemplateMessage>,
+    pub text: Option<String>,
+    pub media: Option<MediaInput>,
+    pub interactive: Option<Value>,
+    pub location: Option<Value>,
+    pub contacts: Option<Value>,
+    /// `{messageId, emoji}`; an empty emoji takes the reaction back.
+    pub reaction: Option<Value>,
+    /// The wamid this answers.
+    pub reply_to: Option<String>,
+    pub send_at: Option<DateTime<Utc>>,
+    /// Seconds.
+    pub time_to_live: Option<i32>,
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
+}
+
+impl std::fmt::Debug for SendMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SendMessage").field("account_id", &self.account_id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    pub workspace_id: Option<String>,
+    pub external_ids: Vec<String>,
+    pub account_ids: Vec<String>,
+    pub campaign_ids: Vec<String>,
+    pub contact_ids: Vec<String>,
+    pub status: Vec<MessageStatus>,
+    pub direction: Option<Direction>,
+    pub created_from: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub created_to: Option<DateTime<Utc>>,
+}
+
+/// Moves a message that has not left yet. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED for a time more than 5 min past; CONFLICT once it has left or ended.
+pub async fn reschedule(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    send_at: DateTime<Utc>,
+) -> AppResult<Written<MessageView>> {
+    caller.require(Scope::Send)?;
+    let (id, _) = command::known::<Message>(gateway, caller, id, "message").await?;
+    let now = gateway.clock.now();
+    let due_at = due_at(Some(send_at), now, "sendAt")?;
+    execute(gateway, caller, MessageId(id), MessageCommand::Reschedule { due_at, at: now }).await
+}
+
+/// When a message falls due.
+fn due_at(send_at: Option<DateTime<Utc>>, now: DateTime<Utc>, field: &str) -> AppResult<DateTime<Utc>> {
+    let Some(send_at) = send_at else { return Ok(now) };
+    if now - send_at > LATE {
+        return Err(AppError::invalid(field, "lies more than 5 minutes in the past; use a later time, or leave it out"));
+    }
+    Ok(infrastructure::clock::truncate_to_ms(send_at).max(now))
+}
+
+/// Takes a message back that has not left yet. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `reason`; CONFLICT once it has left or ended.
+pub async fn cancel(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    reason: Option<String>,
+) -> AppResult<Written<MessageView>> {
+    caller.require(Scope::Send)?;
+    let (id, _) = command::known::<Message>(gateway, caller, id, "message").await?;
+    if let Some(reason) = &reason {
+        check::text(reason, "reason", REASON_CHARS_MAX)?;
+    }
+    let command = MessageCommand::Cancel { reason, at: gateway.clock.now() };
+    execute(gateway, caller, MessageId(id), command).await
+}
+
+/// Settles a message whose outcome WhatsApp never told. SEND_AGAIN accepts a possible duplicate. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; CONFLICT for a message that is not in doubt.
+pub async fn resolve_in_doubt(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    resolution: InDoubtResolution,
+) -> AppResult<Written<MessageView>> {
+    caller.require(Scope::Send)?;
+    let (id, _) = command::known::<Message>(gateway, caller, id, "message").await?;
+    let now = gateway.clock.now();
+    execute(gateway, caller, MessageId(id), MessageCommand::Resolve { resolution, due_at: now, at: now }).await
+}
+
+async fn execute(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: MessageId,
+    command: MessageCommand,
+) -> AppResult<Written<MessageView>> {
+    let context = command::context(gateway, caller);
+    let committed = gateway.bus.execute::<Message>(id.0, command, &context).await;
+    let committed = committed.map_err(|error| command::refused(error, ""))?;
+    view(caller, id, &committed.aggregate, committed.position)
+}
+
+fn view(caller: &Caller, id: MessageId, message: &Message, position: Position) -> AppResult<Written<MessageView>> {
+    let value = MessageView::new(id, message, caller).ok_or_else(|| AppError::not_found("message"))?;
+    Ok(Written { value, position })
+}
+
+async fn written(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: MessageId,
+    position: Position,
+) -> AppResult<Written<MessageView>> {
+    let message = command::folded::<Message>(gateway, id.0, "message").await?;
+    view(caller, id, &message, position)
+}
+
+/// One message, now or as it was known at an instant. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    as_of: Option<DateTime<Utc>>,
+    _min_position: Option<Position>,
+) -> AppResult<MessageView> {
+    caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind.
+    let (id, message) = match as_of {
+        Some(at) => command::known_at::<Message>(gateway, caller, id, at, "message").await?,
+        None => {
+            let (id, loaded) = command::known::<Message>(gateway, caller, id, "message").await?;
+            (id, loaded.aggregate)
+        }
+    };
+    MessageView::new(MessageId(id), &message, caller).ok_or_else(|| AppError::not_found("message"))
+}
+
+/// The message that WhatsApp knows by this id. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; VALIDATION_FAILED for what is no id of WhatsApp's.
+pub async fn by_wamid(gateway: &Gateway, caller: &Caller, wamid: &str) -> AppResult<Option<MessageView>> {
+    caller.require(Scope::Read)?;
+    let wamid = Wamid::parse(wamid).map_err(|error| AppError::invalid("wamid", error.to_string()))?;
+    let found = read::queries(gateway).message_by_wamid(&read::scope(caller), &wamid).await?;
+    Ok(found.and_then(|stored| MessageView::new(MessageId(stored.id), &stored.state, caller)))
+}
+
+async fn filter_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: &MessageFilter,
+) -> AppResult<projections::MessageFilter> {
+    let lists = [
+        (filter.external_ids.len(), "filter.externalIds"),
+        (filter.account_ids.len(), "filter.accountIds"),
+        (filter.campaign_ids.len(), "filter.campaignIds"),
+        (filter.contact_ids.len(), "filter.contactIds"),
+    ];
+    if let Some((_, field)) = lists.into_iter().find(|(len, _)| *len > FILTER_MAX) {
+        return Err(AppError::invalid(field, format!("give at most {FILTER_MAX}")));
+    }
+    let workspace_id = match filter.workspace_id.as_deref() {
+        Some(id) => Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?.0),
+        None => None,
+    };
+    let accounts = command::accounts(gateway, caller, &filter.account_ids).await?;
+    let mut campaigns = vec![];
+    for id in &filter.campaign_ids {
+        campaigns.push(command::known::<Campaign>(gateway, caller, id, "campaign").await?.0);
+    }
+    let mut contacts = vec![];
+    for id in &filter.contact_ids {
+        contacts.push(command::known::<Contact>(gateway, caller, id, "contact").await?.0);
+    }
+    Ok(projections::MessageFilter {
+        workspace_id,
+        external_ids: read::asked(filter.external_ids.clone()),
+        account_ids: read::asked(accounts.into_iter().map(|id| id.0).collect()),
+        campaign_ids: read::asked(campaigns),
+        contact_ids: read::asked(contacts),
+        status: read::asked(filter.status.clone()),
+        direction: filter.direction,
+        created_from: filter.created_from,
+        created_to: filter.created_to,
+    })
+}
+
+/// Messages, newest first. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for an id in the filter; VALIDATION_FAILED for a page that is none; STALE.
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: MessageFilter,
+    page: PageArgs,
+    min_position: Option<Position>,
+) -> AppResult<Page<MessageView>> {
+    caller.require(Scope::Read)?;
+    let filter = filter_of(gateway, caller, &filter).await?;
+    let page = read::page_request(page)?;
+    read::wait(gateway, names::MESSAGES, min_position).await?;
+    let found = read::queries(gateway).messages(&read::scope(caller), &filter, &page).await?;
+    Ok(read::page(found, |stored| MessageView::new(MessageId(stored.id), &stored.state, caller)))
+}
+
+/// How many [`list`] would go through. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for an id in the filter.
+pub async fn total(gateway: &Gateway, caller: &Caller, filter: &MessageFilter) -> AppResult<Total> {
+    caller.require(Scope::Read)?;
+    let filter = filter_of(gateway, caller, filter).await?;
+    Ok(read::total(read::queries(gateway).count_messages(&read::scope(caller), &filter).await?))
+}
+
+/// Those of these messages that the caller may see. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN.
+pub async fn by_ids(
+    gateway: &Gateway,
+    caller: &Caller,
+    ids: &[MessageId],
+) -> AppResult<HashMap<MessageId, MessageView>> {
+    caller.require(Scope::Read)?;
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let found = read::queries(gateway).messages_by_id(&read::scope(caller), &ids).await?;
+    let views = found.into_iter().filter_map(|(id, stored)| {
+        Some((MessageId(id), MessageView::new(MessageId(id), &stored.state, caller)?))
+    });
+    Ok(views.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_due_now_or_later_and_never_long_ago() {
+        let now: DateTime<Utc> = "2026-11-23T09:00:00Z".parse().unwrap();
+        let minutes = |n| now + Duration::minutes(n);
+        assert_eq!(due_at(None, now, "f").unwrap(), now);
+        assert_eq!(due_at(Some(minutes(7)), now, "f").unwrap(), minutes(7));
+        assert_eq!(due_at(Some(minutes(-5)), now, "f").unwrap(), now);
+        let late = due_at(Some(minutes(-6)), now, "input.sendAt").unwrap_err();
+        assert_eq!(late.field.as_deref(), Some("input.sendAt"));
+    }
+}

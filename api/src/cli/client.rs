@@ -1,0 +1,104 @@
+//! How writing subcommands reach a gateway: the one that owns the store, through the Unix socket beside its database; one
+//! elsewhere by `--url` and `--key`; or, where none runs, one of their own for as long as they need it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::serve::Running;
+use super::{Global, Usage};
+use crate::config::Config;
+
+/// The socket beside the database, mode 0600: whoever may open it owns the data anyway.
+pub fn socket_path(config: &Config) -> PathBuf {
+    let url = config.store.url.expose();
+    match url.strip_prefix("sqlite://") {
+        Some(path) => Path::new(path).with_extension("sock"),
+        None => config.data_dir().join("gateway.sock"),
+    }
+}
+
+/// A gateway that can be asked.
+pub struct Client {
+    http: reqwest::Client,
+    base: url::Url,
+    key: Option<String>,
+    own: Option<Running>,
+}
+
+impl Client {
+    /// Connects as the options say.
+    ///
+    /// # Errors
+    /// Where no gateway can be reached and none can be started.
+    pub async fn connect(global: &Global) -> anyhow::Result<Self> {
+        // One provider for the whole process; a second installation is refused and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        if let Some(base) = &global.url {
+            let Some(key) = &global.key else { bail!(Usage("--url needs --key, or WHATSAPP_GATEWAY_KEY".to_owned())) };
+            let http = builder().build()?;
+            return Ok(Self { http, base: base.clone(), key: Some(key.clone()), own: None });
+        }
+        let config = global.load(&[])?;
+        let socket = socket_path(&config);
+        let own = match tokio::net::UnixStream::connect(&socket).await {
+            Ok(_) => None,
+            // Nobody listens: then the store is free, or its owner is named by the refusal.
+            Err(_) => {
+                let config = global.load(&[("listen", "127.0.0.1:0".to_owned())])?;
+                Some(Running::start(config, true).await?)
+            }
+        };
+        let http = builder().unix_socket(socket).build()?;
+        Ok(Self { http, base: url::Url::parse("http://gateway")?, key: None, own })
+    }
+
+    /// A GraphQL request's `data`.
+    ///
+    /// # Errors
+    /// The first error's message, as the gateway says it.
+    pub async fn graphql(&self, query: &str, variables: Value) -> anyhow::Result<Value> {
+        let request = self.http.post(self.base.join("/graphql")?).json(&json!({ "query": query, "variables": variables }));
+        let mut answer: Value = self.send(request).await?;
+        if let Some(error) = answer["errors"].get(0) {
+            bail!("{}", error["message"].as_str().unwrap_or("the gateway refused it"));
+        }
+        Ok(answer["data"].take())
+    }
+
+    /// A POST with a body, as JSON.
+    ///
+    /// # Errors
+    /// The gateway's message.
+    pub async fn post(&self, path: &str, query: &[(&str, String)], body: reqwest::Body) -> anyhow::Result<Value> {
+        let request = self.http.post(self.base.join(path)?).query(query).header("content-type", "text/csv").body(body);
+        let answer = self.send(request).await?;
+        if let Some(message) = answer["error"]["message"].as_str() {
+            bail!("{message}");
+        }
+        Ok(answer)
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.context("the gateway did not answer")?;
+        let status = response.status();
+        response.json().await.with_context(|| format!("the gateway answered {status} without JSON"))
+    }
+
+    /// Ends a gateway of our own.
+    pub async fn close(self) {
+        if let Some(own) = self.own {
+            own.stop().await;
+        }
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(std::time::Duration::from_secs(10))
+}

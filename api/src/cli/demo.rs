@@ -1,0 +1,301 @@
+//! `demo`: the main job end to end on the embedded defaults, with the built-in sandbox in WhatsApp's place. Everything it
+//! does goes through the gateway's own API.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use domain::port::{AggregateType, EventFeed, StreamId};
+use infrastructure::sandbox::Behaviour;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::client::Client;
+use super::history::line;
+use super::serve::{Running, key_hint, wait_for_signal};
+use super::{Global, Usage};
+use crate::telemetry;
+
+const RECIPIENTS_MAX: u32 = 1_000_000;
+const POLL: Duration = Duration::from_millis(250);
+/// The demo's number may send this fast, so that there is something to watch.
+const MESSAGES_PER_SECOND: u32 = 250;
+const TAG: &str = "demo";
+const ACCOUNT: &str = "Demo shop";
+const TEMPLATE: &str = "demo_autumn_offer";
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many people the sample campaign is for
+    #[arg(long, default_value_t = 200)]
+    recipients: u32,
+    /// Ends when the campaign has ended, instead of leaving the gateway running
+    #[arg(long)]
+    exit: bool,
+    /// The last line is one JSON object with the campaign's progress
+    #[arg(long)]
+    json: bool,
+    /// Address to listen on (the key `listen`)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+pub async fn run(global: Global, args: DemoArgs) -> anyhow::Result<()> {
+    if !(1..=RECIPIENTS_MAX).contains(&args.recipients) {
+        bail!(Usage("--recipients takes 1 to 1,000,000".to_owned()));
+    }
+    let more: Vec<_> = args.listen.iter().map(|listen| ("listen", listen.clone())).collect();
+    let mut config = global.load(&more)?;
+    if config.log.level == "info" {
+        // The demo tells its own story.
+        config.log.level = "warn".to_owned();
+    }
+    telemetry::init_logs(&config.log)?;
+    let running = Running::start(config, true).await?;
+    eprintln!("The gateway is at {}", running.gateway.public_url());
+    let client = Client::connect(&global).await?;
+    let outcome = tokio::select! {
+        outcome = campaign(&running, &client, &args) => outcome,
+        signal = wait_for_signal() => signal.and_then(|()| bail!("interrupted")),
+    };
+    let progress = match outcome {
+        Ok(progress) => progress,
+        Err(error) => {
+            running.stop().await;
+            return Err(error);
+        }
+    };
+    eprintln!("\n{}", key_hint(&running.bootstrap));
+    eprintln!("Console and GraphiQL: {}graphql", running.gateway.public_url());
+    if args.json {
+        println!("{progress}");
+    }
+    if !args.exit {
+        eprintln!("The gateway goes on; Ctrl-C ends it.");
+        wait_for_signal().await?;
+    }
+    running.stop().await;
+    Ok(())
+}
+
+async fn campaign(running: &Running, client: &Client, args: &DemoArgs) -> anyhow::Result<Value> {
+    let account_id = account(running, client).await?;
+    eprintln!("1. A number in the sandbox is connected: account {account_id}");
+    let imported = import(client, args.recipients).await?;
+    eprintln!(
+        "2. Contacts are imported from CSV: {} added, {} updated, {} rejected",
+        imported["added"], imported["updated"], imported["rejected"]
+    );
+    let template_id = template(client, &account_id).await?;
+    eprintln!("3. The template {TEMPLATE} is approved");
+    let campaign_id = launch(client, &account_id, &template_id).await?;
+    eprintln!("4. The campaign {campaign_id} is launched\n");
+    let progress = watch(client, &campaign_id).await?;
+    println!("{}", funnel(&progress));
+    show_history(running, client, &campaign_id).await?;
+    Ok(progress)
+}
+
+/// The demo's number: made once, found again by the next demo on the same log.
+async fn account(running: &Running, client: &Client) -> anyhow::Result<String> {
+    let query = "query($search: String!) { accounts(filter: { search: $search, status: [CONNECTED] }) { nodes { id name phoneNumberId } } }";
+    let data = client.graphql(query, json!({ "search": ACCOUNT })).await?;
+    let known = data["accounts"]["nodes"].get(0).cloned();
+    let account = match known {
+        Some(account) => account,
+        None => {
+            let input = json!({
+                "name": ACCOUNT,
+                "provider": "SANDBOX",
+                "timeZone": "Europe/Berlin",
+                "defaultRegion": "GB",
+                "messagesPerSecond": MESSAGES_PER_SECOND,
+            });
+            let mutation = "mutation($input: ConnectAccountInput!) { connectAccount(input: $input) { account { id phoneNumberId } } }";
+            client.graphql(mutation, json!({ "input": input })).await?["connectAccount"]["account"].take()
+        }
+    };
+    let id = account["id"].as_str().context("the account has no id")?.to_owned();
+    let phone_number_id = account["phoneNumberId"].as_str().context("the account has no number")?;
+    let sandbox = &running.gateway.sandbox.sandbox;
+    // The number is provisioned by the gateway a moment after it was connected.
+    for _ in 0..200 {
+        if sandbox.is_verified(phone_number_id) == Some(true) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let behaviour = Behaviour::from_json(
+        br#"{"latencyMs":{"min":5,"max":40},"statusDelayMs":{"min":50,"max":900},"deliveredRate":0.97,"readRate":0.62,
+            "errorRates":{"131026":0.01}}"#,
+    )?;
+    sandbox.set_behaviour_of(phone_number_id, Some(behaviour))?;
+    Ok(id)
+}
+
+async fn import(client: &Client, recipients: u32) -> anyhow::Result<Value> {
+    const NAMES: [&str; 8] = ["Ada", "Bea", "Chidi", "Dana", "Emil", "Fatima", "Goran", "Hanne"];
+    let mut csv = String::from("phone,name,city,language\n");
+    for index in 0..recipients {
+        // 07700 900000 to 900999 is reserved for drama in the United Kingdom; further people get numbers of a range
+        // that nobody has either.
+        let number = if index < 1_000 { 447_700_900_000 + u64::from(index) } else { 447_999_000_000 + u64::from(index) };
+        let name = NAMES[index as usize % NAMES.len()];
+        writeln!(csv, "+{number},{name} Sample,London,en")?;
+    }
+    let query = [
+        ("tags", TAG.to_owned()),
+        ("consent", "OPTED_IN".to_owned()),
+        ("consentSource", "demo".to_owned()),
+        ("fileName", "demo.csv".to_owned()),
+    ];
+    let started = client.post("/imports", &query, csv.into()).await?;
+    let id = started["import"]["id"].as_str().context("the gateway named no import")?.to_owned();
+    let query = "query($id: ID!) { import(id: $id) { id status rows added updated rejected } }";
+    loop {
+        let mut data = client.graphql(query, json!({ "id": id })).await?;
+        match data["import"]["status"].as_str() {
+            Some("COMPLETED") => return Ok(data["import"].take()),
+            Some("RUNNING") => tokio::time::sleep(POLL).await,
+            _ => bail!("the import failed"),
+        }
+    }
+}
+
+async fn template(client: &Client, account_id: &str) -> anyhow::Result<String> {
+    let query = "query($account: ID!, $search: String!) { templates(filter: { accountIds: [$account], search: $search }) { nodes { id name status } } }";
+    let data = client.graphql(query, json!({ "account": account_id, "search": TEMPLATE })).await?;
+    let id = match data["templates"]["nodes"].get(0) {
+        Some(known) => known["id"].as_str().context("the template has no id")?.to_owned(),
+        None => {
+            let input = json!({
+                "accountId": account_id,
+                "name": TEMPLATE,
+                "language": "en",
+                "category": "MARKETING",
+                "components": [
+                    { "type": "BODY",
+                      "text": "Hello {{1}}, our autumn offers in {{2}} are ready for you. Have a look before Sunday!",
+                      "example": { "body_text": [["Ada", "London"]] } },
+                    { "type": "FOOTER", "text": "Reply STOP to end" }
+                ]
+            });
+            let mutation = "mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { template { id } } }";
+            let data = client.graphql(mutation, json!({ "input": input })).await?;
+            let id = data["createTemplate"]["template"]["id"].as_str().context("the template has no id")?.to_owned();
+            let submit = "mutation($id: ID!) { submitTemplate(id: $id) { template { id } } }";
+            client.graphql(submit, json!({ "id": id })).await?;
+            id
+        }
+    };
+    let query = "query($id: ID!) { template(id: $id) { status statusReason } }";
+    for _ in 0..200 {
+        let data = client.graphql(query, json!({ "id": id })).await?;
+        match data["template"]["status"].as_str() {
+            Some("APPROVED") => return Ok(id),
+            Some("REJECTED" | "DISABLED" | "DELETED") => bail!("the template was not approved"),
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+    bail!("the template was not approved in time")
+}
+
+async fn launch(client: &Client, account_id: &str, template_id: &str) -> anyhow::Result<String> {
+    let input = json!({
+        "accountId": account_id,
+        "templateId": template_id,
+        "name": "Autumn offer",
+        "parameters": { "body.1": "{{first_name | default: there}}", "body.2": "{{attributes.city | default: your town}}" },
+        "audience": { "tags": [TAG] },
+    });
+    let create = "mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }";
+    let data = client.graphql(create, json!({ "input": input })).await?;
+    let id = data["createCampaign"]["campaign"]["id"].as_str().context("the campaign has no id")?.to_owned();
+    let launch = "mutation($id: ID!) { launchCampaign(id: $id) { campaign { id status } } }";
+    client.graphql(launch, json!({ "id": id })).await?;
+    Ok(id)
+}
+
+const PROGRESS: &str = "query($id: ID!) { campaign(id: $id) { status progress { campaignId status recipients pending \
+                        accepted sent delivered read replied clicked failed cancelled skipped inDoubt messagesPerSecond \
+                        skips { reason count } failures { code title count } } } }";
+
+/// Shows the campaign until it has ended and the sandbox's statuses have come in.
+async fn watch(client: &Client, id: &str) -> anyhow::Result<Value> {
+    let terminal = std::io::stderr().is_terminal();
+    let mut quiet_rounds = 0;
+    let mut last = Value::Null;
+    loop {
+        let mut data = client.graphql(PROGRESS, json!({ "id": id })).await?;
+        let progress = data["campaign"]["progress"].take();
+        let count = |name: &str| progress[name].as_u64().unwrap_or_default();
+        let total = count("recipients").max(1);
+        let done = total - count("pending").min(total);
+        let bar = "█".repeat((done * 30 / total) as usize);
+        let line = format!(
+            "{bar:<30} {:>3} %  accepted {}  delivered {}  read {}  failed {}  {:.0}/s",
+            done * 100 / total,
+            count("accepted"),
+            count("delivered"),
+            count("read"),
+            count("failed"),
+            progress["messagesPerSecond"].as_f64().unwrap_or_default(),
+        );
+        if terminal {
+            eprint!("\r{line}   ");
+        } else if progress != last {
+            eprintln!("{line}");
+        }
+        let ended = data["campaign"]["status"] == "COMPLETED";
+        quiet_rounds = if progress == last && ended { quiet_rounds + 1 } else { 0 };
+        // The last statuses arrive a moment after the last message was accepted.
+        if quiet_rounds >= 6 {
+            if terminal {
+                eprintln!();
+            }
+            return Ok(progress);
+        }
+        last = progress;
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The funnel for people.
+fn funnel(progress: &Value) -> String {
+    let count = |name: &str| progress[name].as_u64().unwrap_or_default();
+    let recipients = count("recipients").max(1);
+    let mut text = String::from("\nFunnel\n");
+    for name in ["recipients", "accepted", "sent", "delivered", "read"] {
+        let value = count(name);
+        let bar = "▇".repeat((value * 40 / recipients) as usize);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<11}{value:>8}  {bar}");
+    }
+    let _ = writeln!(
+        text,
+        "  failed {}  skipped {}  in doubt {}  cancelled {}  pending {}",
+        count("failed"),
+        count("skipped"),
+        count("inDoubt"),
+        count("cancelled"),
+        count("pending")
+    );
+    for failure in progress["failures"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "  failed: {} × {}", failure["count"], failure["title"].as_str().unwrap_or_default());
+    }
+    text
+}
+
+async fn show_history(running: &Running, client: &Client, campaign_id: &str) -> anyhow::Result<()> {
+    let query = "query($id: ID!) { campaign(id: $id) { messages(first: 1, filter: { status: [READ, DELIVERED] }) { nodes { id } } } }";
+    let data = client.graphql(query, json!({ "id": campaign_id })).await?;
+    let Some(id) = data["campaign"]["messages"]["nodes"][0]["id"].as_str() else { return Ok(()) };
+    println!("The history of one message ({id})");
+    let stream = StreamId::new(AggregateType::Message, Uuid::try_parse(id)?);
+    for event in running.gateway.ledger.read_streams(&[stream]).await? {
+        println!("  {}", line(&event, true));
+    }
+    Ok(())
+}

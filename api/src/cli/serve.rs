@@ -1,0 +1,116 @@
+//! `serve`: the gateway until it is told to stop.
+
+use std::sync::Arc;
+
+use clap::Args;
+use domain::port::IdSource;
+use infrastructure::clock::{SystemClock, SystemIds};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::Global;
+use super::client::socket_path;
+use crate::app::{Gateway, Workers};
+use crate::application::{api_keys, workspaces};
+use crate::config::Config;
+use crate::{http, telemetry};
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address to listen on (the key `listen`)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+/// A gateway that is up: listening, its process managers running.
+pub struct Running {
+    pub gateway: Arc<Gateway>,
+    /// The first API key's secret or where it lies, for whoever starts the gateway by hand.
+    pub bootstrap: api_keys::Bootstrap,
+    server: http::Server,
+    socket: Option<http::Server>,
+    workers: Workers,
+}
+
+impl Running {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// Where a store, an address or the master key stands in the way.
+    pub async fn start(config: Config, with_socket: bool) -> anyhow::Result<Self> {
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemIds::new()), with_socket).await
+    }
+
+    /// [`Self::start`] on another clock.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        config: Config,
+        clock: Arc<dyn domain::port::Clock>,
+        ids: Arc<dyn IdSource>,
+        with_socket: bool,
+    ) -> anyhow::Result<Self> {
+        let metrics = telemetry::init_metrics()?;
+        let gateway = Gateway::open(config, clock, ids).await?;
+        workspaces::ensure_default_workspace(&gateway).await?;
+        let bootstrap = api_keys::ensure_bootstrap_key(&gateway).await?;
+        let server = http::Server::start(gateway.clone(), metrics.clone())?;
+        gateway.set_listening(server.address);
+        let socket = match with_socket {
+            true => Some(http::Server::start_on_socket(gateway.clone(), &socket_path(&gateway.config), metrics)?),
+            false => None,
+        };
+        let workers = Workers::start(gateway.clone());
+        Ok(Self { gateway, bootstrap, server, socket, workers })
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server.address
+    }
+
+    /// Stops listening, lets calls under way end, and records them.
+    pub async fn stop(self) {
+        if let Some(socket) = self.socket {
+            socket.stop().await;
+        }
+        self.server.stop().await;
+        self.workers.stop().await;
+    }
+}
+
+pub async fn run(global: Global, args: ServeArgs) -> anyhow::Result<()> {
+    let more: Vec<_> = args.listen.map(|listen| ("listen", listen)).into_iter().collect();
+    let config = global.load(&more)?;
+    telemetry::init_logs(&config.log)?;
+    let running = Running::start(config, true).await?;
+    info!(address = %running.address(), node = %running.gateway.node, "the gateway is listening");
+    eprintln!("The gateway is at {}", running.gateway.public_url());
+    eprintln!("{}", key_hint(&running.bootstrap));
+    wait_for_signal().await?;
+    info!("stopping; calls under way are waited for");
+    running.stop().await;
+    Ok(())
+}
+
+/// Where the first API key is, for whoever starts the gateway by hand.
+pub fn key_hint(bootstrap: &api_keys::Bootstrap) -> String {
+    match bootstrap {
+        api_keys::Bootstrap::NotNeeded => {
+            "API keys exist; `whatsapp-gateway keys create` makes another".to_owned()
+        }
+        api_keys::Bootstrap::Configured => "the API key is the one in admin.bootstrap_key".to_owned(),
+        api_keys::Bootstrap::Written(path) => format!("the first API key is in {}", path.display()),
+    }
+}
+
+/// Returns on SIGINT or SIGTERM.
+pub async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,529 @@
+//! Configuration: defaults, then a TOML file, then `WHATSAPP_GATEWAY_*` variables, then flags. One typed tree; an unknown
+//! key is an error that names the nearest known one; secrets print as `***`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Where a configuration file is looked for when none is named.
+const DEFAULT_FILE: &str = "whatsapp-gateway.toml";
+const ENVIRONMENT_PREFIX: &str = "WHATSAPP_GATEWAY_";
+
+/// Everything that can be configured, with its default.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the gateway listens. Beyond loopback it needs TLS or a trusted proxy.
+    pub listen: SocketAddr,
+    /// What Meta and the console are told; from `listen` where it is not given.
+    pub public_url: Option<Url>,
+    pub store: StoreConfig,
+    pub read_model: ReadModelConfig,
+    pub secrets: SecretsConfig,
+    pub admin: AdminConfig,
+    pub graph: GraphConfig,
+    pub tls: TlsConfig,
+    /// Networks (CIDR) of proxies in front that end TLS.
+    pub trusted_proxies: Vec<String>,
+    pub journal: JournalConfig,
+    pub sandbox: SandboxConfig,
+    pub log: LogConfig,
+    pub graphql: GraphqlConfig,
+    pub dispatch: DispatchConfig,
+    pub optout: OptOutConfig,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `sqlite://path` or `postgres://…`.
+    pub url: Sensitive,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadModelConfig {
+    /// Same as `store.url` where it is not given (on SQLite: a file beside the log's).
+    pub url: Option<Sensitive>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretsConfig {
+    /// 32 bytes as 64 hexadecimal digits or base64. On SQLite made at the first start where neither key is given.
+    pub master_key: Option<Sensitive>,
+    pub master_key_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// The first ADMIN key (`wgk_…`); ignored once there is another. Made up where it is not given, and written to a
+    /// file whose path is printed.
+    pub bootstrap_key: Option<Sensitive>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GraphConfig {
+    /// https, unless it is loopback.
+    pub base_url: Url,
+    /// The newest supported version.
+    pub version: String,
+    /// Whether `subscribed_apps` is told our own callback; only useful where `public_url` is reachable from Meta.
+    pub override_callback: bool,
+    /// How long a call may take before its outcome counts as unknown, in seconds.
+    pub timeout_s: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Days that the webhook journal is kept, and so how far back it can be interpreted again.
+    pub retention: u32,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// Offers the built-in sandbox's controls under `/_sandbox` to keys with the scope ADMIN.
+    pub controls: bool,
+    /// Makes the built-in sandbox's decisions repeatable.
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `pretty` or `json`; `auto`: pretty on a terminal, else json.
+    pub format: LogFormat,
+    /// As RUST_LOG has it: `info`, `api=debug,info`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Pretty,
+    Json,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GraphqlConfig {
+    /// Requests that one key may make per second, with as many saved up; 0: no limit.
+    pub requests_per_second: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DispatchConfig {
+    /// Calls to WhatsApp under way at once per number, at most.
+    pub concurrency: usize,
+    /// Seconds that an intent may wait before its call begins.
+    pub send_by_s: u32,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptOutConfig {
+    /// Words that count as STOP beside the built-in list, when they are the whole message.
+    pub words: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            store: StoreConfig::default(),
+            read_model: ReadModelConfig::default(),
+            secrets: SecretsConfig::default(),
+            admin: AdminConfig::default(),
+            graph: GraphConfig::default(),
+            tls: TlsConfig::default(),
+            trusted_proxies: vec![],
+            journal: JournalConfig::default(),
+            sandbox: SandboxConfig::default(),
+            log: LogConfig::default(),
+            graphql: GraphqlConfig::default(),
+            dispatch: DispatchConfig::default(),
+            optout: OptOutConfig::default(),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { url: Sensitive::from("sqlite://data/gateway.db".to_owned()) }
+    }
+}
+
+impl Default for GraphConfig {
+    fn default() -> Self {
+        Self {
+            base_url: Url::parse("https://graph.facebook.com").expect("a literal URL"),
+            version: "v26.0".to_owned(),
+            override_callback: true,
+            timeout_s: 30,
+        }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { retention: 30 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: "info".to_owned() }
+    }
+}
+
+impl Default for GraphqlConfig {
+    fn default() -> Self {
+        Self { requests_per_second: 200 }
+    }
+}
+
+impl Default for DispatchConfig {
+    fn default() -> Self {
+        Self { concurrency: 128, send_by_s: 10 }
+    }
+}
+
+/// A value that may hold a password or a key: prints and serialises as `***`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Sensitive(String);
+
+impl Sensitive {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Sensitive {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+impl std::fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+impl Sensitive {
+    /// A SQLite path is no secret; of a URL with a password the rest is shown.
+    fn masked(&self) -> String {
+        if self.0.starts_with("sqlite://") {
+            return self.0.clone();
+        }
+        match Url::parse(&self.0) {
+            Ok(mut url) if url.has_host() => {
+                if url.password().is_some() {
+                    // A URL with a host takes a password.
+                    let _ = url.set_password(Some("***"));
+                }
+                url.to_string()
+            }
+            _ => "***".to_owned(),
+        }
+    }
+}
+
+impl Serialize for Sensitive {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.masked())
+    }
+}
+
+/// Why a configuration is none. The text names the key and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("could not read {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{origin} is not valid TOML: {message}")]
+    Syntax { origin: String, message: String },
+    #[error("unknown key {key} in {origin}{}", hint(.nearest.as_deref()))]
+    UnknownKey { key: String, origin: String, nearest: Option<String> },
+    #[error("{key} in {origin}: {problem}")]
+    Value { key: String, origin: String, problem: String },
+    #[error("{key}: {problem}")]
+    Invalid { key: &'static str, problem: String },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|key| format!("; did you mean {key}?")).unwrap_or_default()
+}
+
+impl Config {
+    /// Reads the configuration. `file`: named by the user, so it must exist. `flags` are `key = value` pairs in TOML.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut tree = toml::Table::new();
+        let path = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+        if let Some(path) = path {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            let origin = path.display().to_string();
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+                origin: origin.clone(),
+                message: error.message().to_owned(),
+            })?;
+            merge(&mut tree, table, &origin)?;
+        }
+        let variables: BTreeMap<_, _> = environment
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned(), value)))
+            .collect();
+        for (name, value) in variables {
+            let key = name.to_ascii_lowercase().replace("__", ".");
+            set(&mut tree, &key, &value, &format!("the variable {ENVIRONMENT_PREFIX}{name}"))?;
+        }
+        for (key, value) in flags {
+            set(&mut tree, key, value, "the command line")?;
+        }
+        let config = Self::deserialize(toml::Value::Table(tree)).map_err(|error| ConfigError::Value {
+            key: "a key".to_owned(),
+            origin: "the configuration".to_owned(),
+            problem: error.message().to_owned(),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+
+    /// The directory beside the database: the sandbox's state, the bootstrap key, the command line's socket.
+    pub fn data_dir(&self) -> PathBuf {
+        let path = self.store.url.expose().strip_prefix("sqlite://").map(PathBuf::from);
+        let parent = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        parent.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("data"))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |key, problem: &str| Err(ConfigError::Invalid { key, problem: problem.to_owned() });
+        if !is_loopback(self.listen.ip()) && self.tls.cert.is_none() && self.trusted_proxies.is_empty() {
+            return invalid(
+                "listen",
+                "beyond loopback the gateway needs tls.cert and tls.key, or trusted_proxies for what ends TLS in front",
+            );
+        }
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            return invalid("tls", "give both tls.cert and tls.key, or neither");
+        }
+        let base = &self.graph.base_url;
+        let is_local = base.host_str().is_some_and(|host| {
+            host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(is_loopback)
+        });
+        if base.scheme() != "https" && !is_local {
+            return invalid("graph.base_url", "use https; only a loopback address may go without");
+        }
+        let version = self.graph.version.strip_prefix('v').and_then(|v| v.strip_suffix(".0"));
+        if version.and_then(|v| v.parse::<u32>().ok()).is_none() {
+            return invalid("graph.version", "use a version such as v26.0");
+        }
+        let store = self.store.url.expose();
+        if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| store.starts_with(scheme)) {
+            return invalid("store.url", "use sqlite://path or postgres://user@host/database");
+        }
+        if !(1..=3_650).contains(&self.journal.retention) {
+            return invalid("journal.retention", "use 1 to 3,650 days");
+        }
+        if !(1..=1_024).contains(&self.dispatch.concurrency) {
+            return invalid("dispatch.concurrency", "use 1 to 1,024");
+        }
+        if !(1..=60).contains(&self.dispatch.send_by_s) {
+            return invalid("dispatch.send_by_s", "use 1 to 60 seconds");
+        }
+        if !(1..=300).contains(&self.graph.timeout_s) {
+            return invalid("graph.timeout_s", "use 1 to 300 seconds");
+        }
+        Ok(())
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Every key there is, as `table.key`: from the defaults, and the optional ones they do not show.
+fn known_keys() -> Vec<String> {
+    let defaults = toml::Table::try_from(Config::default()).expect("the defaults serialise");
+    let mut keys = vec![];
+    for (name, value) in &defaults {
+        match value {
+            toml::Value::Table(table) => keys.extend(table.keys().map(|key| format!("{name}.{key}"))),
+            _ => keys.push(name.clone()),
+        }
+    }
+    let optional = [
+        "public_url",
+        "read_model.url",
+        "secrets.master_key",
+        "secrets.master_key_file",
+        "admin.bootstrap_key",
+        "tls.cert",
+        "tls.key",
+    ];
+    keys.extend(optional.map(str::to_owned));
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn require_known(key: &str, origin: &str) -> Result<(), ConfigError> {
+    let known = known_keys();
+    if known.iter().any(|candidate| candidate == key) {
+        return Ok(());
+    }
+    let nearest = known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&candidate, key), candidate))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity > 0.7)
+        .map(|(_, candidate)| candidate);
+    Err(ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned(), nearest })
+}
+
+fn merge(tree: &mut toml::Table, table: toml::Table, origin: &str) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                for (key, value) in inner {
+                    insert(tree, &format!("{name}.{key}"), value, origin)?;
+                }
+            }
+            value => insert(tree, &name, value, origin)?,
+        }
+    }
+    Ok(())
+}
+
+/// A value from text: what TOML reads it as where that fits the key, else a string.
+fn set(tree: &mut toml::Table, key: &str, text: &str, origin: &str) -> Result<(), ConfigError> {
+    require_known(key, origin)?;
+    let read = format!("value = {text}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
+    let candidates = [read, Some(toml::Value::String(text.to_owned()))];
+    let mut problem = None;
+    for value in candidates.into_iter().flatten() {
+        match insert(tree, key, value, origin) {
+            Ok(()) => return Ok(()),
+            Err(error) => problem = problem.or(Some(error)),
+        }
+    }
+    Err(problem.expect("a string is always tried"))
+}
+
+fn insert(tree: &mut toml::Table, key: &str, value: toml::Value, origin: &str) -> Result<(), ConfigError> {
+    require_known(key, origin)?;
+    let mut single = toml::Table::new();
+    match key.split_once('.') {
+        Some((table, inner)) => {
+            single.insert(table.to_owned(), toml::Value::Table(toml::Table::from_iter([(inner.to_owned(), value.clone())])));
+        }
+        None => {
+            single.insert(key.to_owned(), value.clone());
+        }
+    }
+    // Tried alone, so that an error is this key's.
+    Config::deserialize(toml::Value::Table(single)).map_err(|error| ConfigError::Value {
+        key: key.to_owned(),
+        origin: origin.to_owned(),
+        problem: error.message().trim().replace('\n', " "),
+    })?;
+    match key.split_once('.') {
+        Some((table, inner)) => {
+            let entry = tree.entry(table.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(entry) = entry {
+                entry.insert(inner.to_owned(), value);
+            }
+        }
+        None => {
+            tree.insert(key.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.toml");
+        std::fs::write(&path, toml).unwrap();
+        let owned = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>()
+        };
+        Config::load(Some(&path), owned(environment), &owned(flags))
+    }
+
+    #[test]
+    fn flags_go_before_variables_and_those_before_the_file() {
+        let config = load(
+            "listen = \"127.0.0.1:1\"\n[journal]\nretention = 7",
+            &[("WHATSAPP_GATEWAY_LISTEN", "127.0.0.1:2"), ("WHATSAPP_GATEWAY_GRAPH__VERSION", "v25.0")],
+            &[("listen", "127.0.0.1:3")],
+        )
+        .unwrap();
+        assert_eq!(config.listen.port(), 3);
+        assert_eq!(config.graph.version, "v25.0");
+        assert_eq!(config.journal.retention, 7);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        let error = load("[store]\nurll = \"sqlite://x\"", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("store.urll") && error.contains("did you mean store.url"), "{error}");
+        let error = load("", &[("WHATSAPP_GATEWAY_LISTENN", "127.0.0.1:1")], &[]).unwrap_err().to_string();
+        assert!(error.contains("did you mean listen"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key_and_where_it_stands() {
+        let error = load("[journal]\nretention = \"long\"", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("journal.retention"), "{error}");
+    }
+
+    #[test]
+    fn listening_beyond_loopback_needs_tls_or_a_proxy() {
+        let error = load("listen = \"0.0.0.0:80\"", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("tls.cert"), "{error}");
+        assert!(load("listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.0/8\"]", &[], &[]).is_ok());
+    }
+
+    #[test]
+    fn secrets_print_masked() {
+        let config = load(
+            "[store]\nurl = \"postgres://me:geheim@localhost/db\"\n[secrets]\nmaster_key = \"00112233\"",
+            &[],
+            &[],
+        )
+        .unwrap();
+        let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains("geheim") && !shown.contains("00112233"), "{shown}");
+    }
+}

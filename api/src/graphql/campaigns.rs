@@ -1,0 +1,672 @@
+//! Campaigns and their progress.
+
+use async_graphql::{
+    ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
+};
+use chrono::{DateTime, Utc};
+use domain::campaign::WhenPast;
+use domain::port::AggregateType;
+
+use super::accounts::Account;
+use super::connection::{
+    CampaignConnection, Counted, EventConnection, MessageConnection, page_args,
+};
+use super::enums::{CampaignStatus, RetryScope, SkipReason};
+use super::events::history;
+use super::messages::{MessageFilter, MessagePayload};
+use super::scalars::{Instant, Json, LocalDateTime, PhoneNumber, Place, TimeZone};
+use super::session::{Answer, all, asked, change, int, load, replace, session, texts};
+use super::templates::Template;
+use crate::application::view::{CampaignView, Written};
+use crate::application::{AppResult, accounts, campaigns, messages, templates};
+
+/// One template to many people.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct Campaign {
+    #[graphql(skip)]
+    view: CampaignView,
+    /// The instant it is shown at, where it is not now.
+    #[graphql(skip)]
+    as_of: Option<DateTime<Utc>>,
+    /// Its id.
+    id: ID,
+    /// The workspace it belongs to.
+    workspace_id: ID,
+    /// The integrator's own id.
+    external_id: Option<String>,
+    /// The integrator's own facts, at most 20 keys and 2 kB.
+    metadata: Option<Json>,
+    /// The account that sends it.
+    account_id: ID,
+    /// What people call it.
+    name: String,
+    /// How far it is.
+    status: CampaignStatus,
+    /// Why it is paused or cancelled.
+    status_reason: Option<String>,
+    /// Template parameter → literal, or {{name}}, {{attributes.city}} filled per contact.
+    parameters: Json,
+    /// Whom it goes to.
+    audience: Audience,
+    /// When it starts, where it does not start at launch.
+    schedule: Option<CampaignSchedule>,
+    /// At most this many messages per second, where that is less than the account's.
+    messages_per_second: Option<i32>,
+    /// Seconds after which a recipient that is not accepted is given up.
+    time_to_live: Option<i32>,
+    /// The instant at which a scheduled one starts.
+    start_at: Option<Instant>,
+    /// When it was drafted.
+    created_at: Instant,
+    /// When it started.
+    started_at: Option<Instant>,
+    /// When every recipient was settled, or it was cancelled.
+    completed_at: Option<Instant>,
+}
+
+impl From<CampaignView> for Campaign {
+    fn from(view: CampaignView) -> Self {
+        Self {
+            as_of: None,
+            id: view.id.0.into(),
+            workspace_id: view.workspace_id.0.into(),
+            external_id: view.external_id.clone(),
+            metadata: view.metadata.clone().map(Json),
+            account_id: view.account_id.0.into(),
+            name: view.name.clone(),
+            status: view.status.into(),
+            status_reason: view.status_reason.clone(),
+            parameters: Json(view.parameters.clone()),
+            audience: view.audience.clone().into(),
+            schedule: view.schedule.as_ref().map(|schedule| CampaignSchedule {
+                start_at: LocalDateTime(schedule.start_at),
+                time_zone: TimeZone(schedule.time_zone.clone()),
+            }),
+            messages_per_second: view.messages_per_second.map(int),
+            time_to_live: view.time_to_live_s.map(int),
+            start_at: view.start_at.map(Instant),
+            created_at: Instant(view.created_at),
+            started_at: view.started_at.map(Instant),
+            completed_at: view.completed_at.map(Instant),
+            view,
+        }
+    }
+}
+
+#[ComplexObject]
+impl Campaign {
+    /// The account that sends it.
+    async fn account(&self, ctx: &Context<'_>) -> Answer<Account> {
+        if let Some(view) = load(&session(ctx).accounts, self.view.account_id).await? {
+            return Ok(view.into());
+        }
+        // The read model may not know a new one yet.
+        let (gateway, caller) = asked(ctx);
+        Ok(accounts::get(gateway, caller, &self.view.account_id.to_string(), None, None)
+            .await?
+            .into())
+    }
+
+    /// What is sent.
+    async fn template(&self, ctx: &Context<'_>) -> Answer<Template> {
+        if let Some(view) = load(&session(ctx).templates, self.view.template_id).await? {
+            return Ok(view.into());
+        }
+        // The read model may not know a new one yet.
+        let (gateway, caller) = asked(ctx);
+        Ok(templates::get(gateway, caller, &self.view.template_id.to_string()).await?.into())
+    }
+
+    /// What became of its recipients. Under `asOf` exact to the minute.
+    async fn progress(&self, ctx: &Context<'_>) -> Answer<CampaignProgress> {
+        let (gateway, caller) = asked(ctx);
+        let known = match self.as_of {
+            Some(at) => Some(campaigns::progress_as_of(gateway, caller, self.view.id, at).await?),
+            None => load(&session(ctx).progress, self.view.id).await?,
+        };
+        Ok(known.map_or_else(|| CampaignProgress::none(&self.view), CampaignProgress::from))
+    }
+
+    /// Its messages, one per recipient, those that were skipped included.
+    async fn messages(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<MessageFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Answer<MessageConnection> {
+        let (gateway, caller) = asked(ctx);
+        let mut filter = messages::MessageFilter::from(filter.unwrap_or_default());
+        filter.campaign_ids = vec![self.view.id.to_string()];
+        let page = messages::list(
+            gateway,
+            caller,
+            filter.clone(),
+            page_args(first, after, None, None),
+            None,
+        )
+        .await?;
+        Ok(MessageConnection::new(page, Counted::Messages(filter)))
+    }
+
+    /// Every fact about this campaign, in order; what happened to a recipient is in that message's history.
+    async fn history(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Answer<EventConnection> {
+        history(ctx, AggregateType::Campaign, self.view.id.0, first, after).await
+    }
+}
+
+/// Union of segments, contacts and tags, less `exclude`. Frozen when the campaign starts.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct Audience {
+    /// Everyone in the workspace.
+    all: bool,
+    /// Whoever is in any of these segments.
+    segment_ids: Vec<ID>,
+    /// These contacts.
+    contact_ids: Vec<ID>,
+    /// Whoever has any of these tags.
+    tags: Vec<String>,
+    /// Less these.
+    exclude: Option<Box<Audience>>,
+}
+
+impl From<domain::campaign::Audience> for Audience {
+    fn from(audience: domain::campaign::Audience) -> Self {
+        Self {
+            all: audience.all,
+            segment_ids: audience.segment_ids.iter().map(|id| id.0.into()).collect(),
+            contact_ids: audience.contact_ids.iter().map(|id| id.0.into()).collect(),
+            tags: audience.tags.into_iter().collect(),
+            exclude: audience.exclude.map(|exclude| Box::new((*exclude).into())),
+        }
+    }
+}
+
+/// Union of segments, contacts and tags, less `exclude`. Empty is VALIDATION_FAILED; everyone is `all: true`.
+#[derive(Debug, InputObject)]
+pub struct AudienceInput {
+    /// Everyone in the workspace.
+    all: Option<bool>,
+    /// Whoever is in any of these segments.
+    segment_ids: Option<Vec<ID>>,
+    /// These contacts.
+    contact_ids: Option<Vec<ID>>,
+    /// Whoever has any of these tags.
+    tags: Option<Vec<String>>,
+    /// Less these.
+    exclude: Option<Box<AudienceInput>>,
+}
+
+impl From<AudienceInput> for campaigns::AudienceInput {
+    fn from(input: AudienceInput) -> Self {
+        Self {
+            all: input.all.unwrap_or(false),
+            segment_ids: texts(input.segment_ids),
+            contact_ids: texts(input.contact_ids),
+            tags: input.tags.unwrap_or_default(),
+            exclude: input.exclude.map(|exclude| Box::new((*exclude).into())),
+        }
+    }
+}
+
+/// When a campaign starts. A local time in a DST gap moves forward by the gap; in an overlap the first one counts.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct CampaignSchedule {
+    /// By the wall clock.
+    start_at: LocalDateTime,
+    /// The zone startAt is read in.
+    time_zone: TimeZone,
+}
+
+/// When a campaign starts. A local time in a DST gap moves forward by the gap; in an overlap the first one counts.
+#[derive(Clone, Debug, InputObject)]
+pub struct CampaignScheduleInput {
+    /// By the wall clock.
+    start_at: LocalDateTime,
+    /// The zone startAt is read in.
+    time_zone: TimeZone,
+}
+
+impl From<CampaignScheduleInput> for campaigns::ScheduleInput {
+    fn from(input: CampaignScheduleInput) -> Self {
+        Self {
+            start_at: input.start_at.0,
+            time_zone: input.time_zone.0,
+            recipient_local: false,
+            send_window: None,
+            when_past: WhenPast::default(),
+            recurrence: None,
+        }
+    }
+}
+
+/// Counts of recipients. recipients = pending + inDoubt + accepted + failed + cancelled + skipped (expired ones count as
+/// failed); accepted ≥ sent ≥ delivered ≥ read are cumulative, and a later failure moves a recipient from accepted to failed.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct CampaignProgress {
+    /// Which campaign.
+    campaign_id: ID,
+    /// How far it is.
+    status: CampaignStatus,
+    /// Everybody who was judged.
+    recipients: i32,
+    /// Not sent yet.
+    pending: i32,
+    /// WhatsApp took them.
+    accepted: i32,
+    /// On their way.
+    sent: i32,
+    /// On the phone.
+    delivered: i32,
+    /// Read.
+    read: i32,
+    /// An inbound message that quotes it, or the first within 72 h with no later outbound between; for one message only.
+    replied: i32,
+    /// Quick replies and WhatsApp's own link-click reports.
+    clicked: i32,
+    /// Clicks by button.
+    buttons: Vec<ButtonCount>,
+    /// Not delivered.
+    failed: i32,
+    /// Taken back before they were sent.
+    cancelled: i32,
+    /// Left out before sending; each has a message in status SKIPPED that says why.
+    skipped: i32,
+    /// Why they were left out.
+    skips: Vec<SkipCount>,
+    /// WhatsApp never told what became of them.
+    in_doubt: i32,
+    /// How fast it goes now.
+    messages_per_second: f64,
+    /// When it will be done at that pace.
+    estimated_completion: Option<Instant>,
+    /// Why they failed.
+    failures: Vec<FailureCount>,
+}
+
+impl CampaignProgress {
+    /// Before anything was counted.
+    fn none(view: &CampaignView) -> Self {
+        Self {
+            campaign_id: view.id.0.into(),
+            status: view.status.into(),
+            recipients: 0,
+            pending: 0,
+            accepted: 0,
+            sent: 0,
+            delivered: 0,
+            read: 0,
+            replied: 0,
+            clicked: 0,
+            buttons: vec![],
+            failed: 0,
+            cancelled: 0,
+            skipped: 0,
+            skips: vec![],
+            in_doubt: 0,
+            messages_per_second: 0.0,
+            estimated_completion: None,
+            failures: vec![],
+        }
+    }
+}
+
+impl From<campaigns::CampaignProgress> for CampaignProgress {
+    fn from(progress: campaigns::CampaignProgress) -> Self {
+        let buttons = progress
+            .buttons
+            .into_iter()
+            .map(|(label, count)| ButtonCount { label, count: int(count) });
+        let skips = progress
+            .skips
+            .into_iter()
+            .map(|(reason, count)| SkipCount { reason: reason.into(), count: int(count) });
+        let failures = progress.failures.into_iter().map(|failure| FailureCount {
+            code: failure.code.map(int),
+            title: failure.title,
+            count: int(failure.count),
+        });
+        Self {
+            campaign_id: progress.campaign_id.0.into(),
+            status: progress.status.into(),
+            recipients: int(progress.recipients),
+            pending: int(progress.pending),
+            accepted: int(progress.accepted),
+            sent: int(progress.sent),
+            delivered: int(progress.delivered),
+            read: int(progress.read),
+            replied: int(progress.replied),
+            clicked: int(progress.clicked),
+            buttons: buttons.collect(),
+            failed: int(progress.failed),
+            cancelled: int(progress.cancelled),
+            skipped: int(progress.skipped),
+            skips: skips.collect(),
+            in_doubt: int(progress.in_doubt),
+            messages_per_second: progress.messages_per_second,
+            estimated_completion: progress.estimated_completion.map(Instant),
+            failures: failures.collect(),
+        }
+    }
+}
+
+/// Clicks of one button.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct ButtonCount {
+    /// What is written on it.
+    label: String,
+    /// How many clicked it.
+    count: i32,
+}
+
+/// Recipients left out for one reason.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct SkipCount {
+    /// The reason.
+    reason: SkipReason,
+    /// How many.
+    count: i32,
+}
+
+/// Recipients that failed for one reason.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct FailureCount {
+    /// WhatsApp's error code.
+    code: Option<i32>,
+    /// What it means.
+    title: String,
+    /// How many.
+    count: i32,
+}
+
+/// Which campaigns; what is left out does not narrow.
+#[derive(Debug, Default, InputObject)]
+pub struct CampaignFilter {
+    /// Of any of these accounts.
+    account_ids: Option<Vec<ID>>,
+    /// Any of these.
+    status: Option<Vec<CampaignStatus>>,
+    /// Part of the name.
+    search: Option<String>,
+}
+
+impl From<CampaignFilter> for campaigns::CampaignFilter {
+    fn from(filter: CampaignFilter) -> Self {
+        Self {
+            account_ids: texts(filter.account_ids),
+            status: all(filter.status),
+            search: filter.search,
+        }
+    }
+}
+
+/// A campaign to draft.
+#[derive(Debug, InputObject)]
+pub struct CreateCampaignInput {
+    /// The account that sends it.
+    account_id: ID,
+    /// The integrator's own id.
+    external_id: Option<String>,
+    /// The integrator's own facts, at most 20 keys and 2 kB.
+    metadata: Option<Json>,
+    /// What people call it.
+    name: String,
+    /// What is sent.
+    template_id: ID,
+    /// Template parameter → literal, or {{name}}, {{attributes.city}} filled per contact, with {{x | default: y}}.
+    parameters: Option<Json>,
+    /// Whom it goes to.
+    audience: AudienceInput,
+    /// When it starts; at launch where left out.
+    schedule: Option<CampaignScheduleInput>,
+    /// At most this many messages per second.
+    messages_per_second: Option<i32>,
+    /// Give up on a recipient not accepted by then, in seconds after it fell due.
+    time_to_live: Option<i32>,
+    /// The same key with the same input answers the first result again.
+    idempotency_key: Option<String>,
+}
+
+impl From<CreateCampaignInput> for campaigns::CreateCampaign {
+    fn from(input: CreateCampaignInput) -> Self {
+        Self {
+            account_id: input.account_id.0,
+            external_id: input.external_id,
+            metadata: input.metadata.map(|json| json.0).filter(|json| !json.is_null()),
+            name: input.name,
+            template_id: input.template_id.0,
+            parameters: input.parameters.map(|json| json.0).filter(|json| !json.is_null()),
+            audience: input.audience.into(),
+            schedule: input.schedule.map(Into::into),
+            messages_per_second: input.messages_per_second,
+            frequency_cap: None,
+            time_to_live: input.time_to_live,
+            idempotency_key: input.idempotency_key,
+        }
+    }
+}
+
+/// Changes to a draft: what is left out stays, null clears.
+#[derive(Debug, InputObject)]
+pub struct UpdateCampaignInput {
+    /// Which campaign.
+    id: ID,
+    /// What people call it.
+    name: MaybeUndefined<String>,
+    /// What is sent.
+    template_id: MaybeUndefined<ID>,
+    /// Template parameter → value.
+    parameters: MaybeUndefined<Json>,
+    /// Whom it goes to.
+    audience: MaybeUndefined<AudienceInput>,
+    /// When it starts.
+    schedule: MaybeUndefined<CampaignScheduleInput>,
+    /// At most this many messages per second.
+    messages_per_second: MaybeUndefined<i32>,
+    /// Give up on a recipient not accepted by then, in seconds after it fell due.
+    time_to_live: MaybeUndefined<i32>,
+    /// The sequence of the last event that the change is based on; CONFLICT where there is a newer one.
+    expected_sequence: Option<i32>,
+}
+
+impl UpdateCampaignInput {
+    fn change(self) -> AppResult<campaigns::UpdateCampaign> {
+        Ok(campaigns::UpdateCampaign {
+            id: self.id.0,
+            name: replace(self.name, "input.name")?,
+            template_id: replace(self.template_id, "input.templateId")?.map(|id| id.0),
+            parameters: change(self.parameters, |json| json.0),
+            audience: replace(self.audience, "input.audience")?.map(Into::into),
+            schedule: change(self.schedule, Into::into),
+            messages_per_second: change(self.messages_per_second, |rate| rate),
+            frequency_cap: None,
+            time_to_live: change(self.time_to_live, |seconds| seconds),
+            expected_sequence: self.expected_sequence,
+        })
+    }
+}
+
+/// What became of a campaign.
+#[derive(SimpleObject)]
+pub struct CampaignPayload {
+    /// The campaign as it is now; its counters may still be zero.
+    campaign: Campaign,
+    /// The position of the last event of this command.
+    position: Place,
+}
+
+impl From<Written<CampaignView>> for CampaignPayload {
+    fn from(written: Written<CampaignView>) -> Self {
+        Self { campaign: written.value.into(), position: Place(written.position) }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct CampaignQuery;
+
+#[Object]
+impl CampaignQuery {
+    /// One campaign. Scope READ.
+    async fn campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "As it was known at that instant; its progress to the minute.")]
+        as_of: Option<Instant>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<Campaign>> {
+        let (gateway, caller) = asked(ctx);
+        let (as_of, min_position) = (as_of.map(|at| at.0), min_position.map(|place| place.0));
+        let view = campaigns::get(gateway, caller, &id, as_of, min_position).await?;
+        Ok(Some(Campaign { as_of, ..view.into() }))
+    }
+
+    /// Campaigns, newest first. Scope READ.
+    #[expect(clippy::too_many_arguments, reason = "a list takes these")]
+    async fn campaigns(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<CampaignFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<CampaignConnection> {
+        let (gateway, caller) = asked(ctx);
+        let filter = campaigns::CampaignFilter::from(filter.unwrap_or_default());
+        let args = page_args(first, after, last, before);
+        let page = campaigns::list(
+            gateway,
+            caller,
+            filter.clone(),
+            args,
+            min_position.map(|place| place.0),
+        )
+        .await?;
+        Ok(CampaignConnection::new(page, Counted::Campaigns(filter)))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct CampaignMutation;
+
+#[Object]
+impl CampaignMutation {
+    /// Drafts a campaign; it sends nothing. Scope MANAGE.
+    async fn create_campaign(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateCampaignInput,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::create(gateway, caller, input.into()).await?.into())
+    }
+
+    /// Changes a draft. Scope MANAGE.
+    async fn update_campaign(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateCampaignInput,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::update(gateway, caller, input.change()?).await?.into())
+    }
+
+    /// Starts now, or at the campaign's own schedule if it has one. With maxRecipients: more than that is CONFLICT and
+    /// nothing is sent. Scope SEND.
+    async fn launch_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "At most so many people.")] max_recipients: Option<i32>,
+        #[graphql(desc = "The same key with the same input answers the first result again.")]
+        idempotency_key: Option<String>,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        let launch = campaigns::Launch { id: id.0, max_recipients, idempotency_key };
+        Ok(campaigns::launch(gateway, caller, launch).await?.into())
+    }
+
+    /// Drafts another campaign like this one. Scope MANAGE.
+    async fn clone_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "What people call the new one.")] name: Option<String>,
+        #[graphql(desc = "The same key with the same input answers the first result again.")]
+        idempotency_key: Option<String>,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::clone(gateway, caller, &id, name, idempotency_key).await?.into())
+    }
+
+    /// Drafts only. Scope MANAGE.
+    async fn delete_campaign(&self, ctx: &Context<'_>, id: ID) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::delete(gateway, caller, &id).await?.into())
+    }
+
+    /// Stops sending until it is resumed. Scope SEND.
+    async fn pause_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        reason: Option<String>,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::pause(gateway, caller, &id, reason).await?.into())
+    }
+
+    /// Goes on where it was paused. Scope SEND.
+    async fn resume_campaign(&self, ctx: &Context<'_>, id: ID) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::resume(gateway, caller, &id).await?.into())
+    }
+
+    /// Ends it; what was not sent stays unsent. Scope SEND.
+    async fn cancel_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        reason: Option<String>,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::cancel(gateway, caller, &id, reason).await?.into())
+    }
+
+    /// Queues failed recipients again; scope FAILED leaves out those whose failure is permanent. Scope SEND.
+    async fn retry_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Which recipients.", default_with = "RetryScope::Failed")]
+        scope: RetryScope,
+        #[graphql(desc = "The same key with the same input answers the first result again.")]
+        idempotency_key: Option<String>,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::retry(gateway, caller, &id, scope.into(), idempotency_key).await?.into())
+    }
+
+    /// Sends the campaign's message to one number, outside its counts. Scope SEND.
+    async fn test_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        to: PhoneNumber,
+        #[graphql(desc = "The same key with the same input answers the first result again.")]
+        idempotency_key: Option<String>,
+    ) -> Answer<MessagePayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::test(gateway, caller, &id, to.0, idempotency_key).await?.into())
+    }
+}

@@ -1,0 +1,223 @@
+//! Relay connections, all of the same form. Their total is counted only where it is selected, and once.
+
+use async_graphql::{Context, Object, SimpleObject};
+use domain::primitives::SegmentId;
+use tokio::sync::OnceCell;
+
+use super::accounts::Account;
+use super::api_keys::ApiKey;
+use super::campaigns::Campaign;
+use super::contacts::Contact;
+use super::events::Event;
+use super::messages::Message;
+use super::segments::Segment;
+use super::session::{Answer, asked, int};
+use super::templates::Template;
+use crate::application::{
+    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, messages, segments,
+    templates,
+};
+
+/// What part of a list this is.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct PageInfo {
+    /// Whether there is more after this page.
+    has_next_page: bool,
+    /// Whether there is more before this page.
+    has_previous_page: bool,
+    /// The cursor of the first item: `before` for the page before.
+    start_cursor: Option<String>,
+    /// The cursor of the last item: `after` for the next page.
+    end_cursor: Option<String>,
+}
+
+/// What a connection's total counts.
+pub(super) enum Counted {
+    Accounts(accounts::AccountFilter),
+    Templates(templates::TemplateFilter),
+    Contacts(contacts::ContactFilter),
+    Segments,
+    SegmentContacts(SegmentId),
+    Campaigns(campaigns::CampaignFilter),
+    Messages(messages::MessageFilter),
+    ApiKeys,
+}
+
+impl Counted {
+    async fn count(&self, ctx: &Context<'_>) -> AppResult<Total> {
+        let (gateway, caller) = asked(ctx);
+        match self {
+            Self::Accounts(filter) => accounts::total(gateway, caller, filter).await,
+            Self::Templates(filter) => templates::total(gateway, caller, filter).await,
+            Self::Contacts(filter) => contacts::total(gateway, caller, filter).await,
+            Self::Segments => segments::total(gateway, caller).await,
+            Self::SegmentContacts(id) => segments::contacts_total(gateway, caller, *id).await,
+            Self::Campaigns(filter) => campaigns::total(gateway, caller, filter).await,
+            Self::Messages(filter) => messages::total(gateway, caller, filter).await,
+            Self::ApiKeys => api_keys::total(gateway, caller).await,
+        }
+    }
+}
+
+pub(super) fn page_args(
+    first: Option<i32>,
+    after: Option<String>,
+    last: Option<i32>,
+    before: Option<String>,
+) -> PageArgs {
+    PageArgs { first, after, last, before }
+}
+
+macro_rules! connections {
+    ($($(#[$doc:meta])* $connection:ident, $edge:ident, $node:ident;)*) => {$(
+        /// An item of a page.
+        #[derive(SimpleObject)]
+        pub struct $edge {
+            /// Where the item stands in its list.
+            cursor: String,
+            /// The item.
+            node: $node,
+        }
+
+        $(#[$doc])*
+        pub struct $connection {
+            edges: Vec<$edge>,
+            has_next_page: bool,
+            has_previous_page: bool,
+            counted: Counted,
+            total: OnceCell<Total>,
+        }
+
+        impl $connection {
+            pub(super) fn new<V>(page: Page<V>, counted: Counted) -> Self
+            where
+                $node: From<V>,
+            {
+                let edges = page.edges.into_iter().map(|edge| $edge { cursor: edge.cursor, node: edge.node.into() });
+                Self {
+                    edges: edges.collect(),
+                    has_next_page: page.has_next_page,
+                    has_previous_page: page.has_previous_page,
+                    counted,
+                    total: OnceCell::new(),
+                }
+            }
+
+            async fn total(&self, ctx: &Context<'_>) -> AppResult<Total> {
+                self.total.get_or_try_init(|| self.counted.count(ctx)).await.copied()
+            }
+        }
+
+        $(#[$doc])*
+        #[Object]
+        impl $connection {
+            /// The page's items, each with its cursor.
+            async fn edges(&self) -> &[$edge] {
+                &self.edges
+            }
+
+            /// The page's items.
+            async fn nodes(&self) -> Vec<&$node> {
+                self.edges.iter().map(|edge| &edge.node).collect()
+            }
+
+            /// What part of the list this is.
+            async fn page_info(&self) -> PageInfo {
+                page_info(self.edges.iter().map(|edge| &edge.cursor), self.has_next_page, self.has_previous_page)
+            }
+
+            /// How many items the whole list has: exact to 10,000, then 10,001. Counted only when asked for.
+            async fn total_count(&self, ctx: &Context<'_>) -> Answer<i32> {
+                Ok(int(self.total(ctx).await?.count))
+            }
+
+            /// Whether totalCount is exact.
+            async fn total_count_exact(&self, ctx: &Context<'_>) -> Answer<bool> {
+                Ok(self.total(ctx).await?.exact)
+            }
+        }
+    )*};
+}
+
+connections! {
+    /// A page of accounts.
+    AccountConnection, AccountEdge, Account;
+    /// A page of templates.
+    TemplateConnection, TemplateEdge, Template;
+    /// A page of contacts.
+    ContactConnection, ContactEdge, Contact;
+    /// A page of segments.
+    SegmentConnection, SegmentEdge, Segment;
+    /// A page of campaigns.
+    CampaignConnection, CampaignEdge, Campaign;
+    /// A page of messages.
+    MessageConnection, MessageEdge, Message;
+    /// A page of API keys.
+    ApiKeyConnection, ApiKeyEdge, ApiKey;
+}
+
+fn page_info<'a>(
+    mut cursors: impl DoubleEndedIterator<Item = &'a String> + Clone,
+    has_next_page: bool,
+    has_previous_page: bool,
+) -> PageInfo {
+    PageInfo {
+        has_next_page,
+        has_previous_page,
+        start_cursor: cursors.clone().next().cloned(),
+        end_cursor: cursors.next_back().cloned(),
+    }
+}
+
+/// An event of a page.
+#[derive(SimpleObject)]
+pub struct EventEdge {
+    /// Where the event stands: `after` for what follows it.
+    cursor: String,
+    /// The event.
+    node: Event,
+}
+
+/// A page of events, in the order of the log. It has no total: the log only grows.
+pub struct EventConnection {
+    edges: Vec<EventEdge>,
+    has_next_page: bool,
+    has_previous_page: bool,
+}
+
+impl EventConnection {
+    pub(super) fn new(page: Page<crate::application::view::EventView>) -> Self {
+        let edges = page
+            .edges
+            .into_iter()
+            .map(|edge| EventEdge { cursor: edge.cursor, node: edge.node.into() });
+        Self {
+            edges: edges.collect(),
+            has_next_page: page.has_next_page,
+            has_previous_page: page.has_previous_page,
+        }
+    }
+}
+
+/// A page of events, in the order of the log. It has no total: the log only grows.
+#[Object]
+impl EventConnection {
+    /// The page's events, each with its cursor.
+    async fn edges(&self) -> &[EventEdge] {
+        &self.edges
+    }
+
+    /// The page's events.
+    async fn nodes(&self) -> Vec<&Event> {
+        self.edges.iter().map(|edge| &edge.node).collect()
+    }
+
+    /// What part of the list this is.
+    async fn page_info(&self) -> PageInfo {
+        page_info(
+            self.edges.iter().map(|edge| &edge.cursor),
+            self.has_next_page,
+            self.has_previous_page,
+        )
+    }
+}

@@ -1,0 +1,285 @@
+//! The contract's enums, one to one with the domain's.
+
+use async_graphql::Enum;
+
+/// What kind of actor caused an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::primitives::ActorKind")]
+pub enum ActorKind {
+    /// An integrator's program, by its API key.
+    ApiKey,
+    /// A person at the console.
+    User,
+    /// One of the gateway's own process managers.
+    Process,
+    /// WhatsApp, by a webhook or an answer.
+    Whatsapp,
+    /// The assistant.
+    Assistant,
+    /// The gateway itself, or whoever owns its files.
+    System,
+}
+
+/// Where an account's messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::account::AccountProvider")]
+pub enum AccountProvider {
+    /// Meta's WhatsApp Cloud API.
+    CloudApi,
+    /// The sandbox inside the gateway: nobody's phone rings.
+    Sandbox,
+}
+
+/// Whether an account sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::account::AccountStatus")]
+pub enum AccountStatus {
+    /// Sends and receives.
+    Connected,
+    /// Receives; what is to be sent waits.
+    Paused,
+    /// Neither sends nor receives any more; its history stays.
+    Disconnected,
+}
+
+/// How WhatsApp rates a number or a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::template::Quality")]
+pub enum QualityRating {
+    /// High.
+    Green,
+    /// Medium.
+    Yellow,
+    /// Low: fewer messages, or none, may follow.
+    Red,
+    /// WhatsApp has not said.
+    Unknown,
+}
+
+/// What happens to a message in doubt after the grace period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::account::InDoubtAction")]
+pub enum InDoubtAction {
+    /// A person decides.
+    Hold,
+    /// It is sent again; a duplicate is possible.
+    SendAgain,
+}
+
+/// WhatsApp's category of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::template::TemplateCategory")]
+pub enum TemplateCategory {
+    /// Offers and news: needs the person's consent.
+    Marketing,
+    /// About something the person asked for.
+    Utility,
+    /// One-time codes.
+    Authentication,
+}
+
+/// Where a template is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::template::TemplateStatus")]
+pub enum TemplateStatus {
+    /// Only here.
+    Draft,
+    /// WhatsApp reviews it.
+    Pending,
+    /// May be sent.
+    Approved,
+    /// WhatsApp refused it; see the reason.
+    Rejected,
+    /// WhatsApp paused it for low quality.
+    Paused,
+    /// WhatsApp disabled it for good.
+    Disabled,
+    /// Deleted.
+    Deleted,
+}
+
+/// What a person said about being written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::contact::ConsentStatus")]
+pub enum ConsentStatus {
+    /// Nothing is on record.
+    Unknown,
+    /// They agreed.
+    OptedIn,
+    /// They asked not to be.
+    OptedOut,
+}
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::import::ImportStatus")]
+pub enum ImportStatus {
+    /// Rows are being read.
+    Running,
+    /// All rows are read, and lists show them.
+    Completed,
+    /// The file could not be read to its end.
+    Failed,
+}
+
+/// How far a campaign is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::campaign::CampaignStatus")]
+pub enum CampaignStatus {
+    /// May be changed; sends nothing.
+    Draft,
+    /// Starts at its time.
+    Scheduled,
+    /// Sends.
+    Running,
+    /// Sends nothing until it is resumed.
+    Paused,
+    /// Every recipient is settled.
+    Completed,
+    /// Ended by a person; what was not sent stays unsent.
+    Cancelled,
+}
+
+/// Which recipients a campaign tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::application::campaigns::RetryScope")]
+pub enum RetryScope {
+    /// Those that failed and may succeed another time.
+    Failed,
+    /// Those that were skipped.
+    Skipped,
+    /// Both, and those whose failure is permanent.
+    All,
+}
+
+/// Why a recipient was left out before sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::message::SkipReason")]
+pub enum SkipReason {
+    /// The person asked not to be written to.
+    OptedOut,
+    /// Marketing, and the person never agreed.
+    NoConsent,
+    /// The person was erased.
+    Erased,
+    /// The same person is a recipient already.
+    Duplicate,
+    /// Neither a number nor a WhatsApp user id is known.
+    NoIdentity,
+    /// The contact's time zone is none.
+    BadTimeZone,
+    /// A parameter of the template has no value.
+    MissingParameter,
+    /// A parameter is longer than WhatsApp takes.
+    ParameterTooLong,
+    /// The person had as many marketing messages as the cap allows.
+    FrequencyCap,
+    /// Free-form content, more than 24 h after the person's last message.
+    WindowClosed,
+    /// The template may not be sent now.
+    TemplateNotApproved,
+    /// WhatsApp delivers no marketing to this person.
+    MarketingBlocked,
+    /// The number is known not to be on WhatsApp.
+    Unreachable,
+    /// The recipient's local time had passed.
+    LocalTimePast,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::message::Direction")]
+pub enum MessageDirection {
+    /// The business.
+    Outbound,
+    /// The person.
+    Inbound,
+}
+
+/// What a message is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::message::MessageStatus")]
+pub enum MessageStatus {
+    /// Left out before sending, with a reason. Final.
+    Skipped,
+    /// Due later.
+    Scheduled,
+    /// Due, and waiting for its turn.
+    Queued,
+    /// The call to WhatsApp is under way.
+    Sending,
+    /// WhatsApp took it.
+    Accepted,
+    /// On its way to the phone.
+    Sent,
+    /// On the phone.
+    Delivered,
+    /// Read (or played).
+    Read,
+    /// Not delivered; see the failure.
+    Failed,
+    /// Taken back before it was sent.
+    Cancelled,
+    /// Its time to live ran out before it was accepted.
+    Expired,
+    /// WhatsApp never told what became of the call.
+    InDoubt,
+    /// From a person.
+    Received,
+}
+
+/// How a person settles a message in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::message::InDoubtResolution")]
+pub enum InDoubtResolution {
+    /// It counts as sent.
+    TreatAsSent,
+    /// It is sent again; a duplicate is possible.
+    SendAgain,
+    /// It counts as failed.
+    GiveUp,
+}
+
+/// What kind of media a message carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::message::MediaKind")]
+pub enum MediaKind {
+    /// JPEG or PNG.
+    Image,
+    /// MP4 or 3GPP.
+    Video,
+    /// A voice note or other sound.
+    Audio,
+    /// A file.
+    Document,
+    /// WebP.
+    Sticker,
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::api_key::Scope")]
+pub enum Scope {
+    /// Read, with personal data masked.
+    Read,
+    /// See numbers, names, attributes and contents unmasked, and search by them.
+    Personal,
+    /// Send messages; launch, pause and cancel campaigns.
+    Send,
+    /// Change accounts, templates, contacts, segments and campaigns.
+    Manage,
+    /// Everything, keys and workspaces included.
+    Admin,
+}
+
+/// How a read model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::application::view::ProjectionStatus")]
+pub enum ProjectionStatus {
+    /// Follows the log.
+    Live,
+    /// Is built anew beside the one that answers.
+    Rebuilding,
+    /// Stopped; see the gateway's log.
+    Failed,
+}

@@ -1,0 +1,54 @@
+//! Who asks, by the bearer token.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use domain::primitives::Actor;
+
+use super::State;
+use crate::application::api_keys;
+use crate::application::caller::Caller;
+use crate::application::error::{AppError, AppResult, ErrorCode};
+
+/// Whoever opened the Unix socket beside the database, by user id.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalUser(pub u32);
+
+/// The caller behind a request.
+///
+/// # Errors
+/// UNAUTHENTICATED, alike for a missing, a wrong, an expired and a revoked key.
+pub async fn authenticate(request: &HttpRequest, state: &State) -> AppResult<Caller> {
+    if let Some(LocalUser(uid)) = request.conn_data::<LocalUser>() {
+        return Ok(Caller::everything(Actor::system(&format!("cli:{uid}"))));
+    }
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match token {
+        Some(token) => api_keys::authenticate(&state.gateway, token).await,
+        None => Err(AppError::new(
+            ErrorCode::Unauthenticated,
+            "send an API key as Authorization: Bearer wgk_…",
+        )),
+    }
+}
+
+/// A refusal of a plain HTTP route, as JSON with the code of the GraphQL contract.
+pub fn refusal(error: &AppError) -> HttpResponse {
+    let status = match error.code {
+        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::ValidationFailed | ErrorCode::QueryTooComplex => StatusCode::BAD_REQUEST,
+        ErrorCode::Conflict | ErrorCode::IdempotencyKeyReused => StatusCode::CONFLICT,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Stale | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let body = json!({ "error": { "code": error.code.as_str(), "message": error.message, "field": error.field } });
+    HttpResponse::build(status).json(body)
+}

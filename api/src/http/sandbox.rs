@@ -1,0 +1,39 @@
+//! The built-in sandbox's controls, for keys with the scope ADMIN and only where the configuration offers them: they make
+//! the sandbox call URLs.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, web};
+use domain::api_key::Scope;
+use infrastructure::sandbox::ControlsAccess;
+use infrastructure::sandbox::http::configure_controls;
+
+use super::{State, authenticate, refusal};
+use crate::app::Gateway;
+
+pub fn configure(routes: &mut web::ServiceConfig, gateway: &Gateway) {
+    if gateway.config.sandbox.controls {
+        let sandbox = gateway.sandbox.sandbox.clone();
+        routes.service(
+            web::scope("/_sandbox")
+                .wrap(from_fn(admins_only))
+                .configure(|routes| configure_controls(routes, sandbox, ControlsAccess::Authorised)),
+        );
+    }
+}
+
+async fn admins_only<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let allowed = match &state {
+        Some(state) => authenticate(request.request(), state).await.and_then(|caller| caller.require(Scope::Admin)),
+        None => Err(crate::application::error::AppError::not_found("page")),
+    };
+    match allowed {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(error) => Ok(request.into_response(refusal(&error)).map_into_right_body()),
+    }
+}

@@ -1,0 +1,283 @@
+//! The campaign process manager: starts what is due, expands audiences chunk by chunk, cancels what was cancelled and
+//! closes what is done. Everything it does is a command, and everything it knows it reads anew, so it can stop anywhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use domain::account::Account;
+use domain::campaign::{Campaign, CampaignCommand, CampaignStatus};
+use domain::delivery::{PlannedRecipient, plan_recipient};
+use domain::message::{Message, MessageCommand};
+use domain::port::{AggregateType, EventFeed, Fence, Position, StreamId};
+use domain::primitives::{Actor, CampaignId, ContactId};
+use domain::template::Template;
+use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
+use projections::names;
+use tokio::sync::watch;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::app::Gateway;
+
+/// Contacts judged and appended at once. A pause or a cancellation waits for at most one chunk.
+const CHUNK: usize = 500;
+/// Messages cancelled at once.
+const CANCEL_CHUNK: usize = 500;
+const LEASE_NAME: &str = "campaigns";
+const LEASE: std::time::Duration = std::time::Duration::from_secs(12);
+const IDLE: Duration = Duration::milliseconds(500);
+/// How long an expansion waits for the contact model to reach the campaign's start before it tries again.
+const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(5);
+/// An id that is another message's is asked for again with the next salt, this often.
+const SALTS_MAX: u64 = 16;
+
+/// Runs until `stop`.
+pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let mut held = None;
+    while !*stop.borrow() {
+        let now = gateway.clock.now();
+        let acquired = gateway.store.leases.acquire(LEASE_NAME, &gateway.node, LEASE).await;
+        held = acquired.as_ref().ok().cloned().flatten();
+        let busy = match acquired {
+            Ok(Some(lease)) => {
+                let context = Context {
+                    actor: Actor::process("campaign-launch"),
+                    correlation_id: gateway.ids.next_id(now),
+                    causation_id: None,
+                    fence: Some(Fence { lease: lease.name, epoch: lease.epoch }),
+                };
+                round(&gateway, &context).await
+            }
+            Ok(None) => false,
+            Err(error) => {
+                warn!(%error, "the campaigns' lease could not be looked after");
+                false
+            }
+        };
+        if busy {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let mut messages = gateway.read.watch(names::MESSAGES);
+        let mut directory = gateway.read.watch(names::DIRECTORY);
+        tokio::select! {
+            () = gateway.clock.sleep_until(gateway.clock.now() + IDLE) => {}
+            _ = directory.changed() => {}
+            _ = messages.changed() => {
+                // Completion can wait a little; a busy campaign moves this watch all the time.
+                gateway.clock.sleep_until(gateway.clock.now() + Duration::milliseconds(50)).await;
+            }
+            _ = stop.changed() => {}
+        }
+    }
+    if let Some(lease) = held
+        && let Err(error) = gateway.store.leases.release(&lease).await
+    {
+        warn!(%error, "the campaigns' lease was not given back; it runs out by itself");
+    }
+}
+
+/// One step for every campaign that has one. Answers whether there is more to do at once.
+async fn round(gateway: &Gateway, context: &Context) -> bool {
+    let unfinished = [CampaignStatus::Scheduled, CampaignStatus::Running, CampaignStatus::Cancelled];
+    let campaigns = match gateway.read.queries().campaigns_in(&unfinished).await {
+        Ok(campaigns) => campaigns,
+        Err(error) => {
+            warn!(%error, "campaigns could not be read; trying again");
+            return false;
+        }
+    };
+    let mut busy = false;
+    for id in campaigns.into_iter().map(|stored| CampaignId(stored.id)) {
+        match step(gateway, id, context).await {
+            Ok(more) => busy |= more,
+            Err(error) => warn!(campaign.id = %id, error = %format!("{error:#}"), "a campaign's step failed; trying again"),
+        }
+    }
+    busy
+}
+
+async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::Result<bool> {
+    let Some(loaded) = gateway.bus.load::<Campaign>(id.0).await? else { return Ok(false) };
+    let campaign = loaded.aggregate;
+    let now = gateway.clock.now();
+    match campaign.status {
+        CampaignStatus::Scheduled if campaign.start_at.is_some_and(|start_at| start_at <= now) => {
+            gateway.bus.execute::<Campaign>(id.0, CampaignCommand::Start { at: now }, context).await?;
+            info!(campaign.id = %id, "campaign started");
+            Ok(true)
+        }
+        CampaignStatus::Running if !campaign.expanded => expand(gateway, id, &campaign, context).await,
+        CampaignStatus::Running => close(gateway, id, now, context).await,
+        CampaignStatus::Cancelled => cancel_waiting(gateway, id, &campaign, now, context).await,
+        _ => Ok(false),
+    }
+}
+
+/// One chunk of the audience: judged, frozen and turned into messages in one append with the campaign's own word.
+async fn expand(gateway: &Gateway, id: CampaignId, campaign: &Campaign, context: &Context) -> anyhow::Result<bool> {
+    let started = started_position(gateway, id).await?;
+    // Contacts that were there when the campaign started are in, so the model must have seen that far.
+    if gateway.read.wait_for(names::CONTACTS, started, CATCH_UP).await.is_err() {
+        return Ok(false);
+    }
+    let (Some(plan), Some(account_id), Some(workspace_id)) =
+        (campaign.plan.as_ref(), campaign.account_id, campaign.workspace_id)
+    else {
+        anyhow::bail!("the campaign has no plan");
+    };
+    let Some(account) = gateway.bus.load::<Account>(account_id.0).await? else { anyhow::bail!("its account is unknown") };
+    let Some(template) = gateway.bus.load::<Template>(plan.template_id.0).await? else {
+        anyhow::bail!("its template is unknown")
+    };
+    let components = template.aggregate.parsed()?;
+    let queries = gateway.read.queries();
+    let audience = queries.audience(workspace_id.0, &plan.audience, Some(started)).await?;
+    let page = queries.audience_page(&audience, campaign.cursor, CHUNK).await?;
+    let people: Vec<Uuid> = page.contacts.iter().map(|stored| stored.id).collect();
+    // Judged by the log itself, not by a model that may be a moment behind.
+    let people = gateway.bus.load_many::<domain::contact::Contact>(&people).await?;
+    let now = gateway.clock.now();
+    let planned = |contact_id: &ContactId, salt: u64| {
+        let contact = &people.get(&contact_id.0)?.aggregate;
+        plan_recipient(
+            id,
+            campaign,
+            account_id,
+            &account.aggregate,
+            &template.aggregate,
+            &components,
+            contact,
+            salt,
+            now,
+        )
+    };
+    let mut messages: HashMap<Uuid, PlannedRecipient> = HashMap::new();
+    for contact_id in page.contacts.iter().map(|stored| ContactId(stored.id)) {
+        for salt in 0..SALTS_MAX {
+            let Some(recipient) = planned(&contact_id, salt) else { break };
+            if let std::collections::hash_map::Entry::Vacant(entry) = messages.entry(recipient.message_id.0) {
+                entry.insert(recipient);
+                break;
+            }
+        }
+    }
+    resolve_collisions(gateway, &mut messages, &planned).await?;
+    let skipped = messages.values().filter(|recipient| recipient.plan.skip.is_some()).count() as u64;
+    let command = CampaignCommand::RecordExpansion {
+        from: campaign.cursor,
+        cursor: page.cursor,
+        queued: messages.len() as u64 - skipped,
+        skipped,
+        complete: page.is_last,
+        at: now,
+    };
+    let commands: Vec<(Uuid, MessageCommand)> = messages
+        .into_iter()
+        .map(|(message_id, recipient)| (message_id, MessageCommand::Plan(Box::new(recipient.plan))))
+        .collect();
+    let (command, commands) = (&command, &commands);
+    let result = gateway
+        .bus
+        .transact(context, None, |tx| {
+            Box::pin(async move {
+                tx.execute::<Campaign>(id.0, command.clone()).await?;
+                tx.execute_new::<Message>(commands.clone()).await?;
+                Ok::<_, CommandError<Refusal>>(())
+            })
+        })
+        .await;
+    match result {
+        Ok(_) => Ok(true),
+        // Somebody paused or cancelled it, or another node was faster: the next step sees what is true now.
+        Err(TransactError::Command(CommandError::Domain(error))) => {
+            info!(campaign.id = %id, %error, "expansion stopped");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An id may be another message's (once in a hundred thousand million pairs): then the next salt is tried.
+async fn resolve_collisions(
+    gateway: &Gateway,
+    messages: &mut HashMap<Uuid, PlannedRecipient>,
+    planned: &impl Fn(&ContactId, u64) -> Option<PlannedRecipient>,
+) -> anyhow::Result<()> {
+    let ids: Vec<Uuid> = messages.keys().copied().collect();
+    for (taken, loaded) in gateway.bus.load_many::<Message>(&ids).await? {
+        let Some(recipient) = messages.remove(&taken) else { continue };
+        let ours = &recipient.plan.header;
+        let is_same = loaded
+            .aggregate
+            .header
+            .as_ref()
+            .is_some_and(|header| header.contact_id == ours.contact_id && header.campaign_id == ours.campaign_id);
+        if is_same {
+            continue;
+        }
+        for salt in 1..SALTS_MAX {
+            let Some(other) = planned(&ours.contact_id, salt) else { break };
+            let is_free = !messages.contains_key(&other.message_id.0)
+                && gateway.bus.load::<Message>(other.message_id.0).await?.is_none();
+            if is_free {
+                messages.insert(other.message_id.0, other);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where in the log the campaign started.
+async fn started_position(gateway: &Gateway, id: CampaignId) -> anyhow::Result<Position> {
+    let events = gateway.ledger.read_streams(&[StreamId::new(AggregateType::Campaign, id.0)]).await?;
+    let started = events.iter().rev().find(|event| event.event_type == "campaign.started");
+    Ok(started.map(|event| event.position).unwrap_or_default())
+}
+
+/// Done when nobody waits any more and nobody is in doubt whose doubt may still end by itself.
+async fn close(gateway: &Gateway, id: CampaignId, now: DateTime<Utc>, context: &Context) -> anyhow::Result<bool> {
+    // What the counters do not know yet is not done: the model must have seen the expansion's end.
+    let head = gateway.bus.load::<Campaign>(id.0).await?.map(|loaded| loaded.position).unwrap_or_default();
+    if Position(*gateway.read.watch(names::MESSAGES).borrow()) < head {
+        return Ok(false);
+    }
+    let queries = gateway.read.queries();
+    let progress = queries.campaign_progress(&[id.0], now).await?;
+    let in_grace = queries.in_doubt_within_grace(&[id.0], now).await?;
+    let is_open = progress.get(&id.0).is_some_and(|p| p.counts.pending > 0) || in_grace.get(&id.0).is_some_and(|n| *n > 0);
+    if is_open {
+        return Ok(false);
+    }
+    gateway.bus.execute::<Campaign>(id.0, CampaignCommand::Complete { at: now }, context).await?;
+    info!(campaign.id = %id, "campaign completed");
+    Ok(false)
+}
+
+/// What has not left yet does not leave any more.
+async fn cancel_waiting(
+    gateway: &Gateway,
+    id: CampaignId,
+    campaign: &Campaign,
+    now: DateTime<Utc>,
+    context: &Context,
+) -> anyhow::Result<bool> {
+    let waiting = gateway.read.queries().waiting_of_campaign(id.0, None, CANCEL_CHUNK).await?;
+    if waiting.is_empty() {
+        return Ok(false);
+    }
+    let reason = campaign.status_reason.clone().or_else(|| Some("the campaign was cancelled".to_owned()));
+    let commands = waiting
+        .iter()
+        .map(|id| (*id, MessageCommand::Cancel { reason: reason.clone(), at: now }, context.clone()))
+        .collect();
+    let mut last = Position::default();
+    for committed in gateway.bus.execute_many::<Message>(commands).await.into_iter().flatten() {
+        last = last.max(committed.position);
+    }
+    // The list comes from the read model: wait until it knows, or the same messages come again.
+    let _ = gateway.read.wait_for(names::MESSAGES, last, CATCH_UP).await;
+    Ok(true)
+}

@@ -1,0 +1,13 @@
+//! The dispatch process manager: one lane per number, leased per portfolio (per account where it has none), because
+//! pace and reach are counted by whoever owns them.
+
+mod effects;
+mod lane;
+mod outcome;
+mod supervisor;
+mod wire;
+
+pub use effects::{EffectTarget, apply as apply_effects};
+pub use outcome::{AttemptFacts, Effect, effects as effects_of, failure as failure_of, retry_at as retry_after};
+pub use supervisor::run;
+pub use wire::{WireError, callback_data, wire_content};

@@ -1,0 +1,31 @@
+//! Process managers: each reacts to events, keeps no state that is not in the log or in a projection it can rebuild, and
+//! acts only through commands.
+
+pub mod campaign;
+pub mod dispatch;
+pub mod import;
+pub mod onboarding;
+pub mod upkeep;
+pub mod webhook;
+
+use domain::account::Account;
+use domain::primitives::AccountId;
+use projections::{AccountFilter, PAGE_MAX, PageRequest, Scope};
+
+use crate::app::Gateway;
+
+/// Every account there is, disconnected ones too.
+pub(crate) async fn all_accounts(gateway: &Gateway) -> anyhow::Result<Vec<(AccountId, Account)>> {
+    let mut accounts = vec![];
+    let mut after = None;
+    loop {
+        let request = PageRequest::First { count: PAGE_MAX, after };
+        let page = gateway.read.queries().accounts(&Scope::everything(), &AccountFilter::default(), &request).await?;
+        let (has_next, end) = (page.has_next, page.end.clone());
+        accounts.extend(page.into_items().into_iter().map(|stored| (AccountId(stored.id), stored.state)));
+        match end.filter(|_| has_next) {
+            Some(end) => after = Some(end),
+            None => return Ok(accounts),
+        }
+    }
+}

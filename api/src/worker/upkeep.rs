@@ -1,0 +1,59 @@
+//! What has to be forgotten or looked after from time to time: old journal days, old idempotency records, keys that
+//! another node destroyed, and the gauges that no event moves.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::app::Gateway;
+
+const EVERY: Duration = Duration::seconds(5);
+const FORGET_EVERY: Duration = Duration::hours(1);
+/// The contract promises 24 h.
+const IDEMPOTENCY_KEPT: Duration = Duration::hours(48);
+const PRUNE_BATCH: usize = 5_000;
+
+/// Runs until `stop`.
+pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let mut forgot_at = DateTime::<Utc>::MIN_UTC;
+    let mut keys_seen = gateway.clock.now() - Duration::minutes(10);
+    while !*stop.borrow() {
+        let now = gateway.clock.now();
+        if let Err(error) = look(&gateway, now, &mut keys_seen).await {
+            warn!(error = %format!("{error:#}"), "upkeep failed; trying again");
+        }
+        if now - forgot_at >= FORGET_EVERY {
+            match forget(&gateway, now).await {
+                Ok(()) => forgot_at = now,
+                Err(error) => warn!(error = %format!("{error:#}"), "old records were not forgotten; trying again"),
+            }
+        }
+        tokio::select! {
+            () = gateway.clock.sleep_until(now + EVERY) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+async fn look(gateway: &Gateway, now: DateTime<Utc>, keys_seen: &mut DateTime<Utc>) -> anyhow::Result<()> {
+    let backlog = gateway.read.queries().due_backlog(now).await?;
+    metrics::gauge!("gateway_due_backlog").set(backlog.due as f64);
+    metrics::gauge!("gateway_sending").set(backlog.sending as f64);
+    metrics::gauge!("gateway_in_doubt").set(backlog.in_doubt as f64);
+    // What another node erased must not stay readable in this one's cache.
+    for (subject, destroyed_at) in gateway.store.vault.destroyed_since(*keys_seen, PRUNE_BATCH).await? {
+        gateway.keys.forget(subject);
+        *keys_seen = (*keys_seen).max(destroyed_at);
+    }
+    Ok(())
+}
+
+async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let retention = gateway.config.journal.retention;
+    gateway.journal.prune(now, retention).await?;
+    gateway.journal.prune_parked(now - Duration::days(i64::from(retention))).await?;
+    while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH {}
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The webhook process manager: reads the journal in order and turns each item into commands. One broken item costs only
+//! itself, everything may be told twice, and nothing that cannot be placed is lost: it stays in the journal, or is parked
+//! until its message is known.
+
+mod apply;
+mod person;
+mod route;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use infrastructure::webhook::interpret::{Interpreted, interpret_bytes};
+use infrastructure::webhook::journal::{JournalEntry, JournalId};
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::app::Gateway;
+use route::Routes;
+use status::Statuses;
+
+pub use status::settle_parked;
+
+const LEASE_NAME: &str = "webhooks";
+const LEASE: Duration = Duration::from_secs(12);
+/// Journal entries interpreted at once; their statuses share one append.
+const PAGE: usize = 200;
+const IDLE: chrono::Duration = chrono::Duration::milliseconds(250);
+/// The journal's cursor of this process manager.
+const CURSOR: &str = "interpretation";
+
+/// Runs until `stop`.
+pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let mut held = None;
+    let mut seen = JournalId::default();
+    while !*stop.borrow() {
+        let acquired = gateway.store.leases.acquire(LEASE_NAME, &gateway.node, LEASE).await;
+        held = acquired.as_ref().ok().cloned().flatten();
+        let mut busy = false;
+        if held.is_some() {
+            match page(&gateway).await {
+                Ok((more, cursor)) => (busy, seen) = (more, cursor),
+                Err(error) => {
+                    warn!(error = %format!("{error:#}"), "webhooks could not be interpreted; trying again");
+                }
+            }
+        }
+        if !busy {
+            tokio::select! {
+                () = gateway.clock.sleep_until(gateway.clock.now() + IDLE) => {}
+                () = gateway.journal.changed(seen) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+    if let Some(lease) = held
+        && let Err(error) = gateway.store.leases.release(&lease).await
+    {
+        warn!(%error, "the webhooks' lease was not given back; it runs out by itself");
+    }
+}
+
+/// Interprets one page of the journal. Answers whether there may be more, and how far it is.
+async fn page(gateway: &Gateway) -> anyhow::Result<(bool, JournalId)> {
+    let cursor = gateway.journal.cursor(CURSOR).await?;
+    let entries = gateway.journal.read_after(cursor, PAGE).await?;
+    let Some(last) = entries.last().map(|entry| entry.id) else { return Ok((false, cursor)) };
+    let is_full = entries.len() == PAGE;
+    apply_entries(gateway, &entries).await?;
+    // Another node may have been here; then this was told twice, which is harmless.
+    gateway.journal.move_cursor(CURSOR, cursor, last).await?;
+    Ok((is_full, last))
+}
+
+/// Interprets entries in order: everything else at once, statuses together at the end, since they are many and concern
+/// only messages.
+async fn apply_entries(gateway: &Gateway, entries: &[JournalEntry]) -> anyhow::Result<()> {
+    let mut routes = Routes::new(gateway);
+    let mut statuses = Statuses::default();
+    for entry in entries {
+        // A destroyed day key: the entry is past its retention.
+        let Some(body) = entry.body.bytes() else { continue };
+        for item in interpret_bytes(body, entry.received_at) {
+            let path = item.path.clone();
+            if let Err(error) = apply_item(gateway, &mut routes, &mut statuses, entry, item).await {
+                if error.is::<domain::port::FeedError>() || error.is::<domain::port::LogError>() {
+                    // The store is away: the page is read again.
+                    return Err(error);
+                }
+                metrics::counter!("gateway_webhook_items_total", "outcome" => "failed").increment(1);
+                warn!(journal.id = %entry.id, path, error = %format!("{error:#}"), "an item of a webhook could not be applied; it stays in the journal");
+            }
+        }
+    }
+    statuses.apply(gateway).await
+}
+
+async fn apply_item(
+    gateway: &Gateway,
+    routes: &mut Routes<'_>,
+    statuses: &mut Statuses,
+    entry: &JournalEntry,
+    item: Interpreted,
+) -> anyhow::Result<()> {
+    let targets = routes.of(entry.account_id, &item).await?;
+    if targets.is_empty() {
+        gateway.journal.mark_foreign(entry.id, 1).await?;
+        metrics::counter!("gateway_webhook_items_total", "outcome" => "foreign").increment(1);
+        return Ok(());
+    }
+    apply::item(gateway, &targets, statuses, entry, item).await
+}

@@ -1,0 +1,375 @@
+//! What each item means, as commands.
+
+use chrono::{DateTime, Utc};
+use domain::account::{Account, AccountCommand};
+use domain::contact::ContactChanges;
+use domain::message::{Content, ContentKind, Message, MessageCommand, MessageHeader, Priority};
+use domain::primitives::{Actor, ContactId, MessageId, Wamid};
+use domain::template::{Template, TemplateCategory, TemplateCommand};
+use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
+use infrastructure::ledger::{CommandError, Context};
+use infrastructure::webhook::interpret::{
+    AccountChange, BanState, IdentityMove, Interpreted, Item, MessageItem, NumberQuality, PreferenceChoice,
+    PreferenceItem, RestrictionKind, TemplateName, UserIdUpdate,
+};
+use infrastructure::webhook::journal::JournalEntry;
+use infrastructure::webhook::optout::OptWord;
+use projections::Scope;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::person::{self, Profile};
+use super::route::Target;
+use super::status::Statuses;
+use crate::app::Gateway;
+use crate::worker::dispatch::{EffectTarget, apply_effects, effects_of};
+
+/// A number that WhatsApp upgraded (Meta: throughput).
+const UPGRADED_MESSAGES_PER_SECOND: u32 = 1_000;
+
+/// Applies one item to the accounts it is for.
+pub async fn item(
+    gateway: &Gateway,
+    targets: &[Target],
+    statuses: &mut Statuses,
+    entry: &JournalEntry,
+    interpreted: Interpreted,
+) -> anyhow::Result<()> {
+    let Interpreted { at, path, item, .. } = interpreted;
+    let Some(target) = targets.first() else { return Ok(()) };
+    let context = Context::new(Actor::whatsapp(), gateway.ids.next_id(gateway.clock.now()));
+    match item {
+        Item::Status(status) => statuses.push(target.id, entry.id, path, at, *status),
+        Item::Inbound(message) => inbound(gateway, target, *message, at, &context).await?,
+        Item::Echo(message) => echo(gateway, target, *message, at, &context).await?,
+        Item::Preference(preference) => self::preference(gateway, target, preference, &context).await?,
+        Item::NumberChanged(change) | Item::UserIdChanged(change) => {
+            identity_moved(gateway, target, *change, &context).await?;
+        }
+        Item::UserIdUpdate(update) => user_id_updated(gateway, target, *update, &context).await?,
+        Item::TemplateVerdict(verdict) => {
+            if let Some(status) = verdict.status.known().copied() {
+                let reason = verdict.reason;
+                let command = TemplateCommand::RecordVerdict { status, reason, at: gateway.clock.now() };
+                templates(gateway, targets, &verdict.template, &command, &context).await?;
+            }
+        }
+        Item::TemplateCategory(change) => {
+            if let Some(category) = change.category.known().copied().filter(|_| !change.announced_only) {
+                let command = TemplateCommand::RecordCategory { category, at: gateway.clock.now() };
+                templates(gateway, targets, &change.template, &command, &context).await?;
+            }
+        }
+        Item::TemplateQuality(change) => {
+            let command = TemplateCommand::RecordQuality { quality: change.quality, at: gateway.clock.now() };
+            templates(gateway, targets, &change.template, &command, &context).await?;
+        }
+        Item::NumberQuality(change) => number_quality(gateway, targets, &change, &context).await?,
+        Item::Capability { limit } => {
+            if let Some(limit) = limit {
+                for target in targets {
+                    let command = AccountCommand::RecordLimit { limit, at: gateway.clock.now() };
+                    account(gateway, target, command, &context).await?;
+                }
+            }
+        }
+        Item::AccountUpdate(change) => account_update(gateway, targets, change, &context).await?,
+        Item::ValueErrors { errors } => {
+            for error in errors {
+                let consequence = Consequence::of_code(error.code, ErrorPath::Number, ErrorContext::default());
+                warn!(account.id = %target.id, code = error.code, "WhatsApp reports trouble with the number");
+                let effects = effects_of(&consequence, 1, gateway.clock.now(), gateway.ids.random());
+                let whom = EffectTarget { account_id: target.id, contact_id: None, template_id: None };
+                apply_effects(gateway, &effects, whom, &context).await;
+            }
+        }
+        Item::Unreadable { problem } => {
+            warn!(journal.id = %entry.id, path, problem, "an item of a webhook cannot be read; it stays in the journal");
+            count("unreadable");
+        }
+        // Facts for people: the number's checks ask WhatsApp anew, and the journal keeps the words.
+        Item::NumberName(_)
+        | Item::BusinessUsername { .. }
+        | Item::AccountAlert(_)
+        | Item::AccountReview { .. }
+        | Item::Security { .. }
+        | Item::TemplateComponents(_)
+        | Item::IdentityChanged(_)
+        | Item::StateSync(_)
+        | Item::UserAction(_)
+        | Item::History(_)
+        | Item::Unknown { .. } => count("kept"),
+    }
+    Ok(())
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("gateway_webhook_items_total", "outcome" => outcome).increment(1);
+}
+
+/// A person wrote. A wish to stop is on record before anything else runs.
+async fn inbound(
+    gateway: &Gateway,
+    target: &Target,
+    item: MessageItem,
+    at: DateTime<Utc>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let profile = Profile {
+        name: item.profile_name.clone(),
+        username: item.username.clone(),
+        wa_id: item.wa_id.clone(),
+    };
+    let contact_id = person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
+    if let Some(wish) = &item.opt_out {
+        match wish.word(&gateway.config.optout.words) {
+            Some(OptWord::Stop) => {
+                person::opt_out(gateway, contact_id, None, "the person wrote STOP", wish.text(), context).await?;
+            }
+            Some(OptWord::Start) => {
+                person::opt_in_again(gateway, contact_id, None, "the person wrote START", wish.text(), context).await?;
+            }
+            None => {}
+        }
+    }
+    let command = MessageCommand::Receive {
+        header: Box::new(header(target, contact_id, &item)?),
+        from: item.counterpart,
+        wamid: item.wamid.clone(),
+        content: Content::Inbound { message_type: item.message_type, body: item.body, preview: item.preview },
+        opens_window: item.opens_window,
+        at,
+    };
+    let message_id = received_id(gateway, target, &item.wamid, at);
+    gateway.bus.execute::<Message>(message_id.0, command, context).await?;
+    count("recorded");
+    Ok(())
+}
+
+/// Sent with this number from the WhatsApp Business app.
+async fn echo(
+    gateway: &Gateway,
+    target: &Target,
+    item: MessageItem,
+    at: DateTime<Utc>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let contact_id =
+        person::find_or_add(gateway, target, &item.counterpart, &Profile::default(), context).await?;
+    let command = MessageCommand::RecordEcho {
+        header: Box::new(header(target, contact_id, &item)?),
+        to: item.counterpart,
+        wamid: item.wamid.clone(),
+        content: Content::Inbound { message_type: item.message_type, body: item.body, preview: item.preview },
+        at,
+    };
+    let message_id = received_id(gateway, target, &item.wamid, at);
+    gateway.bus.execute::<Message>(message_id.0, command, context).await?;
+    count("recorded");
+    Ok(())
+}
+
+fn header(target: &Target, contact_id: ContactId, item: &MessageItem) -> anyhow::Result<MessageHeader> {
+    let Some(workspace_id) = target.account.workspace_id else { anyhow::bail!("the account has no workspace") };
+    Ok(MessageHeader {
+        workspace_id,
+        account_id: target.id,
+        contact_id,
+        campaign_id: None,
+        is_test: false,
+        content_kind: ContentKind::Inbound,
+        template: None,
+        priority: Priority::Reply,
+        time_to_live_s: None,
+        external_id: None,
+        metadata: None,
+        reply_to: item.context_wamid.clone().map(Into::into),
+    })
+}
+
+/// WhatsApp's timestamp, then a keyed hash of number and wamid: told twice, it is the same stream. A plain hash would let
+/// anyone with the log try out numbers.
+fn received_id(gateway: &Gateway, target: &Target, wamid: &Wamid, at: DateTime<Utc>) -> MessageId {
+    let hash = gateway.keys.lookup_hash(target.id.0, "inbound", wamid.as_str());
+    let mut bytes = [0u8; 16];
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0).to_be_bytes();
+    bytes[..6].copy_from_slice(&millis[2..]);
+    for (byte, hashed) in bytes[6..].iter_mut().zip(hash.iter()) {
+        *byte = *hashed;
+    }
+    MessageId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// The person stopped or resumed marketing in WhatsApp itself.
+async fn preference(
+    gateway: &Gateway,
+    target: &Target,
+    preference: PreferenceItem,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let category = Some(TemplateCategory::Marketing);
+    let source = "WhatsApp user_preferences";
+    match preference.choice {
+        PreferenceChoice::Stop => {
+            let profile = Profile::default();
+            let contact_id = person::find_or_add(gateway, target, &preference.who, &profile, context).await?;
+            person::opt_out(gateway, contact_id, category, source, None, context).await?;
+        }
+        PreferenceChoice::Resume => {
+            if let Some(contact_id) = person::find(gateway, target, &preference.who).await? {
+                person::opt_in_again(gateway, contact_id, category, source, None, context).await?;
+            }
+        }
+        PreferenceChoice::Other(_) => count("kept"),
+    }
+    Ok(())
+}
+
+async fn identity_moved(
+    gateway: &Gateway,
+    target: &Target,
+    change: IdentityMove,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let Some(contact_id) = person::find(gateway, target, &change.old).await? else {
+        count("kept");
+        return Ok(());
+    };
+    let changes = ContactChanges {
+        phone: change.new_phone.map(Some),
+        add_identities: person::portfolio_identity(target, change.new_user_id.as_ref()).into_iter().collect(),
+        ..ContactChanges::default()
+    };
+    person::change(gateway, contact_id, changes, context).await
+}
+
+async fn user_id_updated(
+    gateway: &Gateway,
+    target: &Target,
+    update: UserIdUpdate,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let who = domain::message::Recipient { phone: update.phone, user_id: update.previous };
+    let Some(contact_id) = person::find(gateway, target, &who).await? else {
+        count("kept");
+        return Ok(());
+    };
+    let changes = ContactChanges {
+        add_identities: person::portfolio_identity(target, update.current.as_ref()).into_iter().collect(),
+        ..ContactChanges::default()
+    };
+    person::change(gateway, contact_id, changes, context).await
+}
+
+/// Every account's copy of the template at this WABA.
+async fn templates(
+    gateway: &Gateway,
+    targets: &[Target],
+    name: &TemplateName,
+    command: &TemplateCommand,
+    context: &Context,
+) -> anyhow::Result<()> {
+    for target in targets {
+        let Some(id) = template_of(gateway, target, name).await? else {
+            count("kept");
+            continue;
+        };
+        match gateway.bus.execute::<Template>(id, command.clone(), context).await {
+            Ok(_) => count("recorded"),
+            Err(CommandError::Domain(error)) => info!(template.id = %id, %error, "WhatsApp's word on a template was refused"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+async fn template_of(gateway: &Gateway, target: &Target, name: &TemplateName) -> anyhow::Result<Option<Uuid>> {
+    if let Some(whatsapp_id) = &name.whatsapp_id
+        && let Some(id) = template_by_whatsapp_id(gateway, target, whatsapp_id).await?
+    {
+        return Ok(Some(id));
+    }
+    let (Some(name), Some(language)) = (&name.name, &name.language) else { return Ok(None) };
+    let queries = gateway.read.queries();
+    let found = queries.template_by_name(&Scope::everything(), target.id.0, name, language).await?;
+    Ok(found.map(|stored| stored.id))
+}
+
+async fn template_by_whatsapp_id(gateway: &Gateway, target: &Target, whatsapp_id: &str) -> anyhow::Result<Option<Uuid>> {
+    let found = gateway.read.queries().templates_by_whatsapp_id(whatsapp_id).await?;
+    Ok(found.into_iter().find(|stored| stored.state.account_id == Some(target.id)).map(|stored| stored.id))
+}
+
+async fn account(gateway: &Gateway, target: &Target, command: AccountCommand, context: &Context) -> anyhow::Result<()> {
+    gateway.bus.execute::<Account>(target.id.0, command, context).await?;
+    count("recorded");
+    Ok(())
+}
+
+async fn number_quality(
+    gateway: &Gateway,
+    targets: &[Target],
+    change: &NumberQuality,
+    context: &Context,
+) -> anyhow::Result<()> {
+    for target in targets {
+        let at = gateway.clock.now();
+        if let Some(limit) = change.limit {
+            account(gateway, target, AccountCommand::RecordLimit { limit, at }, context).await?;
+        }
+        if let Some(quality) = change.quality {
+            account(gateway, target, AccountCommand::RecordQuality { quality, at }, context).await?;
+        }
+        if change.throughput_upgraded {
+            let command = AccountCommand::RecordNumber {
+                display_phone_number: None,
+                verified_name: None,
+                granted_messages_per_second: Some(UPGRADED_MESSAGES_PER_SECOND),
+                at,
+            };
+            account(gateway, target, command, context).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What stops or starts a WABA stops or starts its accounts, with WhatsApp's reason.
+async fn account_update(
+    gateway: &Gateway,
+    targets: &[Target],
+    change: AccountChange,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let at = gateway.clock.now();
+    let pause = |reason: String, until| Some(AccountCommand::Pause { reason, until, at });
+    let command = match change {
+        AccountChange::Restriction { restrictions } => restrictions
+            .iter()
+            .find(|r| matches!(r.kind, RestrictionKind::BusinessInitiated | RestrictionKind::CustomerInitiated))
+            .and_then(|r| pause("WhatsApp has restricted the account".to_owned(), r.until)),
+        AccountChange::Ban { state: BanState::Disabled, .. } => {
+            pause("WhatsApp has disabled the account".to_owned(), None)
+        }
+        AccountChange::Ban { state: BanState::Reinstated, .. } | AccountChange::Reconnected => {
+            Some(AccountCommand::Resume { at })
+        }
+        AccountChange::Deleted => pause("the account was deleted at WhatsApp".to_owned(), None),
+        AccountChange::Offboarded => pause("the account was taken off the Cloud API".to_owned(), None),
+        AccountChange::PartnerRemoved { .. } | AccountChange::AppUninstalled => {
+            pause("WhatsApp has withdrawn the gateway's access to the account".to_owned(), None)
+        }
+        AccountChange::Violation { .. }
+        | AccountChange::Ban { .. }
+        | AccountChange::PartnerAdded
+        | AccountChange::AppInstalled
+        | AccountChange::Other { .. } => None,
+    };
+    let Some(command) = command else {
+        count("kept");
+        return Ok(());
+    };
+    for target in targets {
+        account(gateway, target, command.clone(), context).await?;
+    }
+    Ok(())
+}

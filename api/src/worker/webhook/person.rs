@@ -1,0 +1,226 @@
+//! The person behind a webhook's item: found by number or user id, made where nobody knows them, kept up to date with what
+//! WhatsApp says of them.
+
+use std::collections::BTreeSet;
+
+use domain::Identity;
+use domain::contact::{
+    Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin, ConsentStatus, PortfolioIdentity,
+};
+use domain::message::Recipient;
+use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
+use domain::template::TemplateCategory;
+use infrastructure::ledger::{CommandError, Context};
+
+use super::route::Target;
+use crate::app::Gateway;
+
+/// How often two webhooks about the same new person may race before the item is given up for this time.
+const RACES_MAX: usize = 5;
+
+/// What WhatsApp shows of a person.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    pub name: Option<String>,
+    pub username: Option<String>,
+    /// WhatsApp's own form of the number, where it differs.
+    pub wa_id: Option<PhoneNumber>,
+}
+
+/// The contact that these identities name; `None`: nobody.
+pub async fn find(gateway: &Gateway, target: &Target, who: &Recipient) -> anyhow::Result<Option<ContactId>> {
+    let Some(workspace) = target.account.workspace_id else { return Ok(None) };
+    let identities = identities(workspace, target, who);
+    let holders = gateway.bus.resolve_identities(&identities).await?;
+    Ok(holders.into_iter().flatten().next().map(ContactId))
+}
+
+/// The contact that these identities name, made where there is none; with what is new about them recorded.
+///
+/// # Errors
+/// Where the store is away, or the item names nobody.
+pub async fn find_or_add(
+    gateway: &Gateway,
+    target: &Target,
+    who: &Recipient,
+    profile: &Profile,
+    context: &Context,
+) -> anyhow::Result<ContactId> {
+    let Some(workspace_id) = target.account.workspace_id else { anyhow::bail!("the account has no workspace") };
+    for _ in 0..RACES_MAX {
+        let at = gateway.clock.now();
+        let known = match find(gateway, target, who).await? {
+            Some(id) => Some(id),
+            None => match &profile.wa_id {
+                Some(wa_id) => {
+                    let alias = Recipient { phone: Some(wa_id.clone()), user_id: None };
+                    find(gateway, target, &alias).await?
+                }
+                None => None,
+            },
+        };
+        if let Some(id) = known {
+            refresh(gateway, target, id, who, profile, context).await?;
+            return Ok(id);
+        }
+        let contact_id = ContactId(gateway.ids.next_id(at));
+        let changes = ContactChanges {
+            phone: who.phone.clone().map(Some),
+            add_identities: portfolio_identity(target, who.user_id.as_ref()).into_iter().collect(),
+            username: profile.username.clone().map(Some),
+            name: name_of(profile).map(Some),
+            ..ContactChanges::default()
+        };
+        let add = ContactCommand::Add {
+            workspace_id,
+            contact_id,
+            changes: Box::new(changes),
+            origin: ContactOrigin::Whatsapp,
+            at,
+        };
+        match gateway.bus.execute::<Contact>(contact_id.0, add, context).await {
+            Ok(_) => {
+                keep_suppression(gateway, workspace_id, target, contact_id, who, context).await?;
+                return Ok(contact_id);
+            }
+            // Somebody added them a moment ago.
+            Err(CommandError::IdentityTaken { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    anyhow::bail!("the contact could not be found or added")
+}
+
+/// An erased person's opt-out outlives the erasure.
+async fn keep_suppression(
+    gateway: &Gateway,
+    workspace: WorkspaceId,
+    target: &Target,
+    contact_id: ContactId,
+    who: &Recipient,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let suppressed = gateway.bus.are_suppressed(&identities(workspace, target, who)).await?;
+    if suppressed.contains(&true) {
+        let at = gateway.clock.now();
+        let source = "suppression list".to_owned();
+        let command = ContactCommand::OptOut { category: None, source, evidence: None, at };
+        gateway.bus.execute::<Contact>(contact_id.0, command, context).await?;
+    }
+    Ok(())
+}
+
+/// Records what WhatsApp says that we did not know. A name that somebody gave is not overwritten.
+async fn refresh(
+    gateway: &Gateway,
+    target: &Target,
+    id: ContactId,
+    who: &Recipient,
+    profile: &Profile,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let Some(loaded) = gateway.bus.load::<Contact>(id.0).await? else { return Ok(()) };
+    let contact = loaded.aggregate;
+    let changes = ContactChanges {
+        phone: who.phone.clone().filter(|_| contact.details.phone.is_none()).map(Some),
+        add_identities: portfolio_identity(target, who.user_id.as_ref())
+            .filter(|identity| !contact.portfolio_identities().contains(identity))
+            .into_iter()
+            .collect(),
+        username: profile.username.clone().map(Some),
+        name: name_of(profile).filter(|_| contact.details.name.is_none()).map(Some),
+        ..ContactChanges::default()
+    };
+    change(gateway, id, changes, context).await
+}
+
+/// Applies changes; an identity that is another contact's is left where it is (merging them is a person's decision).
+pub async fn change(
+    gateway: &Gateway,
+    id: ContactId,
+    changes: ContactChanges,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let at = gateway.clock.now();
+    let command = ContactCommand::Update { changes: Box::new(changes), origin: ContactOrigin::Whatsapp, at };
+    match gateway.bus.execute::<Contact>(id.0, command, context).await {
+        Ok(_) => Ok(()),
+        Err(CommandError::IdentityTaken { .. }) => {
+            metrics::counter!("gateway_webhook_items_total", "outcome" => "identity_taken").increment(1);
+            Ok(())
+        }
+        Err(CommandError::Domain(ContactError::Erased | ContactError::Merged)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The person said stop: before anything else.
+pub async fn opt_out(
+    gateway: &Gateway,
+    id: ContactId,
+    category: Option<TemplateCategory>,
+    source: &str,
+    evidence: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let at = gateway.clock.now();
+    let command = ContactCommand::OptOut {
+        category,
+        source: source.to_owned(),
+        evidence: evidence.map(str::to_owned),
+        at,
+    };
+    gateway.bus.execute::<Contact>(id.0, command, context).await?;
+    Ok(())
+}
+
+/// The person wants messages again; from somebody who never stopped it is no consent to anything.
+pub async fn opt_in_again(
+    gateway: &Gateway,
+    id: ContactId,
+    category: Option<TemplateCategory>,
+    source: &str,
+    evidence: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let Some(loaded) = gateway.bus.load::<Contact>(id.0).await? else { return Ok(()) };
+    let consent = &loaded.aggregate.consent;
+    let status = category.map_or(consent.status(), |category| consent.status_for(category));
+    if status != ConsentStatus::OptedOut {
+        return Ok(());
+    }
+    let at = gateway.clock.now();
+    let command = ContactCommand::RecordConsent {
+        category,
+        status: ConsentStatus::OptedIn,
+        source: source.to_owned(),
+        evidence: evidence.map(str::to_owned),
+        given_at: at,
+        at,
+    };
+    gateway.bus.execute::<Contact>(id.0, command, context).await?;
+    Ok(())
+}
+
+/// WhatsApp's user ids hold within one portfolio; an account without one has a portfolio of its own.
+pub fn portfolio_identity(target: &Target, user_id: Option<&UserId>) -> Option<PortfolioIdentity> {
+    let portfolio_id = target.account.settings.portfolio_id.clone().unwrap_or_default();
+    user_id.map(|user_id| PortfolioIdentity { portfolio_id, user_id: user_id.clone() })
+}
+
+fn name_of(profile: &Profile) -> Option<String> {
+    let name: String = profile.name.as_deref()?.trim().chars().take(256).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+fn identities(workspace: WorkspaceId, target: &Target, who: &Recipient) -> Vec<Identity> {
+    let mut identities = BTreeSet::new();
+    if let Some(identity) = portfolio_identity(target, who.user_id.as_ref()) {
+        let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
+        identities.insert(Identity::new(workspace.0, Identity::USER_ID, value));
+    }
+    if let Some(phone) = &who.phone {
+        identities.insert(Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+    }
+    identities.into_iter().collect()
+}

@@ -1,0 +1,7 @@
+//! The whole gateway, from outside, on every store there is.
+
+mod crash;
+mod main_job;
+mod pace;
+
+mod common;

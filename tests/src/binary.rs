@@ -1,0 +1,120 @@
+//! The gateway as a process of its own, which can be killed, stopped and started again.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::client::Client;
+use crate::store::Store;
+use crate::{SandboxProcess, eventually};
+
+#[derive(Clone, Debug, Default)]
+pub struct BinaryOptions {
+    /// More configuration, `key=value`.
+    pub settings: Vec<(String, String)>,
+    /// A port of its own is taken where it is 0; a restart on the same one keeps webhook URLs valid.
+    pub port: u16,
+}
+
+/// A running `whatsapp-gateway serve`.
+pub struct Binary {
+    child: Child,
+    pub client: Client,
+    pub port: u16,
+    /// Standard error, in the store's directory: what a canary test reads.
+    pub log: PathBuf,
+}
+
+impl Binary {
+    /// Starts a gateway on this store and waits until it is ready.
+    ///
+    /// # Panics
+    /// Where it does not get ready.
+    pub async fn start(store: &Store, sandbox: Option<&SandboxProcess>, options: &BinaryOptions) -> Self {
+        let port = if options.port == 0 { free_port() } else { options.port };
+        let log = store.dir.path().join(format!("gateway-{port}.log"));
+        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        let mut command = Command::new(executable());
+        command.arg("serve").env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command.current_dir(store.dir.path());
+        let mut settings = store.settings();
+        settings.push(("listen".to_owned(), format!("127.0.0.1:{port}")));
+        settings.extend(sandbox.map(|sandbox| ("graph.base_url".to_owned(), sandbox.url.clone())));
+        settings.extend(options.settings.iter().cloned());
+        for (key, value) in settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        let child = command.kill_on_drop(true).spawn().expect("the gateway starts");
+        let mut binary = Self { child, client: Client::new(format!("http://127.0.0.1:{port}")), port, log };
+        let ready = format!("{}/readyz", binary.client.base);
+        let http = binary.client.http().clone();
+        let began = std::time::Instant::now();
+        loop {
+            if http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return binary;
+            }
+            if let Ok(Some(status)) = binary.child.try_wait() {
+                panic!("the gateway ended with {status}:\n{}", binary.log_text());
+            }
+            assert!(began.elapsed() < crate::PATIENCE, "the gateway did not get ready:\n{}", binary.log_text());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    ///
+    /// # Panics
+    /// Where it cannot be killed.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// Sends a signal by name (`STOP`, `CONT`, `TERM`).
+    ///
+    /// # Panics
+    /// Where it cannot be sent.
+    pub async fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().await;
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// SIGTERM, and waits for the graceful end.
+    ///
+    /// # Panics
+    /// Where it does not end.
+    pub async fn terminate(mut self) {
+        self.signal("TERM").await;
+        tokio::time::timeout(crate::PATIENCE, self.child.wait()).await.expect("it ends").expect("it ends");
+    }
+}
+
+/// Waits until the gateway answers queries again.
+pub async fn answers(client: &Client) {
+    eventually("the gateway answers", || async {
+        client.try_raw("{ viewer { id } }", serde_json::json!({})).await.filter(|a| a["data"]["viewer"].is_object())
+    })
+    .await;
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// The binary beside this test's own: the workspace builds both into one directory.
+fn executable() -> PathBuf {
+    let test = std::env::current_exe().expect("this test has a path");
+    let directory = test.ancestors().nth(2).expect("target/debug/deps");
+    let path = directory.join("whatsapp-gateway");
+    assert!(path.exists(), "{} is missing: cargo build --bin whatsapp-gateway", path.display());
+    path
+}
