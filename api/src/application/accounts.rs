@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use domain::account::{
-    Account, AccountCommand, AccountProvider, AccountStatus, Credential, InDoubtAction, InDoubtPolicy, QuietHours,
+    Account, AccountCommand, AccountProvider, AccountStatus, Credential, InDoubtAction,
+    InDoubtPolicy, QuietHours,
 };
 use domain::api_key::Scope;
 use domain::port::Position;
@@ -114,7 +115,8 @@ pub async fn probe_credentials(
     if let Some(secret) = &app_secret {
         connect::check_credential(secret, "appSecret")?;
     }
-    let access = Access { token: Secret::new(access_token), proof_secret: app_secret.map(Secret::new) };
+    let access =
+        Access { token: Secret::new(access_token), proof_secret: app_secret.map(Secret::new) };
     let api = gateway.api_of(AccountProvider::CloudApi);
     let probe = api.probe(&access, &[], gateway.clock.now()).await.map_err(unreachable)?;
     let wabas = probe.wabas.into_iter().map(|waba| ProbedWaba {
@@ -124,7 +126,11 @@ pub async fn probe_credentials(
             .numbers
             .into_iter()
             .map(|number| ProbedNumber {
-                quality_rating: number.quality_rating.as_deref().map(Quality::parse).unwrap_or_default(),
+                quality_rating: number
+                    .quality_rating
+                    .as_deref()
+                    .map(Quality::parse)
+                    .unwrap_or_default(),
                 display_phone_number: number.display_phone_number.unwrap_or_default(),
                 verified_name: number.verified_name,
                 id: number.id,
@@ -153,7 +159,11 @@ pub(crate) fn unreachable(error: CallError) -> AppError {
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where it is disconnected or `expectedSequence` is stale.
-pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateAccount) -> AppResult<Written<AccountView>> {
+pub async fn update(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: UpdateAccount,
+) -> AppResult<Written<AccountView>> {
     caller.require(Scope::Manage)?;
     let (id, _) = command::known::<Account>(gateway, caller, &input.id, "account").await?;
     let messages_per_second = match input.messages_per_second {
@@ -162,35 +172,42 @@ pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateAccount) ->
         None => None,
     };
     let policy = input.in_doubt_policy.unwrap_or_default();
-    let grace_seconds = command::positive(policy.grace_seconds, "input.inDoubtPolicy.graceSeconds")?;
+    let grace_seconds =
+        command::positive(policy.grace_seconds, "input.inDoubtPolicy.graceSeconds")?;
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
     let input = &input;
-    let (_, position) = command::transact(gateway, &context, None, &|tx| Box::pin(async move {
-        let loaded = command::loaded::<Account>(tx, id, "account").await?;
-        command::check_sequence(input.expected_sequence, loaded.sequence)?;
-        let mut settings = loaded.aggregate.settings;
-        let input = input.clone();
-        settings.name = input.name.unwrap_or(settings.name);
-        settings.portfolio_id = input.portfolio_id.unwrap_or(settings.portfolio_id);
-        settings.time_zone = input.time_zone.unwrap_or(settings.time_zone);
-        settings.default_region =
-            input.default_region.map_or(settings.default_region, |region| region.to_ascii_uppercase());
-        settings.quiet_hours = input.quiet_hours.unwrap_or(settings.quiet_hours);
-        settings.messages_per_second = messages_per_second.unwrap_or(settings.messages_per_second);
-        let known = settings.in_doubt_policy;
-        settings.in_doubt_policy = InDoubtPolicy {
-            marketing: policy.marketing.unwrap_or(known.marketing),
-            utility: policy.utility.unwrap_or(known.utility),
-            authentication: policy.authentication.unwrap_or(known.authentication),
-            service: policy.service.unwrap_or(known.service),
-            grace_seconds: grace_seconds.unwrap_or(known.grace_seconds),
-        };
-        connect::check_region(&settings.default_region)?;
-        let command = AccountCommand::Update { settings: Box::new(settings), at: now };
-        tx.execute::<Account>(id, command).await.map_err(|error| command::refused(error, "input"))?;
-        Ok(())
-    }))
+    let (_, position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            let loaded = command::loaded::<Account>(tx, id, "account").await?;
+            command::check_sequence(input.expected_sequence, loaded.sequence)?;
+            let mut settings = loaded.aggregate.settings;
+            let input = input.clone();
+            settings.name = input.name.unwrap_or(settings.name);
+            settings.portfolio_id = input.portfolio_id.unwrap_or(settings.portfolio_id);
+            settings.time_zone = input.time_zone.unwrap_or(settings.time_zone);
+            settings.default_region = input
+                .default_region
+                .map_or(settings.default_region, |region| region.to_ascii_uppercase());
+            settings.quiet_hours = input.quiet_hours.unwrap_or(settings.quiet_hours);
+            settings.messages_per_second =
+                messages_per_second.unwrap_or(settings.messages_per_second);
+            let known = settings.in_doubt_policy;
+            settings.in_doubt_policy = InDoubtPolicy {
+                marketing: policy.marketing.unwrap_or(known.marketing),
+                utility: policy.utility.unwrap_or(known.utility),
+                authentication: policy.authentication.unwrap_or(known.authentication),
+                service: policy.service.unwrap_or(known.service),
+                grace_seconds: grace_seconds.unwrap_or(known.grace_seconds),
+            };
+            connect::check_region(&settings.default_region)?;
+            let command = AccountCommand::Update { settings: Box::new(settings), at: now };
+            tx.execute::<Account>(id, command)
+                .await
+                .map_err(|error| command::refused(error, "input"))?;
+            Ok(())
+        })
+    })
     .await?;
     written(gateway, AccountId(id), position).await
 }
@@ -219,20 +236,28 @@ pub async fn rotate_credentials(
         }
     }
     if secrets.is_empty() {
-        return Err(AppError::invalid("input.accessToken", "give an access token, an app secret or a verify token"));
+        return Err(AppError::invalid(
+            "input.accessToken",
+            "give an access token, an app secret or a verify token",
+        ));
     }
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
     let credentials = connect::references(gateway, AccountId(id), &secrets);
     let (credentials, secrets) = (&credentials, &secrets);
-    let (_, position) = command::transact(gateway, &context, None, &|tx| Box::pin(async move {
-        let command = AccountCommand::RotateCredentials { credentials: credentials.clone(), at: now };
-        tx.execute::<Account>(id, command).await.map_err(|error| command::refused(error, "input"))?;
-        for (kind, secret) in secrets {
-            tx.put_secret(&connect::secret_name(AccountId(id), *kind), Some(secret));
-        }
-        Ok(())
-    }))
+    let (_, position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            let command =
+                AccountCommand::RotateCredentials { credentials: credentials.clone(), at: now };
+            tx.execute::<Account>(id, command)
+                .await
+                .map_err(|error| command::refused(error, "input"))?;
+            for (kind, secret) in secrets {
+                tx.put_secret(&connect::secret_name(AccountId(id), *kind), Some(secret));
+            }
+            Ok(())
+        })
+    })
     .await?;
     written(gateway, AccountId(id), position).await
 }
@@ -241,7 +266,12 @@ pub async fn rotate_credentials(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `reason`; CONFLICT where it is disconnected.
-pub async fn pause(gateway: &Gateway, caller: &Caller, id: &str, reason: String) -> AppResult<Written<AccountView>> {
+pub async fn pause(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    reason: String,
+) -> AppResult<Written<AccountView>> {
     caller.require(Scope::Manage)?;
     let (id, _) = command::known::<Account>(gateway, caller, id, "account").await?;
     check_reason(&reason)?;
@@ -253,10 +283,15 @@ pub async fn pause(gateway: &Gateway, caller: &Caller, id: &str, reason: String)
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT where it is disconnected.
-pub async fn resume(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<AccountView>> {
+pub async fn resume(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<AccountView>> {
     caller.require(Scope::Manage)?;
     let (id, _) = command::known::<Account>(gateway, caller, id, "account").await?;
-    execute(gateway, caller, AccountId(id), AccountCommand::Resume { at: gateway.clock.now() }).await
+    execute(gateway, caller, AccountId(id), AccountCommand::Resume { at: gateway.clock.now() })
+        .await
 }
 
 /// Ends the use of a number, for good: its token leaves the key ring and its number may be connected anew. The app
@@ -276,14 +311,18 @@ pub async fn disconnect(
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
     let reason = &reason;
-    let (_, position) = command::transact(gateway, &context, None, &|tx| Box::pin(async move {
-        let command = AccountCommand::Disconnect { reason: reason.clone(), at: now };
-        tx.execute::<Account>(id, command).await.map_err(|error| command::refused(error, ""))?;
-        for kind in [Credential::AccessToken, Credential::Pin] {
-            tx.put_secret(&connect::secret_name(AccountId(id), kind), None);
-        }
-        Ok(())
-    }))
+    let (_, position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            let command = AccountCommand::Disconnect { reason: reason.clone(), at: now };
+            tx.execute::<Account>(id, command)
+                .await
+                .map_err(|error| command::refused(error, ""))?;
+            for kind in [Credential::AccessToken, Credential::Pin] {
+                tx.put_secret(&connect::secret_name(AccountId(id), kind), None);
+            }
+            Ok(())
+        })
+    })
     .await?;
     written(gateway, AccountId(id), position).await
 }
@@ -304,11 +343,16 @@ async fn execute(
     let context = command::context(gateway, caller);
     let committed = gateway.bus.execute::<Account>(id.0, command, &context).await;
     let committed = committed.map_err(|error| command::refused(error, ""))?;
-    let value = AccountView::new(id, &committed.aggregate).ok_or_else(|| AppError::not_found("account"))?;
+    let value =
+        AccountView::new(id, &committed.aggregate).ok_or_else(|| AppError::not_found("account"))?;
     Ok(Written { value, position: committed.position })
 }
 
-async fn written(gateway: &Gateway, id: AccountId, position: Position) -> AppResult<Written<AccountView>> {
+async fn written(
+    gateway: &Gateway,
+    id: AccountId,
+    position: Position,
+) -> AppResult<Written<AccountView>> {
     let account = command::folded::<Account>(gateway, id.0, "account").await?;
     let value = AccountView::new(id, &account).ok_or_else(|| AppError::not_found("account"))?;
     Ok(Written { value, position })
@@ -359,7 +403,8 @@ pub async fn list(
     caller.require(Scope::Read)?;
     let page = read::page_request(page)?;
     read::wait_directory(gateway, min_position).await?;
-    let found = read::queries(gateway).accounts(&read::scope(caller), &filter_of(&filter), &page).await?;
+    let found =
+        read::queries(gateway).accounts(&read::scope(caller), &filter_of(&filter), &page).await?;
     Ok(read::page(found, |stored| AccountView::new(AccountId(stored.id), &stored.state)))
 }
 
@@ -369,7 +414,9 @@ pub async fn list(
 /// FORBIDDEN.
 pub async fn total(gateway: &Gateway, caller: &Caller, filter: &AccountFilter) -> AppResult<Total> {
     caller.require(Scope::Read)?;
-    Ok(read::total(read::queries(gateway).count_accounts(&read::scope(caller), &filter_of(filter)).await?))
+    Ok(read::total(
+        read::queries(gateway).count_accounts(&read::scope(caller), &filter_of(filter)).await?,
+    ))
 }
 
 /// Those of these accounts that the caller may see. Scope READ.
@@ -392,4 +439,3 @@ pub async fn by_ids(
     });
     Ok(visible.collect())
 }
-

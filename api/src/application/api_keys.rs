@@ -101,7 +101,8 @@ impl KeyCache {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= CACHED_MAX && !keys.contains_key(&hash) {
             // The least recently used one makes room.
-            let oldest = keys.iter().min_by_key(|(_, cached)| cached.used_at).map(|(hash, _)| *hash);
+            let oldest =
+                keys.iter().min_by_key(|(_, cached)| cached.used_at).map(|(hash, _)| *hash);
             if let Some(oldest) = oldest {
                 keys.remove(&oldest);
             }
@@ -123,7 +124,11 @@ impl KeyCache {
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for a workspace or an account; VALIDATION_FAILED.
-pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateApiKey) -> AppResult<CreatedApiKey> {
+pub async fn create(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: CreateApiKey,
+) -> AppResult<CreatedApiKey> {
     caller.require(Scope::Admin)?;
     let mut workspace_ids = workspaces(gateway, caller, input.workspace_ids.as_deref()).await?;
     let mut account_ids = match &input.account_ids {
@@ -161,18 +166,24 @@ pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateApiKey) -> 
                 };
                 let context = command::context(gateway, caller);
                 let command = &command;
-                let (id, position) = command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                    let command = command.clone();
-                    tx.execute::<ApiKey>(new_id, command).await.map_err(|error| command::refused(error, "input"))?;
-                    Ok(new_id)
-                }))
-                .await?;
+                let (id, position) =
+                    command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                        Box::pin(async move {
+                            let command = command.clone();
+                            tx.execute::<ApiKey>(new_id, command)
+                                .await
+                                .map_err(|error| command::refused(error, "input"))?;
+                            Ok(new_id)
+                        })
+                    })
+                    .await?;
                 // Another request under the same idempotency key may have been faster: its secret is not ours.
                 (id, Some(secret).filter(|_| id == new_id), position)
             }
         };
     let key = command::folded::<ApiKey>(gateway, id, "API key").await?;
-    let key = ApiKeyView::new(ApiKeyId(id), &key, None).ok_or_else(|| AppError::not_found("API key"))?;
+    let key =
+        ApiKeyView::new(ApiKeyId(id), &key, None).ok_or_else(|| AppError::not_found("API key"))?;
     Ok(CreatedApiKey { key, secret, position })
 }
 
@@ -184,7 +195,9 @@ async fn workspaces(
     let Some(ids) = ids else { return Ok(None) };
     let mut known = Vec::with_capacity(ids.len());
     for id in ids {
-        known.push(WorkspaceId(command::known::<Workspace>(gateway, caller, id, "workspace").await?.0));
+        known.push(WorkspaceId(
+            command::known::<Workspace>(gateway, caller, id, "workspace").await?.0,
+        ));
     }
     Ok(Some(known))
 }
@@ -199,7 +212,10 @@ async fn check_accounts(
     for id in accounts {
         let account = command::folded::<Account>(gateway, id.0, "account").await?;
         if !account.workspace_id.is_some_and(|workspace| workspaces.contains(&workspace)) {
-            return Err(AppError::invalid("input.accountIds", "name accounts of the workspaces that the key is for"));
+            return Err(AppError::invalid(
+                "input.accountIds",
+                "name accounts of the workspaces that the key is for",
+            ));
         }
     }
     Ok(())
@@ -209,7 +225,11 @@ async fn check_accounts(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND, also for a key that reaches further than the caller.
-pub async fn revoke(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<ApiKeyView>> {
+pub async fn revoke(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<ApiKeyView>> {
     caller.require(Scope::Admin)?;
     let id: ApiKeyId = command::id(id, "API key")?;
     let key = command::folded::<ApiKey>(gateway, id.0, "API key").await?;
@@ -222,7 +242,8 @@ pub async fn revoke(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
     let committed = committed.map_err(|error| command::refused(error, ""))?;
     let last_used_at = gateway.local.keys.last_used_at(id);
     gateway.local.keys.forget(id);
-    let value = ApiKeyView::new(id, &committed.aggregate, last_used_at).ok_or_else(|| AppError::not_found("API key"))?;
+    let value = ApiKeyView::new(id, &committed.aggregate, last_used_at)
+        .ok_or_else(|| AppError::not_found("API key"))?;
     Ok(Written { value, position: committed.position })
 }
 
@@ -243,7 +264,11 @@ fn may_manage(caller: &Caller, key: &ApiKey) -> bool {
 ///
 /// # Errors
 /// FORBIDDEN; VALIDATION_FAILED for a page that is none.
-pub async fn list(gateway: &Gateway, caller: &Caller, page: PageArgs) -> AppResult<Page<ApiKeyView>> {
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    page: PageArgs,
+) -> AppResult<Page<ApiKeyView>> {
     caller.require(Scope::Admin)?;
     let page = read::page_request(page)?;
     let found = read::queries(gateway).api_keys(&read::scope(caller), &page).await?;
@@ -268,7 +293,8 @@ pub async fn total(gateway: &Gateway, caller: &Caller) -> AppResult<Total> {
 /// # Errors
 /// UNAUTHENTICATED, alike for a wrong, an expired and a revoked key.
 pub async fn authenticate(gateway: &Gateway, bearer: &str) -> AppResult<Caller> {
-    let refused = || AppError::new(ErrorCode::Unauthenticated, "this API key is wrong, expired or revoked");
+    let refused =
+        || AppError::new(ErrorCode::Unauthenticated, "this API key is wrong, expired or revoked");
     if !bearer.starts_with(PREFIX) || bearer.len() > BEARER_BYTES_MAX {
         return Err(refused());
     }
@@ -279,9 +305,11 @@ pub async fn authenticate(gateway: &Gateway, bearer: &str) -> AppResult<Caller> 
         None => {
             // By the store's own uniqueness, which is never behind; a revoked key holds nothing any more.
             let identity = Identity::new(Uuid::nil(), Identity::API_KEY, hex::encode(hash));
-            let holder = gateway.bus.resolve_identities(&[identity]).await?.into_iter().next().flatten();
+            let holder =
+                gateway.bus.resolve_identities(&[identity]).await?.into_iter().next().flatten();
             let id = ApiKeyId(holder.ok_or_else(refused)?);
-            let key = command::folded::<ApiKey>(gateway, id.0, "API key").await.map_err(|_| refused())?;
+            let key =
+                command::folded::<ApiKey>(gateway, id.0, "API key").await.map_err(|_| refused())?;
             gateway.local.keys.put(hash, id, key.clone(), now);
             (id, key)
         }
@@ -307,18 +335,25 @@ pub async fn authenticate(gateway: &Gateway, bearer: &str) -> AppResult<Caller> 
 pub async fn ensure_bootstrap_key(gateway: &Gateway) -> AppResult<Bootstrap> {
     let now = gateway.clock.now();
     let head = domain::port::EventFeed::head(&gateway.ledger).await?;
-    let known = gateway.read.wait_for(projections::names::DIRECTORY, head, DIRECTORY_PATIENCE).await;
+    let known =
+        gateway.read.wait_for(projections::names::DIRECTORY, head, DIRECTORY_PATIENCE).await;
     known.map_err(AppError::unavailable)?;
     let keys = read::queries(gateway).all_api_keys(&projections::Scope::everything()).await?;
     let configured = gateway.config.admin.bootstrap_key.as_ref().map(|key| key.expose());
-    let is_ours = |key: &ApiKey| configured.is_some_and(|secret| key.fingerprint == fingerprint(secret));
+    let is_ours =
+        |key: &ApiKey| configured.is_some_and(|secret| key.fingerprint == fingerprint(secret));
     let opens = |key: &ApiKey| key.is_active(now) && key.allows(Scope::Admin);
     if let Some(stored) = keys.iter().find(|stored| opens(&stored.state)) {
-        return Ok(if is_ours(&stored.state) { Bootstrap::Configured } else { Bootstrap::NotNeeded });
+        return Ok(if is_ours(&stored.state) {
+            Bootstrap::Configured
+        } else {
+            Bootstrap::NotNeeded
+        });
     }
     let secret = match configured {
         Some(secret) => {
-            let long_enough = secret.len() >= PREFIX.len() + SECRET_BYTES && secret.len() <= BEARER_BYTES_MAX;
+            let long_enough =
+                secret.len() >= PREFIX.len() + SECRET_BYTES && secret.len() <= BEARER_BYTES_MAX;
             if !secret.starts_with(PREFIX) || !long_enough {
                 return Err(AppError::invalid(
                     "admin.bootstrap_key",
@@ -406,7 +441,10 @@ mod tests {
         let secret = new_secret();
         assert_eq!(secret.expose().len(), 4 + 43);
         assert_ne!(secret.expose(), new_secret().expose());
-        assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            fingerprint("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]
@@ -435,7 +473,8 @@ mod tests {
             workspaces: Some(BTreeSet::from([workspace(1), workspace(2)])),
             ..Caller::everything(Actor::system("test"))
         };
-        let key = |ids: Option<Vec<WorkspaceId>>| ApiKey { workspace_ids: ids, ..ApiKey::default() };
+        let key =
+            |ids: Option<Vec<WorkspaceId>>| ApiKey { workspace_ids: ids, ..ApiKey::default() };
         assert!(may_manage(&own, &key(Some(vec![workspace(1)]))));
         assert!(!may_manage(&own, &key(Some(vec![workspace(1), workspace(3)]))));
         assert!(!may_manage(&own, &key(None)));

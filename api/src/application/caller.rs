@@ -23,7 +23,13 @@ pub struct Caller {
 impl Caller {
     /// May do everything: the gateway itself, or whoever owns its files.
     pub fn everything(actor: Actor) -> Self {
-        Self { actor, api_key_id: None, scopes: BTreeSet::from([Scope::Admin]), workspaces: None, accounts: None }
+        Self {
+            actor,
+            api_key_id: None,
+            scopes: BTreeSet::from([Scope::Admin]),
+            workspaces: None,
+            accounts: None,
+        }
     }
 
     pub fn has(&self, scope: Scope) -> bool {
@@ -36,7 +42,10 @@ impl Caller {
         if self.has(scope) {
             return Ok(());
         }
-        Err(AppError::forbidden(format!("this needs the scope {}, which the key does not have", scope.as_str())))
+        Err(AppError::forbidden(format!(
+            "this needs the scope {}, which the key does not have",
+            scope.as_str()
+        )))
     }
 
     pub fn may_see_workspace(&self, workspace: WorkspaceId) -> bool {

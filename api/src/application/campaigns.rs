@@ -118,7 +118,11 @@ pub struct CampaignFilter {
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the campaign or what it names; VALIDATION_FAILED; CONFLICT once it runs, or where
 /// `expectedSequence` is stale.
-pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateCampaign) -> AppResult<Written<CampaignView>> {
+pub async fn update(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: UpdateCampaign,
+) -> AppResult<Written<CampaignView>> {
     caller.require(Scope::Manage)?;
     let (id, loaded) = living(gateway, caller, &input.id).await?;
     command::check_sequence(input.expected_sequence, loaded.sequence)?;
@@ -127,8 +131,10 @@ pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateCampaign) -
     let context = command::context(gateway, caller);
     let command = CampaignCommand::Update { plan: Box::new(plan), at: gateway.clock.now() };
     // The new plan was made from this one, so nobody else's change may come in between.
-    let committed =
-        gateway.bus.execute_expecting::<Campaign>(id.0, Some(loaded.sequence), command, &context).await;
+    let committed = gateway
+        .bus
+        .execute_expecting::<Campaign>(id.0, Some(loaded.sequence), command, &context)
+        .await;
     let committed = committed.map_err(|error| command::refused(error, "input"))?;
     view(caller, id, &committed.aggregate, committed.position)
 }
@@ -139,17 +145,26 @@ pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateCampaign) -
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be launched, a template that is not approved, an account that
 /// is disconnected, or more people than `max_recipients`: then nobody is written to; VALIDATION_FAILED where the schedule
 /// has passed.
-pub async fn launch(gateway: &Gateway, caller: &Caller, input: Launch) -> AppResult<Written<CampaignView>> {
+pub async fn launch(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: Launch,
+) -> AppResult<Written<CampaignView>> {
     caller.require(Scope::Send)?;
     let (id, loaded) = living(gateway, caller, &input.id).await?;
     let key = input.idempotency_key.as_deref();
-    let once = command::once::<Uuid>(gateway, caller, "launchCampaign", key, &input, "idempotencyKey").await?;
+    let once =
+        command::once::<Uuid>(gateway, caller, "launchCampaign", key, &input, "idempotencyKey")
+            .await?;
     let idempotency = match once {
-        Once::Done(id, position) => return written(gateway, caller, CampaignId(id), position).await,
+        Once::Done(id, position) => {
+            return written(gateway, caller, CampaignId(id), position).await;
+        }
         Once::Now(idempotency) => idempotency,
     };
     let campaign = loaded.aggregate;
-    let is_underway = matches!(campaign.status, CampaignStatus::Scheduled | CampaignStatus::Running);
+    let is_underway =
+        matches!(campaign.status, CampaignStatus::Scheduled | CampaignStatus::Running);
     if !is_underway {
         let plan = campaign.plan.as_ref().ok_or_else(|| AppError::not_found("campaign"))?;
         let account_id = campaign.account_id.ok_or_else(|| AppError::not_found("campaign"))?;
@@ -169,18 +184,23 @@ pub async fn launch(gateway: &Gateway, caller: &Caller, input: Launch) -> AppRes
     }
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
-    let (_, position) = command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-        let command = CampaignCommand::Launch { at: now };
-        tx.execute::<Campaign>(id.0, command).await.map_err(|error| command::refused(error, ""))?;
-        Ok(id.0)
-    }))
+    let (_, position) = command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+        Box::pin(async move {
+            let command = CampaignCommand::Launch { at: now };
+            tx.execute::<Campaign>(id.0, command)
+                .await
+                .map_err(|error| command::refused(error, ""))?;
+            Ok(id.0)
+        })
+    })
     .await?;
     written(gateway, caller, id, position).await
 }
 
 /// Counts the audience as it is now: whoever was added before this call counts.
 async fn check_size(gateway: &Gateway, campaign: &Campaign, max: i32) -> AppResult<()> {
-    let max = u64::try_from(max).map_err(|_| AppError::invalid("maxRecipients", "use 0 or more"))?;
+    let max =
+        u64::try_from(max).map_err(|_| AppError::invalid("maxRecipients", "use 0 or more"))?;
     let (Some(plan), Some(workspace)) = (campaign.plan.as_ref(), campaign.workspace_id) else {
         return Err(AppError::not_found("campaign"));
     };
@@ -213,7 +233,9 @@ pub async fn clone(
     let (id, loaded) = living(gateway, caller, id).await?;
     let input = serde_json::json!({ "id": id, "name": name });
     let key = idempotency_key.as_deref();
-    let once = command::once::<Uuid>(gateway, caller, "cloneCampaign", key, &input, "idempotencyKey").await?;
+    let once =
+        command::once::<Uuid>(gateway, caller, "cloneCampaign", key, &input, "idempotencyKey")
+            .await?;
     let (id, position) = match once {
         Once::Done(id, position) => (id, position),
         Once::Now(idempotency) => {
@@ -241,11 +263,13 @@ pub async fn clone(
             };
             let context = command::context(gateway, caller);
             let command = &command;
-            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let drafted = tx.execute::<Campaign>(new_id, command.clone()).await;
-                drafted.map_err(|error| command::refused(error, ""))?;
-                Ok(new_id)
-            }))
+            command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                Box::pin(async move {
+                    let drafted = tx.execute::<Campaign>(new_id, command.clone()).await;
+                    drafted.map_err(|error| command::refused(error, ""))?;
+                    Ok(new_id)
+                })
+            })
             .await?
         }
     };
@@ -256,10 +280,15 @@ pub async fn clone(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for what is no draft any more.
-pub async fn delete(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<CampaignView>> {
+pub async fn delete(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<CampaignView>> {
     caller.require(Scope::Manage)?;
     let (id, _) = command::known::<Campaign>(gateway, caller, id, "campaign").await?;
-    execute(gateway, caller, CampaignId(id), CampaignCommand::Delete { at: gateway.clock.now() }).await
+    execute(gateway, caller, CampaignId(id), CampaignCommand::Delete { at: gateway.clock.now() })
+        .await
 }
 
 /// Holds a campaign: nothing more leaves until it is resumed. Scope SEND.
@@ -282,7 +311,11 @@ pub async fn pause(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be resumed.
-pub async fn resume(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<CampaignView>> {
+pub async fn resume(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<CampaignView>> {
     caller.require(Scope::Send)?;
     let (id, _) = living(gateway, caller, id).await?;
     execute(gateway, caller, id, CampaignCommand::Resume { at: gateway.clock.now() }).await
@@ -336,8 +369,14 @@ async fn living(
     Ok((CampaignId(id), loaded))
 }
 
-fn view(caller: &Caller, id: CampaignId, campaign: &Campaign, position: Position) -> AppResult<Written<CampaignView>> {
-    let value = CampaignView::new(id, campaign, caller).ok_or_else(|| AppError::not_found("campaign"))?;
+fn view(
+    caller: &Caller,
+    id: CampaignId,
+    campaign: &Campaign,
+    position: Position,
+) -> AppResult<Written<CampaignView>> {
+    let value =
+        CampaignView::new(id, campaign, caller).ok_or_else(|| AppError::not_found("campaign"))?;
     Ok(Written { value, position })
 }
 
@@ -365,7 +404,9 @@ pub async fn get(
     caller.require(Scope::Read)?;
     let (id, loaded) = living(gateway, caller, id).await?;
     let campaign = match as_of {
-        Some(at) => command::known_at::<Campaign>(gateway, caller, &id.to_string(), at, "campaign").await?.1,
+        Some(at) => {
+            command::known_at::<Campaign>(gateway, caller, &id.to_string(), at, "campaign").await?.1
+        }
         None => loaded.aggregate,
     };
     read::wait(gateway, names::MESSAGES, min_position).await?;
@@ -409,7 +450,11 @@ pub async fn list(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for an account.
-pub async fn total(gateway: &Gateway, caller: &Caller, filter: &CampaignFilter) -> AppResult<Total> {
+pub async fn total(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: &CampaignFilter,
+) -> AppResult<Total> {
     caller.require(Scope::Read)?;
     let filter = filter_of(gateway, caller, filter).await?;
     Ok(read::total(read::queries(gateway).count_campaigns(&read::scope(caller), &filter).await?))
@@ -430,7 +475,10 @@ pub async fn by_ids(
     let visible = found.into_iter().filter_map(|(id, loaded)| {
         let campaign = &loaded.aggregate;
         let is_visible = caller.may_see(campaign.workspace_id, campaign.account_id);
-        Some((CampaignId(id), CampaignView::new(CampaignId(id), campaign, caller).filter(|_| is_visible)?))
+        Some((
+            CampaignId(id),
+            CampaignView::new(CampaignId(id), campaign, caller).filter(|_| is_visible)?,
+        ))
     });
     Ok(visible.collect())
 }

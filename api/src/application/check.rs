@@ -28,8 +28,12 @@ pub(crate) fn json(value: &Value, field: &str, bytes_max: usize) -> AppResult<()
 
 fn depth_exceeds(value: &Value, room: usize) -> bool {
     match value {
-        Value::Object(object) => room == 0 || object.values().any(|value| depth_exceeds(value, room - 1)),
-        Value::Array(items) => room == 0 || items.iter().any(|value| depth_exceeds(value, room - 1)),
+        Value::Object(object) => {
+            room == 0 || object.values().any(|value| depth_exceeds(value, room - 1))
+        }
+        Value::Array(items) => {
+            room == 0 || items.iter().any(|value| depth_exceeds(value, room - 1))
+        }
         _ => false,
     }
 }
@@ -68,7 +72,11 @@ pub(crate) fn text(value: &str, field: &str, max: usize) -> AppResult<()> {
 
 /// At most so many items.
 pub(crate) fn at_most<T>(items: &[T], max: usize, field: &str) -> AppResult<()> {
-    if items.len() > max { Err(AppError::invalid(field, format!("give at most {max}"))) } else { Ok(()) }
+    if items.len() > max {
+        Err(AppError::invalid(field, format!("give at most {max}")))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -82,9 +90,15 @@ mod tests {
         assert_eq!(metadata(None, "m").unwrap(), None);
         assert_eq!(metadata(Some(Value::Null), "m").unwrap(), None);
         assert!(metadata(Some(json!({ "order": 7 })), "m").unwrap().is_some());
-        let many: serde_json::Map<String, Value> = (0..21).map(|n| (n.to_string(), json!(1))).collect();
-        for wrong in [json!([1]), json!("x"), Value::Object(many), json!({ "k": "x".repeat(2_000) })] {
-            assert_eq!(metadata(Some(wrong), "input.metadata").unwrap_err().field.as_deref(), Some("input.metadata"));
+        let many: serde_json::Map<String, Value> =
+            (0..21).map(|n| (n.to_string(), json!(1))).collect();
+        for wrong in
+            [json!([1]), json!("x"), Value::Object(many), json!({ "k": "x".repeat(2_000) })]
+        {
+            assert_eq!(
+                metadata(Some(wrong), "input.metadata").unwrap_err().field.as_deref(),
+                Some("input.metadata")
+            );
         }
     }
 

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use domain::{DomainError, Identity};
 use domain::port::{AggregateType, EventFeed, FeedError, LogError, Position, StreamId};
 use domain::primitives::{AccountId, WorkspaceId};
 use domain::workspace::Workspace;
+use domain::{DomainError, Identity};
 use futures::future::BoxFuture;
-use infrastructure::ledger::{BusAggregate, CommandError, Context, Idempotency, Loaded, TransactError, Transaction};
+use infrastructure::ledger::{
+    BusAggregate, CommandError, Context, Idempotency, Loaded, TransactError, Transaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -61,7 +63,11 @@ pub(crate) async fn known_at<A: BusAggregate>(
     what: &str,
 ) -> AppResult<(Uuid, A)> {
     let (id, now) = known::<A>(gateway, caller, id, what).await?;
-    let events = gateway.ledger.read_streams(&[StreamId::new(A::AGGREGATE_TYPE, id)]).await.map_err(unavailable)?;
+    let events = gateway
+        .ledger
+        .read_streams(&[StreamId::new(A::AGGREGATE_TYPE, id)])
+        .await
+        .map_err(unavailable)?;
     let mut then = A::default();
     let mut any = false;
     for event in events.iter().filter(|event| event.recorded_at <= at) {
@@ -97,10 +103,16 @@ pub(crate) async fn workspace(
 }
 
 /// Accounts, each of which the caller may see.
-pub(crate) async fn accounts(gateway: &Gateway, caller: &Caller, ids: &[String]) -> AppResult<Vec<AccountId>> {
+pub(crate) async fn accounts(
+    gateway: &Gateway,
+    caller: &Caller,
+    ids: &[String],
+) -> AppResult<Vec<AccountId>> {
     let mut known_ids = Vec::with_capacity(ids.len());
     for id in ids {
-        known_ids.push(AccountId(known::<domain::account::Account>(gateway, caller, id, "account").await?.0));
+        known_ids.push(AccountId(
+            known::<domain::account::Account>(gateway, caller, id, "account").await?.0,
+        ));
     }
     Ok(known_ids)
 }
@@ -113,9 +125,11 @@ pub(crate) fn id<T: From<Uuid>>(text: &str, what: &str) -> AppResult<T> {
 /// `expectedSequence`, against where the stream stands.
 pub(crate) fn check_sequence(expected: Option<i32>, actual: u64) -> AppResult<()> {
     match expected {
-        Some(expected) if i64::from(expected) != i64::try_from(actual).unwrap_or(i64::MAX) => Err(AppError::conflict(
-            format!("it was changed meanwhile and is at sequence {actual} now, not {expected}; read it and decide again"),
-        )),
+        Some(expected) if i64::from(expected) != i64::try_from(actual).unwrap_or(i64::MAX) => {
+            Err(AppError::conflict(format!(
+                "it was changed meanwhile and is at sequence {actual} now, not {expected}; read it and decide again"
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -166,7 +180,10 @@ pub(crate) fn undone(error: TransactError<AppError>) -> AppError {
 }
 
 fn too_busy() -> AppError {
-    AppError::new(ErrorCode::Unavailable, "too many others change the same things right now; try again in a moment")
+    AppError::new(
+        ErrorCode::Unavailable,
+        "too many others change the same things right now; try again in a moment",
+    )
 }
 
 fn key_reused() -> AppError {
@@ -179,10 +196,16 @@ fn key_reused() -> AppError {
 /// Another stream holds what must be unique. Never says which one: it may be one that the caller may not see.
 fn taken(kind: &str) -> AppError {
     AppError::conflict(match kind {
-        Identity::PHONE => "another contact of this workspace has this phone number; use upsertContact or mergeContacts",
-        Identity::USER_ID => "another contact of this workspace has this WhatsApp user id; use upsertContact or mergeContacts",
+        Identity::PHONE => {
+            "another contact of this workspace has this phone number; use upsertContact or mergeContacts"
+        }
+        Identity::USER_ID => {
+            "another contact of this workspace has this WhatsApp user id; use upsertContact or mergeContacts"
+        }
         Identity::CONTACT_EXTERNAL_ID => "another contact of this workspace has this external id",
-        Identity::PHONE_NUMBER_ID => "an account with this phone number id is connected already; disconnect it first",
+        Identity::PHONE_NUMBER_ID => {
+            "an account with this phone number id is connected already; disconnect it first"
+        }
         Identity::TEMPLATE => "the account has a template with this name and language already",
         Identity::SEGMENT_NAME => "the workspace has a segment with this name already",
         Identity::API_KEY => "this API key exists already",
@@ -225,7 +248,10 @@ pub(crate) async fn once<R: DeserializeOwned>(
 ) -> AppResult<Once<R>> {
     let Some(key) = key else { return Ok(Once::Now(None)) };
     if key.is_empty() || key.chars().count() > IDEMPOTENCY_KEY_CHARS_MAX {
-        return Err(AppError::invalid(field, format!("use 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters")));
+        return Err(AppError::invalid(
+            field,
+            format!("use 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters"),
+        ));
     }
     let input = serde_json::to_value(input).map_err(AppError::internal)?;
     let idempotency = Idempotency {
@@ -281,13 +307,21 @@ where
 }
 
 /// The aggregate as it stands in the log.
-pub(crate) async fn folded<A: BusAggregate>(gateway: &Gateway, id: Uuid, what: &str) -> AppResult<A> {
+pub(crate) async fn folded<A: BusAggregate>(
+    gateway: &Gateway,
+    id: Uuid,
+    what: &str,
+) -> AppResult<A> {
     let loaded = gateway.bus.load::<A>(id).await?;
     Ok(loaded.ok_or_else(|| AppError::not_found(what))?.aggregate)
 }
 
 /// The aggregate within a transaction; it was there a moment ago.
-pub(crate) async fn loaded<A: BusAggregate>(tx: &mut Transaction<'_>, id: Uuid, what: &str) -> AppResult<Loaded<A>> {
+pub(crate) async fn loaded<A: BusAggregate>(
+    tx: &mut Transaction<'_>,
+    id: Uuid,
+    what: &str,
+) -> AppResult<Loaded<A>> {
     tx.load::<A>(id).await?.ok_or_else(|| AppError::not_found(what))
 }
 
@@ -296,8 +330,10 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(object) => {
             let names: BTreeSet<&String> = object.keys().collect();
-            let parts: Vec<String> =
-                names.into_iter().map(|name| format!("{}:{}", Value::from(name.as_str()), canonical(&object[name]))).collect();
+            let parts: Vec<String> = names
+                .into_iter()
+                .map(|name| format!("{}:{}", Value::from(name.as_str()), canonical(&object[name])))
+                .collect();
             format!("{{{}}}", parts.join(","))
         }
         Value::Array(items) => {

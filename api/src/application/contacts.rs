@@ -27,8 +27,8 @@ use super::view::{ContactView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
-pub use change::{add, upsert};
 pub(crate) use change::{SUPPRESSION_SOURCE, introduce};
+pub use change::{add, upsert};
 pub use erase::erase;
 pub(crate) use erase::leave_no_trace;
 pub use merge::merge;
@@ -105,7 +105,9 @@ pub struct RecordConsent {
 
 impl std::fmt::Debug for RecordConsent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecordConsent").field("contact_id", &self.contact_id).finish_non_exhaustive()
+        f.debug_struct("RecordConsent")
+            .field("contact_id", &self.contact_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +136,8 @@ pub(crate) async fn home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult
     let request = projections::PageRequest::first(projections::PAGE_MAX);
     let filter = projections::AccountFilter::default();
     let accounts = read::queries(gateway).accounts(&scope, &filter, &request).await?.into_items();
-    let is_live = |account: &Account| account.status != domain::account::AccountStatus::Disconnected;
+    let is_live =
+        |account: &Account| account.status != domain::account::AccountStatus::Disconnected;
     let first = accounts.iter().find(|stored| is_live(&stored.state)).or(accounts.first());
     Ok(first.map(|stored| Home::of(&stored.state)).unwrap_or_default())
 }
@@ -157,7 +160,8 @@ impl Home {
     /// # Errors
     /// VALIDATION_FAILED on `field`, saying what would be right.
     pub(crate) fn phone(&self, text: &str, field: &str) -> AppResult<PhoneNumber> {
-        phone::parse(text, self.region.as_deref()).map_err(|error| AppError::invalid(field, error.to_string()))
+        phone::parse(text, self.region.as_deref())
+            .map_err(|error| AppError::invalid(field, error.to_string()))
     }
 }
 
@@ -166,7 +170,10 @@ pub(crate) fn attributes(value: Value, field: &str) -> AppResult<BTreeMap<String
     check::json(&value, field, ATTRIBUTES_BYTES_MAX)?;
     match value {
         Value::Object(object) => Ok(object.into_iter().collect()),
-        _ => Err(AppError::invalid(field, "use an object from name to value, like {\"city\": \"Köln\"}")),
+        _ => Err(AppError::invalid(
+            field,
+            "use an object from name to value, like {\"city\": \"Köln\"}",
+        )),
     }
 }
 
@@ -190,7 +197,11 @@ fn time_zone(zone: Option<&str>, field: &str) -> AppResult<()> {
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where they were erased or merged, another has the external id, or
 /// `expectedSequence` is stale.
-pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateContact) -> AppResult<Written<ContactView>> {
+pub async fn update(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: UpdateContact,
+) -> AppResult<Written<ContactView>> {
     caller.require(Scope::Manage)?;
     let (id, loaded) = command::known::<Contact>(gateway, caller, &input.id, "contact").await?;
     time_zone(input.time_zone.as_ref().and_then(Option::as_deref), "input.timeZone")?;
@@ -253,8 +264,14 @@ pub async fn record_consent(
     view(caller, ContactId(id), &committed.aggregate, committed.position)
 }
 
-fn view(caller: &Caller, id: ContactId, contact: &Contact, position: Position) -> AppResult<Written<ContactView>> {
-    let value = ContactView::new(id, contact, caller).ok_or_else(|| AppError::not_found("contact"))?;
+fn view(
+    caller: &Caller,
+    id: ContactId,
+    contact: &Contact,
+    position: Position,
+) -> AppResult<Written<ContactView>> {
+    let value =
+        ContactView::new(id, contact, caller).ok_or_else(|| AppError::not_found("contact"))?;
     Ok(Written { value, position })
 }
 
@@ -304,7 +321,8 @@ pub async fn by_external_id(
     caller.require(Scope::Read)?;
     let workspace = command::workspace(gateway, caller, workspace_id, "workspaceId").await?;
     // The store's own uniqueness, which is never behind.
-    let identity = domain::Identity::new(workspace.0, domain::Identity::CONTACT_EXTERNAL_ID, external_id);
+    let identity =
+        domain::Identity::new(workspace.0, domain::Identity::CONTACT_EXTERNAL_ID, external_id);
     let holder = gateway.bus.resolve_identities(&[identity]).await?.into_iter().next().flatten();
     let Some(id) = holder else { return Ok(None) };
     let contact = gateway.bus.load::<Contact>(id).await?;
@@ -322,7 +340,9 @@ async fn filter_of(
         caller.require(Scope::Personal)?;
     }
     let workspace_id = match filter.workspace_id.as_deref() {
-        Some(id) => Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?),
+        Some(id) => {
+            Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?)
+        }
         None => None,
     };
     let segment_id = match filter.segment_id.as_deref() {
@@ -332,7 +352,10 @@ async fn filter_of(
     check::at_most(&filter.tags, TAGS_MAX, "filter.tags")?;
     check::at_most(&filter.phone_numbers, FILTER_NUMBERS_MAX, "filter.phoneNumbers")?;
     if filter.search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
-        return Err(AppError::invalid("filter.search", format!("use at most {SEARCH_CHARS_MAX} characters")));
+        return Err(AppError::invalid(
+            "filter.search",
+            format!("use at most {SEARCH_CHARS_MAX} characters"),
+        ));
     }
     let home = match workspace_id.or_else(|| only(caller)) {
         Some(workspace) if !filter.phone_numbers.is_empty() => home(gateway, workspace).await?,
@@ -400,7 +423,10 @@ pub async fn by_ids(
     let visible = found.into_iter().filter_map(|(id, loaded)| {
         let contact = &loaded.aggregate;
         let is_visible = caller.may_see(contact.workspace_id, None);
-        Some((ContactId(id), ContactView::new(ContactId(id), contact, caller).filter(|_| is_visible)?))
+        Some((
+            ContactId(id),
+            ContactView::new(ContactId(id), contact, caller).filter(|_| is_visible)?,
+        ))
     });
     Ok(visible.collect())
 }

@@ -90,7 +90,9 @@ impl AppError {
 
     /// A domain refusal. `prefix` is where the command's input stands in the caller's (`input`).
     pub fn domain<E: DomainError>(error: E, prefix: &str) -> Self {
-        let field = error.field().map(|field| if prefix.is_empty() { field } else { format!("{prefix}.{field}") });
+        let field = error
+            .field()
+            .map(|field| if prefix.is_empty() { field } else { format!("{prefix}.{field}") });
         let code = match (error.code(), error.is_conflict(), &field) {
             ("NOT_FOUND", ..) => ErrorCode::NotFound,
             (_, true, _) => ErrorCode::Conflict,

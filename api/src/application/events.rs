@@ -15,8 +15,8 @@ use super::caller::Caller;
 use super::command;
 use super::error::{AppError, AppResult};
 use super::page::{self, Edge, Page};
-use super::view::{EventView, MASK, Show};
 use super::read;
+use super::view::{EventView, MASK, Show};
 use crate::app::Gateway;
 
 /// Names in one list of a filter.
@@ -103,11 +103,13 @@ pub async fn resolve(
     let aggregate_types = match &filter.aggregate_type {
         None => vec![],
         Some(name) => vec![AggregateType::parse(name).ok_or_else(|| {
-            let known: Vec<&str> = AggregateType::ALL.into_iter().map(AggregateType::as_str).collect();
+            let known: Vec<&str> =
+                AggregateType::ALL.into_iter().map(AggregateType::as_str).collect();
             AppError::invalid("filter.aggregateType", format!("use one of {}", known.join(", ")))
         })?],
     };
-    let known: BTreeSet<&str> = infrastructure::ledger::catalogue::events().map(|(name, _)| name).collect();
+    let known: BTreeSet<&str> =
+        infrastructure::ledger::catalogue::events().map(|(name, _)| name).collect();
     if let Some(unknown) = filter.types.iter().find(|name| !known.contains(name.as_str())) {
         let shown: String = unknown.chars().take(100).collect();
         return Err(AppError::invalid(
@@ -131,8 +133,9 @@ pub async fn resolve(
         account_ids,
         recorded_from: filter.recorded_from,
         recorded_to: filter.recorded_to,
-        correlation_id: correlation_id
-            .map_err(|_| AppError::invalid("filter.correlationId", "use the correlationId of an event"))?,
+        correlation_id: correlation_id.map_err(|_| {
+            AppError::invalid("filter.correlationId", "use the correlationId of an event")
+        })?,
     })
 }
 
@@ -189,9 +192,9 @@ pub async fn history(
     caller.require(Scope::Read)?;
     let limit = page::limit(first, "first")?;
     let after: u64 = match after {
-        Some(text) => {
-            text.parse().map_err(|_| AppError::invalid("after", "use a cursor that an earlier page gave"))?
-        }
+        Some(text) => text
+            .parse()
+            .map_err(|_| AppError::invalid("after", "use a cursor that an earlier page gave"))?,
         None => 0,
     };
     let stream = StreamId::new(aggregate_type, id);
@@ -212,7 +215,11 @@ pub async fn history(
 ///
 /// # Errors
 /// UNAVAILABLE.
-pub async fn views(gateway: &Gateway, caller: &Caller, events: Vec<RecordedEvent>) -> AppResult<Vec<EventView>> {
+pub async fn views(
+    gateway: &Gateway,
+    caller: &Caller,
+    events: Vec<RecordedEvent>,
+) -> AppResult<Vec<EventView>> {
     let mut external_ids: HashMap<Uuid, String> = HashMap::new();
     let mut unknown: HashMap<AggregateType, BTreeSet<Uuid>> = HashMap::new();
     for event in &events {
@@ -231,7 +238,8 @@ pub async fn views(gateway: &Gateway, caller: &Caller, events: Vec<RecordedEvent
     let everything = ::projections::Scope::everything();
     for (id, stored) in read::queries(gateway).messages_by_id(&everything, &messages).await? {
         let header = stored.state.header;
-        let external_id = header.and_then(|header| header.external_id).and_then(Personal::into_known);
+        let external_id =
+            header.and_then(|header| header.external_id).and_then(Personal::into_known);
         external_ids.extend(external_id.map(|external_id| (id, external_id)));
     }
     for (id, stored) in read::queries(gateway).campaigns_by_id(&everything, &campaigns).await? {
@@ -247,7 +255,8 @@ pub async fn views(gateway: &Gateway, caller: &Caller, events: Vec<RecordedEvent
 
 /// The external id that an event itself tells: the first one of a message or a campaign does.
 fn told_external_id(event: &RecordedEvent) -> Option<String> {
-    let told = event.data.get("external_id").or_else(|| event.data.get("header")?.get("external_id"))?;
+    let told =
+        event.data.get("external_id").or_else(|| event.data.get("header")?.get("external_id"))?;
     match event.stream.aggregate_type {
         AggregateType::Campaign => told.as_str().map(str::to_owned),
         AggregateType::Message => told.get(MARK_KNOWN)?.as_str().map(str::to_owned),
@@ -287,15 +296,17 @@ pub(crate) fn view(event: RecordedEvent, external_id: Option<String>, show: Show
 /// it stood in says so under `erased`, by name.
 pub(crate) fn unmarked(value: Value, show: Show) -> Value {
     match value {
-        Value::Object(mut object) if is_mark(&object, MARK_KNOWN) => match object.remove(MARK_KNOWN) {
-            Some(known) => match (show, &known) {
-                (Show::Everything, _) => known,
-                // Names of attributes and slots stay; what they hold does not.
-                (Show::Masked, Value::Object(_) | Value::Array(_)) => show.value(&known),
-                (Show::Masked, _) => Value::from(MASK),
-            },
-            None => Value::Null,
-        },
+        Value::Object(mut object) if is_mark(&object, MARK_KNOWN) => {
+            match object.remove(MARK_KNOWN) {
+                Some(known) => match (show, &known) {
+                    (Show::Everything, _) => known,
+                    // Names of attributes and slots stay; what they hold does not.
+                    (Show::Masked, Value::Object(_) | Value::Array(_)) => show.value(&known),
+                    (Show::Masked, _) => Value::from(MASK),
+                },
+                None => Value::Null,
+            }
+        }
         Value::Object(object) => {
             let mut shown = Map::new();
             let mut erased = vec![];
@@ -313,7 +324,9 @@ pub(crate) fn unmarked(value: Value, show: Show) -> Value {
             }
             Value::Object(shown)
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| unmarked(item, show)).collect()),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| unmarked(item, show)).collect())
+        }
         other => other,
     }
 }
@@ -425,7 +438,8 @@ mod tests {
 
     #[test]
     fn an_event_leaves_as_a_cloud_event() {
-        let event = recorded(json!({ "type": "message.queued", "attempt": 1 }), AggregateType::Message);
+        let event =
+            recorded(json!({ "type": "message.queued", "attempt": 1 }), AggregateType::Message);
         let event = view(event, Some("order-1".to_owned()), Show::Masked);
         let json = event_json(&event, &Url::parse("https://gateway.example/").unwrap());
         assert_eq!(json["specversion"], "1.0");

@@ -9,7 +9,9 @@ use chrono::{DateTime, Duration, Utc};
 use domain::api_key::Scope;
 use domain::campaign::Campaign;
 use domain::contact::Contact;
-use domain::message::{Direction, InDoubtResolution, MediaKind, Message, MessageCommand, MessageStatus};
+use domain::message::{
+    Direction, InDoubtResolution, MediaKind, Message, MessageCommand, MessageStatus,
+};
 use domain::port::Position;
 use domain::primitives::{MessageId, Wamid};
 use projections::names;
@@ -24,8 +26,8 @@ use super::view::{MessageView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
-pub use send::{send, send_many};
 pub(crate) use send::{TestSend, send_test};
+pub use send::{send, send_many};
 
 /// Messages of one `sendMessages`.
 pub const BATCH_MAX: usize = 500;
@@ -121,10 +123,17 @@ pub async fn reschedule(
 }
 
 /// When a message falls due.
-fn due_at(send_at: Option<DateTime<Utc>>, now: DateTime<Utc>, field: &str) -> AppResult<DateTime<Utc>> {
+fn due_at(
+    send_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    field: &str,
+) -> AppResult<DateTime<Utc>> {
     let Some(send_at) = send_at else { return Ok(now) };
     if now - send_at > LATE {
-        return Err(AppError::invalid(field, "lies more than 5 minutes in the past; use a later time, or leave it out"));
+        return Err(AppError::invalid(
+            field,
+            "lies more than 5 minutes in the past; use a later time, or leave it out",
+        ));
     }
     Ok(infrastructure::clock::truncate_to_ms(send_at).max(now))
 }
@@ -161,7 +170,13 @@ pub async fn resolve_in_doubt(
     caller.require(Scope::Send)?;
     let (id, _) = command::known::<Message>(gateway, caller, id, "message").await?;
     let now = gateway.clock.now();
-    execute(gateway, caller, MessageId(id), MessageCommand::Resolve { resolution, due_at: now, at: now }).await
+    execute(
+        gateway,
+        caller,
+        MessageId(id),
+        MessageCommand::Resolve { resolution, due_at: now, at: now },
+    )
+    .await
 }
 
 async fn execute(
@@ -176,8 +191,14 @@ async fn execute(
     view(caller, id, &committed.aggregate, committed.position)
 }
 
-fn view(caller: &Caller, id: MessageId, message: &Message, position: Position) -> AppResult<Written<MessageView>> {
-    let value = MessageView::new(id, message, caller).ok_or_else(|| AppError::not_found("message"))?;
+fn view(
+    caller: &Caller,
+    id: MessageId,
+    message: &Message,
+    position: Position,
+) -> AppResult<Written<MessageView>> {
+    let value =
+        MessageView::new(id, message, caller).ok_or_else(|| AppError::not_found("message"))?;
     Ok(Written { value, position })
 }
 
@@ -218,9 +239,14 @@ pub async fn get(
 ///
 /// # Errors
 /// FORBIDDEN; VALIDATION_FAILED for what is no id of WhatsApp's.
-pub async fn by_wamid(gateway: &Gateway, caller: &Caller, wamid: &str) -> AppResult<Option<MessageView>> {
+pub async fn by_wamid(
+    gateway: &Gateway,
+    caller: &Caller,
+    wamid: &str,
+) -> AppResult<Option<MessageView>> {
     caller.require(Scope::Read)?;
-    let wamid = Wamid::parse(wamid).map_err(|error| AppError::invalid("wamid", error.to_string()))?;
+    let wamid =
+        Wamid::parse(wamid).map_err(|error| AppError::invalid("wamid", error.to_string()))?;
     let found = read::queries(gateway).message_by_wamid(&read::scope(caller), &wamid).await?;
     Ok(found.and_then(|stored| MessageView::new(MessageId(stored.id), &stored.state, caller)))
 }
@@ -240,7 +266,9 @@ async fn filter_of(
         return Err(AppError::invalid(field, format!("give at most {FILTER_MAX}")));
     }
     let workspace_id = match filter.workspace_id.as_deref() {
-        Some(id) => Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?.0),
+        Some(id) => {
+            Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?.0)
+        }
         None => None,
     };
     let accounts = command::accounts(gateway, caller, &filter.account_ids).await?;

@@ -27,7 +27,9 @@ pub async fn list(gateway: &Gateway, caller: &Caller) -> AppResult<Vec<Projectio
 pub async fn rebuild(gateway: &Gateway, caller: &Caller, name: &str) -> AppResult<ProjectionView> {
     caller.require(Scope::Admin)?;
     if caller.is_limited() {
-        return Err(AppError::forbidden("this key is limited to some workspaces or accounts; read models are everybody's"));
+        return Err(AppError::forbidden(
+            "this key is limited to some workspaces or accounts; read models are everybody's",
+        ));
     }
     match gateway.read.rebuild(name).await {
         // Under way already is what was asked for.
@@ -36,7 +38,9 @@ pub async fn rebuild(gateway: &Gateway, caller: &Caller, name: &str) -> AppResul
         Err(error) => return Err(AppError::unavailable(error)),
     }
     let all = list(gateway, caller).await?;
-    all.into_iter().find(|projection| projection.name == name).ok_or_else(|| AppError::not_found("projection"))
+    all.into_iter()
+        .find(|projection| projection.name == name)
+        .ok_or_else(|| AppError::not_found("projection"))
 }
 
 fn view(status: ::projections::ProjectionStatus) -> ProjectionView {

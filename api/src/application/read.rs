@@ -22,7 +22,11 @@ pub(crate) fn queries(gateway: &Gateway) -> Queries {
 ///
 /// # Errors
 /// STALE where it does not within 5 s.
-pub(crate) async fn wait(gateway: &Gateway, name: &str, position: Option<Position>) -> AppResult<()> {
+pub(crate) async fn wait(
+    gateway: &Gateway,
+    name: &str,
+    position: Option<Position>,
+) -> AppResult<()> {
     let Some(position) = position else { return Ok(()) };
     gateway.read.wait_for(name, position, PATIENCE).await.map_err(|_| stale(position))
 }
@@ -43,10 +47,12 @@ pub(crate) fn scope(caller: &Caller) -> Scope {
 impl From<QueryError> for AppError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Cursor => AppError::invalid("after", "use a cursor that an earlier page of this list gave"),
-            QueryError::UnknownSegment(_) => {
-                AppError::conflict("the audience names a segment that was deleted; update the campaign's audience")
+            QueryError::Cursor => {
+                AppError::invalid("after", "use a cursor that an earlier page of this list gave")
             }
+            QueryError::UnknownSegment(_) => AppError::conflict(
+                "the audience names a segment that was deleted; update the campaign's audience",
+            ),
             error => AppError::unavailable(error),
         }
     }
@@ -57,7 +63,9 @@ pub(crate) fn page_request(args: PageArgs) -> AppResult<projections::PageRequest
     let Slice { limit: count, after, before, backwards } = args.check()?;
     let cursor = |text: Option<String>, field: &str| {
         let cursor = text.map(|text| projections::Cursor::parse(&text)).transpose();
-        cursor.map_err(|_| AppError::invalid(field, "use a cursor that an earlier page of this list gave"))
+        cursor.map_err(|_| {
+            AppError::invalid(field, "use a cursor that an earlier page of this list gave")
+        })
     };
     Ok(if backwards {
         projections::PageRequest::Last { count, before: cursor(before, "before")? }
@@ -70,9 +78,10 @@ pub(crate) fn page_request(args: PageArgs) -> AppResult<projections::PageRequest
 pub(crate) fn page<T, V>(page: projections::Page<T>, view: impl Fn(T) -> Option<V>) -> Page<V> {
     let (has_next_page, has_previous_page) = (page.has_next, page.has_previous);
     let end_cursor = page.end.map(|end| end.to_string());
-    let edges = page.items.into_iter().filter_map(|(cursor, item)| {
-        Some(Edge { cursor: cursor.to_string(), node: view(item)? })
-    });
+    let edges = page
+        .items
+        .into_iter()
+        .filter_map(|(cursor, item)| Some(Edge { cursor: cursor.to_string(), node: view(item)? }));
     Page { edges: edges.collect(), has_next_page, has_previous_page, end_cursor }
 }
 
@@ -89,6 +98,8 @@ pub(crate) fn asked<T>(list: Vec<T>) -> Option<Vec<T>> {
 fn stale(position: Position) -> AppError {
     AppError::new(
         ErrorCode::Stale,
-        format!("the read model has not reached position {position} within 5 s; try again, or ask without minPosition"),
+        format!(
+            "the read model has not reached position {position} within 5 s; try again, or ask without minPosition"
+        ),
     )
 }

@@ -42,32 +42,43 @@ pub struct SegmentPreview {
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the workspace or a campaign that the rule names; VALIDATION_FAILED with the path in the rule;
 /// CONFLICT where the workspace has one of this name.
-pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateSegment) -> AppResult<Written<SegmentView>> {
+pub async fn create(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: CreateSegment,
+) -> AppResult<Written<SegmentView>> {
     caller.require(Scope::Manage)?;
-    let workspace = command::workspace(gateway, caller, input.workspace_id.as_deref(), "input.workspaceId").await?;
+    let workspace =
+        command::workspace(gateway, caller, input.workspace_id.as_deref(), "input.workspaceId")
+            .await?;
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
-    let (id, position) = match command::once::<Uuid>(gateway, caller, "createSegment", key, &input, field).await? {
-        Once::Done(id, position) => (id, position),
-        Once::Now(idempotency) => {
-            check_rule(gateway, caller, &input.rule, "input").await?;
-            let now = gateway.clock.now();
-            let id = gateway.ids.next_id(now);
-            let context = command::context(gateway, caller);
-            let input = &input;
-            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let command = SegmentCommand::Create {
-                    workspace_id: workspace,
-                    name: input.name.clone(),
-                    rule: input.rule.clone(),
-                    at: now,
-                };
-                tx.execute::<Segment>(id, command).await.map_err(|error| command::refused(error, "input"))?;
-                Ok(id)
-            }))
-            .await?
-        }
-    };
+    let (id, position) =
+        match command::once::<Uuid>(gateway, caller, "createSegment", key, &input, field).await? {
+            Once::Done(id, position) => (id, position),
+            Once::Now(idempotency) => {
+                check_rule(gateway, caller, &input.rule, "input").await?;
+                let now = gateway.clock.now();
+                let id = gateway.ids.next_id(now);
+                let context = command::context(gateway, caller);
+                let input = &input;
+                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                    Box::pin(async move {
+                        let command = SegmentCommand::Create {
+                            workspace_id: workspace,
+                            name: input.name.clone(),
+                            rule: input.rule.clone(),
+                            at: now,
+                        };
+                        tx.execute::<Segment>(id, command)
+                            .await
+                            .map_err(|error| command::refused(error, "input"))?;
+                        Ok(id)
+                    })
+                })
+                .await?
+            }
+        };
     let segment = command::folded::<Segment>(gateway, id, "segment").await?;
     view(SegmentId(id), &segment, position)
 }
@@ -88,17 +99,23 @@ pub async fn update(
     if let Some(rule) = &rule {
         check_rule(gateway, caller, rule, "").await?;
     }
-    execute(gateway, caller, id, SegmentCommand::Update { name, rule, at: gateway.clock.now() }).await
+    execute(gateway, caller, id, SegmentCommand::Update { name, rule, at: gateway.clock.now() })
+        .await
 }
 
 /// Deletes a segment. Campaigns that name it and have not started yet will not start without it. Scope MANAGE.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND.
-pub async fn delete(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<SegmentView>> {
+pub async fn delete(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<SegmentView>> {
     caller.require(Scope::Manage)?;
     let (id, _) = command::known::<Segment>(gateway, caller, id, "segment").await?;
-    execute(gateway, caller, SegmentId(id), SegmentCommand::Delete { at: gateway.clock.now() }).await
+    execute(gateway, caller, SegmentId(id), SegmentCommand::Delete { at: gateway.clock.now() })
+        .await
 }
 
 async fn execute(
@@ -127,10 +144,16 @@ async fn living(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<(Segm
 }
 
 /// A rule is one, and names only what the caller may see.
-async fn check_rule(gateway: &Gateway, caller: &Caller, rule: &Value, prefix: &str) -> AppResult<Rule> {
+async fn check_rule(
+    gateway: &Gateway,
+    caller: &Caller,
+    rule: &Value,
+    prefix: &str,
+) -> AppResult<Rule> {
     let under = |field: String| if prefix.is_empty() { field } else { format!("{prefix}.{field}") };
     check::json(rule, &under("rule".to_owned()), RULE_BYTES_MAX)?;
-    let parsed = Rule::parse(rule).map_err(|error| AppError::invalid(under(error.field), error.problem))?;
+    let parsed =
+        Rule::parse(rule).map_err(|error| AppError::invalid(under(error.field), error.problem))?;
     let mut campaigns = vec![];
     campaigns_of(&parsed, &mut campaigns);
     for campaign in campaigns {
@@ -164,7 +187,11 @@ pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Segm
 ///
 /// # Errors
 /// FORBIDDEN; VALIDATION_FAILED for a page that is none.
-pub async fn list(gateway: &Gateway, caller: &Caller, page: PageArgs) -> AppResult<Page<SegmentView>> {
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    page: PageArgs,
+) -> AppResult<Page<SegmentView>> {
     caller.require(Scope::Read)?;
     let page = read::page_request(page)?;
     let found = read::queries(gateway).segments(&read::scope(caller), &page).await?;
@@ -212,7 +239,8 @@ pub async fn contacts(
     caller.require(Scope::Read)?;
     living(gateway, caller, &id.to_string()).await?;
     let page = read::page_request(page)?;
-    let found = read::queries(gateway).contacts(&read::scope(caller), &of_segment(id), &page).await?;
+    let found =
+        read::queries(gateway).contacts(&read::scope(caller), &of_segment(id), &page).await?;
     Ok(read::page(found, |stored| ContactView::new(ContactId(stored.id), &stored.state, caller)))
 }
 
@@ -223,7 +251,9 @@ pub async fn contacts(
 pub async fn contacts_total(gateway: &Gateway, caller: &Caller, id: SegmentId) -> AppResult<Total> {
     caller.require(Scope::Read)?;
     living(gateway, caller, &id.to_string()).await?;
-    Ok(read::total(read::queries(gateway).count_contacts(&read::scope(caller), &of_segment(id)).await?))
+    Ok(read::total(
+        read::queries(gateway).count_contacts(&read::scope(caller), &of_segment(id)).await?,
+    ))
 }
 
 fn of_segment(id: SegmentId) -> projections::ContactFilter {
@@ -252,13 +282,17 @@ pub async fn preview(
     let queries = read::queries(gateway);
     let count = queries.count_rule(workspace.0, &rule).await?;
     let sample = queries.sample_rule(workspace.0, &rule, first).await?;
-    let sample = sample.iter().filter_map(|stored| ContactView::new(ContactId(stored.id), &stored.state, caller));
+    let sample = sample
+        .iter()
+        .filter_map(|stored| ContactView::new(ContactId(stored.id), &stored.state, caller));
     Ok(SegmentPreview { count, sample: sample.collect() })
 }
 
 fn asks_for_attributes(rule: &Rule) -> bool {
     match rule {
-        Rule::All(rules) | Rule::Any(rules) | Rule::Not(rules) => rules.iter().any(asks_for_attributes),
+        Rule::All(rules) | Rule::Any(rules) | Rule::Not(rules) => {
+            rules.iter().any(asks_for_attributes)
+        }
         Rule::Attribute { .. } => true,
         _ => false,
     }

@@ -61,40 +61,53 @@ pub struct TemplateFilter {
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the account; VALIDATION_FAILED with the path of what WhatsApp would refuse; CONFLICT where the
 /// account has one of this name and language, or is disconnected.
-pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateTemplate) -> AppResult<Written<TemplateView>> {
+pub async fn create(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: CreateTemplate,
+) -> AppResult<Written<TemplateView>> {
     caller.require(Scope::Manage)?;
-    let (account_id, account) = command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
+    let (account_id, account) =
+        command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
-    let (id, position) = match command::once::<Uuid>(gateway, caller, "createTemplate", key, &input, field).await? {
-        Once::Done(id, position) => (id, position),
-        Once::Now(idempotency) => {
-            let account = account.aggregate;
-            if account.status == AccountStatus::Disconnected {
-                return Err(AppError::conflict("the account is disconnected; connect it again"));
+    let (id, position) =
+        match command::once::<Uuid>(gateway, caller, "createTemplate", key, &input, field).await? {
+            Once::Done(id, position) => (id, position),
+            Once::Now(idempotency) => {
+                let account = account.aggregate;
+                if account.status == AccountStatus::Disconnected {
+                    return Err(AppError::conflict(
+                        "the account is disconnected; connect it again",
+                    ));
+                }
+                check::json(&input.components, "input.components", COMPONENTS_BYTES_MAX)?;
+                let workspace_id =
+                    account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
+                let now = gateway.clock.now();
+                let id = gateway.ids.next_id(now);
+                let context = command::context(gateway, caller);
+                let input = &input;
+                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                    Box::pin(async move {
+                        let command = TemplateCommand::Draft {
+                            workspace_id,
+                            account_id: AccountId(account_id),
+                            name: input.name.clone(),
+                            language: input.language.clone(),
+                            category: input.category,
+                            components: input.components.clone(),
+                            at: now,
+                        };
+                        tx.execute::<Template>(id, command)
+                            .await
+                            .map_err(|error| command::refused(error, "input"))?;
+                        Ok(id)
+                    })
+                })
+                .await?
             }
-            check::json(&input.components, "input.components", COMPONENTS_BYTES_MAX)?;
-            let workspace_id = account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
-            let now = gateway.clock.now();
-            let id = gateway.ids.next_id(now);
-            let context = command::context(gateway, caller);
-            let input = &input;
-            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let command = TemplateCommand::Draft {
-                    workspace_id,
-                    account_id: AccountId(account_id),
-                    name: input.name.clone(),
-                    language: input.language.clone(),
-                    category: input.category,
-                    components: input.components.clone(),
-                    at: now,
-                };
-                tx.execute::<Template>(id, command).await.map_err(|error| command::refused(error, "input"))?;
-                Ok(id)
-            }))
-            .await?
-        }
-    };
+        };
     written(gateway, TemplateId(id), position).await
 }
 
@@ -102,7 +115,11 @@ pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateTemplate) -
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT for a status that WhatsApp lets nobody edit in.
-pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateTemplate) -> AppResult<Written<TemplateView>> {
+pub async fn update(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: UpdateTemplate,
+) -> AppResult<Written<TemplateView>> {
     caller.require(Scope::Manage)?;
     let (id, loaded) = command::known::<Template>(gateway, caller, &input.id, "template").await?;
     command::check_sequence(input.expected_sequence, loaded.sequence)?;
@@ -110,17 +127,25 @@ pub async fn update(gateway: &Gateway, caller: &Caller, input: UpdateTemplate) -
         check::json(components, "input.components", COMPONENTS_BYTES_MAX)?;
     }
     let expected = input.expected_sequence.map(|_| loaded.sequence);
-    let command =
-        TemplateCommand::Update { category: input.category, components: input.components, at: gateway.clock.now() };
+    let command = TemplateCommand::Update {
+        category: input.category,
+        components: input.components,
+        at: gateway.clock.now(),
+    };
     let context = command::context(gateway, caller);
-    let committed = gateway.bus.execute_expecting::<Template>(id, expected, command, &context).await;
+    let committed =
+        gateway.bus.execute_expecting::<Template>(id, expected, command, &context).await;
     let committed = committed.map_err(|error| command::refused(error, "input"))?;
     let value = TemplateView::new(TemplateId(id), &committed.aggregate);
     let value = value.ok_or_else(|| AppError::not_found("template"))?;
     Ok(Written { value, position: committed.position })
 }
 
-async fn written(gateway: &Gateway, id: TemplateId, position: Position) -> AppResult<Written<TemplateView>> {
+async fn written(
+    gateway: &Gateway,
+    id: TemplateId,
+    position: Position,
+) -> AppResult<Written<TemplateView>> {
     let template = command::folded::<Template>(gateway, id.0, "template").await?;
     let value = TemplateView::new(id, &template).ok_or_else(|| AppError::not_found("template"))?;
     Ok(Written { value, position })
@@ -133,7 +158,8 @@ async fn written(gateway: &Gateway, id: TemplateId, position: Position) -> AppRe
 pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<TemplateView> {
     caller.require(Scope::Read)?;
     let (id, loaded) = command::known::<Template>(gateway, caller, id, "template").await?;
-    TemplateView::new(TemplateId(id), &loaded.aggregate).ok_or_else(|| AppError::not_found("template"))
+    TemplateView::new(TemplateId(id), &loaded.aggregate)
+        .ok_or_else(|| AppError::not_found("template"))
 }
 
 async fn filter_of(
@@ -173,7 +199,11 @@ pub async fn list(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for an account.
-pub async fn total(gateway: &Gateway, caller: &Caller, filter: &TemplateFilter) -> AppResult<Total> {
+pub async fn total(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: &TemplateFilter,
+) -> AppResult<Total> {
     caller.require(Scope::Read)?;
     let filter = filter_of(gateway, caller, filter).await?;
     Ok(read::total(read::queries(gateway).count_templates(&read::scope(caller), &filter).await?))

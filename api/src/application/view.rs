@@ -8,11 +8,13 @@ use domain::api_key::{ApiKey, Scope};
 use domain::campaign::{Audience, Campaign, CampaignStatus, WhenPast};
 use domain::contact::{ConsentStatus, Contact};
 use domain::import::{Import, ImportRowError, ImportStatus};
-use domain::message::{DeliveryStatus, Direction, Message, MessageStatus, ParameterValue, SkipReason};
+use domain::message::{
+    DeliveryStatus, Direction, Message, MessageStatus, ParameterValue, SkipReason,
+};
 use domain::port::Position;
 use domain::primitives::{
-    AccountId, Actor, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, Personal, PhoneNumber, SegmentId,
-    TemplateId, WorkspaceId,
+    AccountId, Actor, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, Personal, PhoneNumber,
+    SegmentId, TemplateId, WorkspaceId,
 };
 use domain::segment::Segment;
 use domain::template::{Quality, Template, TemplateCategory, TemplateStatus};
@@ -324,10 +326,9 @@ impl AccountView {
             status: account.status,
             status_reason: account.status_reason.clone(),
             paused_until: account.paused_until,
-            phone_number: account
-                .display_phone_number
-                .as_ref()
-                .map(|shown| PhoneNumber::parse(shown).map_or_else(|_| shown.clone(), |n| n.as_str().to_owned())),
+            phone_number: account.display_phone_number.as_ref().map(|shown| {
+                PhoneNumber::parse(shown).map_or_else(|_| shown.clone(), |n| n.as_str().to_owned())
+            }),
             phone_number_id: account.phone_number_id.clone(),
             waba_id: account.waba_id.clone(),
             portfolio_id: settings.portfolio_id.clone(),
@@ -358,7 +359,11 @@ impl TemplateView {
             status_reason: template.status_reason.clone(),
             quality: template.quality,
             components: template.components.clone(),
-            parameters: slots.into_iter().filter(|slot| slot.required).map(|slot| slot.name).collect(),
+            parameters: slots
+                .into_iter()
+                .filter(|slot| slot.required)
+                .map(|slot| slot.name)
+                .collect(),
             created_at: template.created_at?,
         })
     }
@@ -369,7 +374,9 @@ impl ContactView {
         let details = &contact.details;
         let show = Show::to(caller);
         let attributes = match details.attributes.as_ref().and_then(Personal::known) {
-            Some(attributes) => attributes.iter().map(|(key, value)| (key.clone(), show.value(value))).collect(),
+            Some(attributes) => {
+                attributes.iter().map(|(key, value)| (key.clone(), show.value(value))).collect()
+            }
             None => Map::new(),
         };
         let identities = contact.portfolio_identities().iter().map(|identity| IdentityView {
@@ -399,13 +406,14 @@ impl ContactView {
 impl ConsentView {
     fn new(contact: &Contact, show: Show) -> Self {
         let general = contact.consent.general.as_ref();
-        let categories = contact.consent.by_category.iter().map(|(category, word)| CategoryConsentView {
-            category: *category,
-            status: word.status,
-            source: Some(word.source.clone()),
-            evidence: show.personal(word.evidence.as_ref()),
-            recorded_at: word.given_at,
-        });
+        let categories =
+            contact.consent.by_category.iter().map(|(category, word)| CategoryConsentView {
+                category: *category,
+                status: word.status,
+                source: Some(word.source.clone()),
+                evidence: show.personal(word.evidence.as_ref()),
+                recorded_at: word.given_at,
+            });
         Self {
             status: contact.consent.status(),
             source: general.map(|word| word.source.clone()),
@@ -460,7 +468,11 @@ impl CampaignView {
             workspace_id: campaign.workspace_id?,
             account_id: campaign.account_id?,
             external_id: campaign.external_id.clone(),
-            metadata: campaign.metadata.as_ref().and_then(Personal::known).map(|metadata| show.value(metadata)),
+            metadata: campaign
+                .metadata
+                .as_ref()
+                .and_then(Personal::known)
+                .map(|metadata| show.value(metadata)),
             name: plan.name.clone(),
             status: campaign.status,
             status_reason: campaign.status_reason.clone(),
@@ -484,20 +496,29 @@ impl MessageView {
     pub(crate) fn new(id: MessageId, message: &Message, caller: &Caller) -> Option<Self> {
         let show = Show::to(caller);
         let header = message.header.as_ref()?;
-        let phone = message.counterpart.as_ref().and_then(Personal::known).and_then(|who| who.phone.as_ref());
+        let phone = message
+            .counterpart
+            .as_ref()
+            .and_then(Personal::known)
+            .and_then(|who| who.phone.as_ref());
         let phone = phone.map(|phone| show.phone(phone));
         let (to, from) = match message.direction {
             Direction::Outbound => (phone, None),
             Direction::Inbound => (None, phone),
         };
         let content = message.content.as_ref();
-        let preview = content.and_then(Personal::known).map(|content| show.text(&content.preview()));
+        let preview =
+            content.and_then(Personal::known).map(|content| show.text(&content.preview()));
         Some(Self {
             id,
             workspace_id: header.workspace_id,
             account_id: header.account_id,
             external_id: header.external_id.as_ref().and_then(Personal::known).cloned(),
-            metadata: header.metadata.as_ref().and_then(Personal::known).map(|metadata| show.value(metadata)),
+            metadata: header
+                .metadata
+                .as_ref()
+                .and_then(Personal::known)
+                .map(|metadata| show.value(metadata)),
             campaign_id: header.campaign_id,
             is_test: header.is_test,
             contact_id: header.contact_id,
@@ -519,7 +540,9 @@ impl MessageView {
             accepted_at: message.accepted_at(),
             sent_at: message.status_at(DeliveryStatus::Sent),
             delivered_at: message.status_at(DeliveryStatus::Delivered),
-            read_at: message.status_at(DeliveryStatus::Read).or(message.status_at(DeliveryStatus::Played)),
+            read_at: message
+                .status_at(DeliveryStatus::Read)
+                .or(message.status_at(DeliveryStatus::Played)),
             failed_at: message.failed_at(),
         })
     }
@@ -552,7 +575,11 @@ fn content_json(message: &Message, show: Show) -> Value {
 }
 
 impl ApiKeyView {
-    pub(crate) fn new(id: ApiKeyId, key: &ApiKey, last_used_at: Option<DateTime<Utc>>) -> Option<Self> {
+    pub(crate) fn new(
+        id: ApiKeyId,
+        key: &ApiKey,
+        last_used_at: Option<DateTime<Utc>>,
+    ) -> Option<Self> {
         Some(Self {
             id,
             name: key.name.clone(),
@@ -605,10 +632,12 @@ impl Show {
     pub(crate) fn value(self, value: &Value) -> Value {
         match (self, value) {
             (Self::Everything, _) | (_, Value::Null) => value.clone(),
-            (Self::Masked, Value::Object(object)) => {
-                Value::Object(object.iter().map(|(key, value)| (key.clone(), self.value(value))).collect())
+            (Self::Masked, Value::Object(object)) => Value::Object(
+                object.iter().map(|(key, value)| (key.clone(), self.value(value))).collect(),
+            ),
+            (Self::Masked, Value::Array(items)) => {
+                Value::Array(items.iter().map(|item| self.value(item)).collect())
             }
-            (Self::Masked, Value::Array(items)) => Value::Array(items.iter().map(|item| self.value(item)).collect()),
             (Self::Masked, _) => Value::from(MASK),
         }
     }
@@ -626,15 +655,18 @@ pub(crate) fn parameter_json(value: &ParameterValue) -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
+    use domain::GatewayAggregate;
     use domain::contact::{ContactChanges, ContactCommand, ContactOrigin};
     use domain::message::{Content, ContentKind, MessageCommand, MessageHeader, Plan, Recipient};
-    use domain::GatewayAggregate;
     use serde_json::json;
 
     use super::*;
 
     fn caller(scopes: &[Scope]) -> Caller {
-        Caller { scopes: scopes.iter().copied().collect(), ..Caller::everything(Actor::system("test")) }
+        Caller {
+            scopes: scopes.iter().copied().collect(),
+            ..Caller::everything(Actor::system("test"))
+        }
     }
 
     fn at() -> DateTime<Utc> {
@@ -665,12 +697,15 @@ mod tests {
 
     #[test]
     fn without_personal_a_contact_is_recognisable_and_no_more() {
-        let view = ContactView::new(ContactId(Uuid::from_u128(2)), &ana(), &caller(&[Scope::Read])).unwrap();
+        let view = ContactView::new(ContactId(Uuid::from_u128(2)), &ana(), &caller(&[Scope::Read]))
+            .unwrap();
         assert_eq!(view.phone_number.as_deref(), Some("+49•••678"));
         assert_eq!(view.name.as_deref(), Some(MASK));
         assert_eq!(view.attributes, json!({ "city": MASK }));
         assert_eq!(view.tags, ["vip"]);
-        let view = ContactView::new(ContactId(Uuid::from_u128(2)), &ana(), &caller(&[Scope::Personal])).unwrap();
+        let view =
+            ContactView::new(ContactId(Uuid::from_u128(2)), &ana(), &caller(&[Scope::Personal]))
+                .unwrap();
         assert_eq!(view.phone_number.as_deref(), Some("+4915112345678"));
         assert_eq!(view.attributes, json!({ "city": "Köln" }));
     }
@@ -692,7 +727,10 @@ mod tests {
                 metadata: Some(json!({ "order": 7 }).into()),
                 reply_to: None,
             },
-            to: Recipient { phone: Some(PhoneNumber::parse("+4915112345678").unwrap()), user_id: None },
+            to: Recipient {
+                phone: Some(PhoneNumber::parse("+4915112345678").unwrap()),
+                user_id: None,
+            },
             content: Content::Text { body: "hello Ana".to_owned(), preview_url: false },
             skip: None,
             due_at: at(),

@@ -19,7 +19,8 @@ use super::view::{WorkspaceView, Written};
 use crate::app::Gateway;
 
 /// The first start makes it. The same id everywhere, so that two nodes that start at once make one.
-const DEFAULT: WorkspaceId = WorkspaceId(Uuid::from_u128(0x0000_0000_0000_8000_8000_0000_0000_0001));
+const DEFAULT: WorkspaceId =
+    WorkspaceId(Uuid::from_u128(0x0000_0000_0000_8000_8000_0000_0000_0001));
 const DEFAULT_NAME: &str = "default";
 
 /// Workspaces that this process made or saw, for the moment before the read model knows them.
@@ -48,11 +49,15 @@ pub async fn create(
 ) -> AppResult<Written<WorkspaceView>> {
     caller.require(Scope::Admin)?;
     if caller.is_limited() {
-        return Err(AppError::forbidden("this key is limited to some workspaces or accounts and cannot make new ones"));
+        return Err(AppError::forbidden(
+            "this key is limited to some workspaces or accounts and cannot make new ones",
+        ));
     }
     let input = json!({ "name": name });
     let key = idempotency_key.as_deref();
-    let once = command::once::<Uuid>(gateway, caller, "createWorkspace", key, &input, "idempotencyKey").await?;
+    let once =
+        command::once::<Uuid>(gateway, caller, "createWorkspace", key, &input, "idempotencyKey")
+            .await?;
     let (id, position) = match once {
         Once::Done(id, position) => (id, position),
         Once::Now(idempotency) => {
@@ -60,22 +65,34 @@ pub async fn create(
             let id = gateway.ids.next_id(now);
             let context = command::context(gateway, caller);
             let name = &name;
-            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let command =
-                    WorkspaceCommand::Create { workspace_id: WorkspaceId(id), name: name.clone(), at: now };
-                tx.execute::<Workspace>(id, command).await.map_err(|error| command::refused(error, ""))?;
-                Ok(id)
-            }))
+            command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                Box::pin(async move {
+                    let command = WorkspaceCommand::Create {
+                        workspace_id: WorkspaceId(id),
+                        name: name.clone(),
+                        at: now,
+                    };
+                    tx.execute::<Workspace>(id, command)
+                        .await
+                        .map_err(|error| command::refused(error, ""))?;
+                    Ok(id)
+                })
+            })
             .await?
         }
     };
     written(gateway, WorkspaceId(id), position).await
 }
 
-async fn written(gateway: &Gateway, id: WorkspaceId, position: Position) -> AppResult<Written<WorkspaceView>> {
+async fn written(
+    gateway: &Gateway,
+    id: WorkspaceId,
+    position: Position,
+) -> AppResult<Written<WorkspaceView>> {
     let workspace = command::folded::<Workspace>(gateway, id.0, "workspace").await?;
     gateway.local.workspaces.note(id, workspace.clone());
-    let value = WorkspaceView::new(id, &workspace).ok_or_else(|| AppError::not_found("workspace"))?;
+    let value =
+        WorkspaceView::new(id, &workspace).ok_or_else(|| AppError::not_found("workspace"))?;
     Ok(Written { value, position })
 }
 
@@ -97,7 +114,8 @@ pub async fn list(gateway: &Gateway, caller: &Caller) -> AppResult<Vec<Workspace
 pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<WorkspaceView> {
     caller.require(Scope::Read)?;
     let (id, loaded) = command::known::<Workspace>(gateway, caller, id, "workspace").await?;
-    WorkspaceView::new(WorkspaceId(id), &loaded.aggregate).ok_or_else(|| AppError::not_found("workspace"))
+    WorkspaceView::new(WorkspaceId(id), &loaded.aggregate)
+        .ok_or_else(|| AppError::not_found("workspace"))
 }
 
 /// All of them, oldest first: also those that the read model is about to learn of.
@@ -116,15 +134,19 @@ pub(crate) async fn all(gateway: &Gateway) -> AppResult<Vec<(WorkspaceId, Worksp
 /// # Errors
 /// UNAVAILABLE.
 pub async fn ensure_default_workspace(gateway: &Gateway) -> AppResult<WorkspaceId> {
-    let filter = EventFilter { event_types: vec!["workspace.created".to_owned()], ..EventFilter::default() };
+    let filter =
+        EventFilter { event_types: vec!["workspace.created".to_owned()], ..EventFilter::default() };
     let first = gateway.ledger.read_after(Position(0), &filter, 1).await?;
     let id = match first.events.first() {
         Some(event) => WorkspaceId(event.stream.id),
         None => {
             let now = gateway.clock.now();
             let context = Context::new(Actor::system("start"), gateway.ids.next_id(now));
-            let command =
-                WorkspaceCommand::Create { workspace_id: DEFAULT, name: DEFAULT_NAME.to_owned(), at: now };
+            let command = WorkspaceCommand::Create {
+                workspace_id: DEFAULT,
+                name: DEFAULT_NAME.to_owned(),
+                at: now,
+            };
             let made = gateway.bus.execute::<Workspace>(DEFAULT.0, command, &context).await;
             made.map_err(|error| command::refused(error, ""))?;
             DEFAULT

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use domain::account::{
-    Account, AccountCommand, AccountProvider, AccountSettings, Credential, CredentialRef, InDoubtPolicy, QuietHours,
+    Account, AccountCommand, AccountProvider, AccountSettings, Credential, CredentialRef,
+    InDoubtPolicy, QuietHours,
 };
 use domain::api_key::Scope;
 use domain::primitives::{AccountId, WorkspaceId};
@@ -55,7 +56,10 @@ pub struct ConnectAccount {
 
 impl std::fmt::Debug for ConnectAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConnectAccount").field("name", &self.name).field("provider", &self.provider).finish_non_exhaustive()
+        f.debug_struct("ConnectAccount")
+            .field("name", &self.name)
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,12 +68,20 @@ impl std::fmt::Debug for ConnectAccount {
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the workspace; VALIDATION_FAILED; CONFLICT where the number is connected already, here or in
 /// any other workspace.
-pub async fn connect(gateway: &Gateway, caller: &Caller, input: ConnectAccount) -> AppResult<Written<AccountView>> {
+pub async fn connect(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: ConnectAccount,
+) -> AppResult<Written<AccountView>> {
     caller.require(Scope::Manage)?;
     if caller.accounts.is_some() {
-        return Err(AppError::forbidden("this key is limited to some accounts and cannot connect another one"));
+        return Err(AppError::forbidden(
+            "this key is limited to some accounts and cannot connect another one",
+        ));
     }
-    let workspace = command::workspace(gateway, caller, input.workspace_id.as_deref(), "input.workspaceId").await?;
+    let workspace =
+        command::workspace(gateway, caller, input.workspace_id.as_deref(), "input.workspaceId")
+            .await?;
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
     match command::once::<Uuid>(gateway, caller, "connectAccount", key, &input, field).await? {
@@ -80,15 +92,20 @@ pub async fn connect(gateway: &Gateway, caller: &Caller, input: ConnectAccount) 
             let (connect, secrets) = prepare(gateway, id, workspace, input)?;
             let context = command::context(gateway, caller);
             let (connect, secrets) = (&connect, &secrets);
-            let (id, position) = command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let command = AccountCommand::Connect(Box::new(connect.clone()));
-                tx.execute::<Account>(id.0, command).await.map_err(|error| command::refused(error, "input"))?;
-                for (kind, secret) in secrets {
-                    tx.put_secret(&secret_name(id, *kind), Some(secret));
-                }
-                Ok(id.0)
-            }))
-            .await?;
+            let (id, position) =
+                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                    Box::pin(async move {
+                        let command = AccountCommand::Connect(Box::new(connect.clone()));
+                        tx.execute::<Account>(id.0, command)
+                            .await
+                            .map_err(|error| command::refused(error, "input"))?;
+                        for (kind, secret) in secrets {
+                            tx.put_secret(&secret_name(id, *kind), Some(secret));
+                        }
+                        Ok(id.0)
+                    })
+                })
+                .await?;
             super::written(gateway, AccountId(id), position).await
         }
     }
@@ -106,7 +123,10 @@ fn prepare(
     let required = |value: Option<String>, field: &str, made_up: fn() -> String| match value {
         Some(value) => Ok(value),
         None if is_sandbox => Ok(made_up()),
-        None => Err(AppError::invalid(field, "is required for CLOUD_API; Meta's app dashboard shows it")),
+        None => Err(AppError::invalid(
+            field,
+            "is required for CLOUD_API; Meta's app dashboard shows it",
+        )),
     };
     let phone_number_id = required(input.phone_number_id, "input.phoneNumberId", made_up_id)?;
     let waba_id = required(input.waba_id, "input.wabaId", made_up_id)?;
@@ -121,11 +141,22 @@ fn prepare(
         required(input.access_token, "input.accessToken", made_up_secret)?,
         "input.accessToken",
     )?;
-    keep(Credential::AppSecret, required(input.app_secret, "input.appSecret", made_up_secret)?, "input.appSecret")?;
-    keep(Credential::VerifyToken, input.verify_token.unwrap_or_else(made_up_secret), "input.verifyToken")?;
+    keep(
+        Credential::AppSecret,
+        required(input.app_secret, "input.appSecret", made_up_secret)?,
+        "input.appSecret",
+    )?;
+    keep(
+        Credential::VerifyToken,
+        input.verify_token.unwrap_or_else(made_up_secret),
+        "input.verifyToken",
+    )?;
     if let Some(pin) = input.pin {
         if pin.len() != PIN_DIGITS || !pin.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(AppError::invalid("input.pin", "use the six digits of the number's two-step verification"));
+            return Err(AppError::invalid(
+                "input.pin",
+                "use the six digits of the number's two-step verification",
+            ));
         }
         secrets.insert(Credential::Pin, Secret::new(pin));
     }
@@ -146,7 +177,10 @@ fn prepare(
             time_zone: input.time_zone,
             default_region,
             quiet_hours: input.quiet_hours,
-            messages_per_second: command::positive(input.messages_per_second, "input.messagesPerSecond")?,
+            messages_per_second: command::positive(
+                input.messages_per_second,
+                "input.messagesPerSecond",
+            )?,
             in_doubt_policy: InDoubtPolicy::default(),
         },
         at: gateway.clock.now(),
@@ -155,7 +189,11 @@ fn prepare(
 }
 
 /// What the log keeps of credentials: where they are and how to recognise them.
-pub(super) fn references(gateway: &Gateway, id: AccountId, secrets: &Secrets) -> BTreeMap<Credential, CredentialRef> {
+pub(super) fn references(
+    gateway: &Gateway,
+    id: AccountId,
+    secrets: &Secrets,
+) -> BTreeMap<Credential, CredentialRef> {
     let reference = |kind, secret: &Secret| CredentialRef {
         name: secret_name(id, kind),
         fingerprint: gateway.keys.fingerprint(secret.expose()),
@@ -170,13 +208,16 @@ pub(super) fn secret_name(id: AccountId, kind: Credential) -> String {
 
 /// What Meta gives out as a token or a secret: printable, without spaces.
 pub(super) fn check_credential(value: &str, field: &str) -> AppResult<()> {
-    let is_one = (1..=CREDENTIAL_CHARS_MAX).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic());
+    let is_one = (1..=CREDENTIAL_CHARS_MAX).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_graphic());
     if is_one {
         Ok(())
     } else {
         Err(AppError::invalid(
             field,
-            format!("use 1 to {CREDENTIAL_CHARS_MAX} printable ASCII characters, without spaces or line breaks"),
+            format!(
+                "use 1 to {CREDENTIAL_CHARS_MAX} printable ASCII characters, without spaces or line breaks"
+            ),
         ))
     }
 }
@@ -185,14 +226,18 @@ pub(super) fn check_region(region: &str) -> AppResult<()> {
     if infrastructure::phone::region_is_known(region) {
         Ok(())
     } else {
-        Err(AppError::invalid("input.defaultRegion", "use a country's two letters (ISO 3166) such as DE"))
+        Err(AppError::invalid(
+            "input.defaultRegion",
+            "use a country's two letters (ISO 3166) such as DE",
+        ))
     }
 }
 
 /// The country of a time zone.
 fn region_of(time_zone: &str) -> &'static str {
     static REGIONS: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
-        let lines = include_str!("../zone_regions.tsv").lines().filter(|line| !line.starts_with('#'));
+        let lines =
+            include_str!("../zone_regions.tsv").lines().filter(|line| !line.starts_with('#'));
         lines.filter_map(|line| line.split_once('\t')).collect()
     });
     let region = REGIONS.get(time_zone).copied().unwrap_or(REGION_WITHOUT_COUNTRY);

@@ -41,7 +41,8 @@ pub async fn reach(gateway: &Gateway, caller: &Caller, account: &AccountView) ->
         let heard = read::queries(gateway).windows(number.0, &people).await?;
         for (contact, at) in attempts {
             // An answer within the window reaches nobody new (Meta counts what is sent outside of it).
-            let is_answer = heard.get(&contact).is_some_and(|heard| *heard <= at && at - *heard < DAY);
+            let is_answer =
+                heard.get(&contact).is_some_and(|heard| *heard <= at && at - *heard < DAY);
             if !is_answer {
                 let latest = reached.entry(contact).or_insert(at);
                 *latest = at.max(*latest);
@@ -59,11 +60,14 @@ async fn of_portfolio(gateway: &Gateway, portfolio: &str) -> AppResult<Vec<Accou
     loop {
         let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
         let scope = projections::Scope::everything();
-        let page = read::queries(gateway).accounts(&scope, &projections::AccountFilter::default(), &request).await?;
+        let page = read::queries(gateway)
+            .accounts(&scope, &projections::AccountFilter::default(), &request)
+            .await?;
         let (end, has_next) = (page.end, page.has_next);
-        let ours = page.into_items().into_iter().filter(|stored| {
-            stored.state.settings.portfolio_id.as_deref() == Some(portfolio)
-        });
+        let ours = page
+            .into_items()
+            .into_iter()
+            .filter(|stored| stored.state.settings.portfolio_id.as_deref() == Some(portfolio));
         numbers.extend(ours.map(|stored| AccountId(stored.id)));
         if !has_next {
             return Ok(numbers);
@@ -76,11 +80,16 @@ async fn of_portfolio(gateway: &Gateway, portfolio: &str) -> AppResult<Vec<Accou
 ///
 /// # Errors
 /// FORBIDDEN.
-pub async fn health(gateway: &Gateway, caller: &Caller, account: &AccountView) -> AppResult<Vec<HealthCheck>> {
+pub async fn health(
+    gateway: &Gateway,
+    caller: &Caller,
+    account: &AccountView,
+) -> AppResult<Vec<HealthCheck>> {
     caller.require(Scope::Read)?;
     let now = gateway.clock.now();
     let stored = onboarding::stored_checks(gateway, account.id).await;
-    let mut stored = stored.map_err(|error| AppError::unavailable(std::io::Error::other(error.to_string())))?;
+    let mut stored =
+        stored.map_err(|error| AppError::unavailable(std::io::Error::other(error.to_string())))?;
     let mut checks = vec![];
     for check in ["token", "webhook", "registration"] {
         match stored.remove(check) {
@@ -140,7 +149,9 @@ pub async fn health(gateway: &Gateway, caller: &Caller, account: &AccountView) -
             Some(limit) => format!("{} of {limit} people in the last 24 h", reach.used),
             None => format!("{} people in the last 24 h; WhatsApp names no limit", reach.used),
         }),
-        remedy: (!has_reach).then(|| "Nothing to do: what waits goes on as people leave the moving 24 h.".to_owned()),
+        remedy: (!has_reach).then(|| {
+            "Nothing to do: what waits goes on as people leave the moving 24 h.".to_owned()
+        }),
     });
     if let Some(known) = stored.remove("payment") {
         checks.push(HealthCheck {

@@ -6,17 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Duration, Utc};
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
-use domain::campaign::{Audience, Campaign, CampaignCommand, CampaignPlan, CampaignSchedule, FrequencyCap};
+use domain::campaign::{
+    Audience, Campaign, CampaignCommand, CampaignPlan, CampaignSchedule, FrequencyCap,
+};
 use domain::contact::Contact;
 use domain::message::ParameterValue;
 use domain::personalise::Placeholders;
-use domain::primitives::{AccountId, CampaignId, ContactId, Personal, SegmentId, TemplateId, WorkspaceId};
+use domain::primitives::{
+    AccountId, CampaignId, ContactId, Personal, SegmentId, TemplateId, WorkspaceId,
+};
 use domain::segment::Segment;
 use domain::template::{Template, TemplateComponents, TemplateStatus};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{AudienceInput, CreateCampaign, FrequencyCapInput, ScheduleInput, UpdateCampaign, written};
+use super::{
+    AudienceInput, CreateCampaign, FrequencyCapInput, ScheduleInput, UpdateCampaign, written,
+};
 use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::check;
@@ -37,50 +43,65 @@ const NAME_CHARS_MAX: usize = 200;
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for whatever it names; VALIDATION_FAILED with the path; CONFLICT where the account is disconnected.
-pub async fn create(gateway: &Gateway, caller: &Caller, input: CreateCampaign) -> AppResult<Written<CampaignView>> {
+pub async fn create(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: CreateCampaign,
+) -> AppResult<Written<CampaignView>> {
     caller.require(Scope::Manage)?;
-    let (account_id, account) = command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
+    let (account_id, account) =
+        command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
     let (account_id, account) = (AccountId(account_id), account.aggregate);
-    let (template_id, template) = template_of(gateway, caller, account_id, &input.template_id).await?;
+    let (template_id, template) =
+        template_of(gateway, caller, account_id, &input.template_id).await?;
     let workspace_id = account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
-    let (id, position) = match command::once::<Uuid>(gateway, caller, "createCampaign", key, &input, field).await? {
-        Once::Done(id, position) => (id, position),
-        Once::Now(idempotency) => {
-            check_account(&account)?;
-            let audience = audience(gateway, caller, workspace_id, input.audience).await?;
-            let now = gateway.clock.now();
-            let plan = CampaignPlan {
-                name: input.name,
-                template_id,
-                parameters: parameters(&template, input.parameters)?,
-                audience,
-                schedule: input.schedule.map(|schedule| checked_schedule(schedule, now)).transpose()?,
-                messages_per_second: command::positive(input.messages_per_second, "input.messagesPerSecond")?,
-                frequency_cap: input.frequency_cap.map(frequency_cap).transpose()?,
-                time_to_live_s: command::positive(input.time_to_live, "input.timeToLive")?,
-            };
-            let id = gateway.ids.next_id(now);
-            let command = CampaignCommand::Draft {
-                workspace_id,
-                campaign_id: CampaignId(id),
-                account_id,
-                external_id: check::external_id(input.external_id, "input.externalId")?,
-                metadata: check::metadata(input.metadata, "input.metadata")?,
-                plan: Box::new(plan),
-                at: now,
-            };
-            let context = command::context(gateway, caller);
-            let command = &command;
-            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let drafted = tx.execute::<Campaign>(id, command.clone()).await;
-                drafted.map_err(|error| command::refused(error, "input"))?;
-                Ok(id)
-            }))
-            .await?
-        }
-    };
+    let (id, position) =
+        match command::once::<Uuid>(gateway, caller, "createCampaign", key, &input, field).await? {
+            Once::Done(id, position) => (id, position),
+            Once::Now(idempotency) => {
+                check_account(&account)?;
+                let audience = audience(gateway, caller, workspace_id, input.audience).await?;
+                let now = gateway.clock.now();
+                let plan = CampaignPlan {
+                    name: input.name,
+                    template_id,
+                    parameters: parameters(&template, input.parameters)?,
+                    audience,
+                    schedule: input
+                        .schedule
+                        .map(|schedule| checked_schedule(schedule, now))
+                        .transpose()?,
+                    messages_per_second: command::positive(
+                        input.messages_per_second,
+                        "input.messagesPerSecond",
+                    )?,
+                    frequency_cap: input.frequency_cap.map(frequency_cap).transpose()?,
+                    time_to_live_s: command::positive(input.time_to_live, "input.timeToLive")?,
+                };
+                let id = gateway.ids.next_id(now);
+                let command = CampaignCommand::Draft {
+                    workspace_id,
+                    campaign_id: CampaignId(id),
+                    account_id,
+                    external_id: check::external_id(input.external_id, "input.externalId")?,
+                    metadata: check::metadata(input.metadata, "input.metadata")?,
+                    plan: Box::new(plan),
+                    at: now,
+                };
+                let context = command::context(gateway, caller);
+                let command = &command;
+                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                    Box::pin(async move {
+                        let drafted = tx.execute::<Campaign>(id, command.clone()).await;
+                        drafted.map_err(|error| command::refused(error, "input"))?;
+                        Ok(id)
+                    })
+                })
+                .await?
+            }
+        };
     written(gateway, caller, CampaignId(id), position).await
 }
 
@@ -152,31 +173,47 @@ async fn template_of(
         return Err(AppError::not_found("template"));
     }
     if template.account_id != Some(account_id) {
-        return Err(AppError::invalid("input.templateId", "use a template of the campaign's own account"));
+        return Err(AppError::invalid(
+            "input.templateId",
+            "use a template of the campaign's own account",
+        ));
     }
     Ok((TemplateId(id), template))
 }
 
 /// Values under their slots' names, with placeholders that somebody can fill.
-fn parameters(template: &Template, given: Option<Value>) -> AppResult<Personal<Map<String, Value>>> {
+fn parameters(
+    template: &Template,
+    given: Option<Value>,
+) -> AppResult<Personal<Map<String, Value>>> {
     let components = template.parsed().map_err(AppError::internal)?;
     let given = values(given, "input.parameters")?;
     let filled = normalised(&components, &given, "input")?;
     for (slot, value) in &filled {
         check_placeholders(&parameter_json(value), &format!("input.parameters.{slot}"))?;
     }
-    Ok(Personal::Known(filled.iter().map(|(slot, value)| (slot.clone(), parameter_json(value))).collect()))
+    Ok(Personal::Known(
+        filled.iter().map(|(slot, value)| (slot.clone(), parameter_json(value))).collect(),
+    ))
 }
 
 /// A parameters object in the domain's form.
-pub(crate) fn values(given: Option<Value>, field: &str) -> AppResult<BTreeMap<String, ParameterValue>> {
+pub(crate) fn values(
+    given: Option<Value>,
+    field: &str,
+) -> AppResult<BTreeMap<String, ParameterValue>> {
     let object = match given {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(value) => {
             check::json(&value, field, check::JSON_BYTES_MAX)?;
             match value {
                 Value::Object(object) => object,
-                _ => return Err(AppError::invalid(field, "use an object from slot to value, like {\"body.1\": \"Ana\"}")),
+                _ => {
+                    return Err(AppError::invalid(
+                        field,
+                        "use an object from slot to value, like {\"body.1\": \"Ana\"}",
+                    ));
+                }
             }
         }
     };
@@ -188,7 +225,10 @@ pub(crate) fn values(given: Option<Value>, field: &str) -> AppResult<BTreeMap<St
             Value::Object(object) => ParameterValue::Object(object),
             Value::Array(_) => {
                 let slot: String = slot.chars().take(100).collect();
-                return Err(AppError::invalid(format!("{field}.{slot}"), "use text, a number or an object"));
+                return Err(AppError::invalid(
+                    format!("{field}.{slot}"),
+                    "use text, a number or an object",
+                ));
             }
             other => ParameterValue::Text(other.to_string()),
         };
@@ -204,10 +244,12 @@ pub(crate) fn normalised(
     prefix: &str,
 ) -> AppResult<BTreeMap<String, ParameterValue>> {
     let filled = components.normalise(given);
-    let filled = filled.map_err(|error| AppError::invalid(format!("{prefix}.{}", error.field), error.problem))?;
+    let filled = filled
+        .map_err(|error| AppError::invalid(format!("{prefix}.{}", error.field), error.problem))?;
     let missing = components.missing(&filled);
     if !missing.is_empty() {
-        let problem = format!("fill in {}; WhatsApp sends nothing with an empty slot", missing.join(", "));
+        let problem =
+            format!("fill in {}; WhatsApp sends nothing with an empty slot", missing.join(", "));
         return Err(AppError::invalid(format!("{prefix}.parameters"), problem));
     }
     Ok(filled)
@@ -220,16 +262,30 @@ fn check_placeholders(value: &Value, field: &str) -> AppResult<()> {
             parsed.map(drop).map_err(|error| AppError::invalid(field, error.to_string()))
         }
         Value::Array(items) => items.iter().try_for_each(|item| check_placeholders(item, field)),
-        Value::Object(object) => object.values().try_for_each(|item| check_placeholders(item, field)),
+        Value::Object(object) => {
+            object.values().try_for_each(|item| check_placeholders(item, field))
+        }
         _ => Ok(()),
     }
 }
 
 fn checked_schedule(input: ScheduleInput, now: DateTime<Utc>) -> AppResult<CampaignSchedule> {
     let later = [
-        (input.recipient_local, "recipientLocal", "leave it out: this version starts everybody at the same moment"),
-        (input.send_window.is_some(), "sendWindow", "leave it out: this version has no windows of the day yet"),
-        (input.recurrence.is_some(), "recurrence", "leave it out: this version runs a campaign once"),
+        (
+            input.recipient_local,
+            "recipientLocal",
+            "leave it out: this version starts everybody at the same moment",
+        ),
+        (
+            input.send_window.is_some(),
+            "sendWindow",
+            "leave it out: this version has no windows of the day yet",
+        ),
+        (
+            input.recurrence.is_some(),
+            "recurrence",
+            "leave it out: this version runs a campaign once",
+        ),
     ];
     // Taken and not kept to would be worse than refused.
     if let Some((_, field, problem)) = later.into_iter().find(|(is_given, ..)| *is_given) {
@@ -257,7 +313,10 @@ fn checked_schedule(input: ScheduleInput, now: DateTime<Utc>) -> AppResult<Campa
 
 fn frequency_cap(_: FrequencyCapInput) -> AppResult<FrequencyCap> {
     // Taken and not kept to would be worse than refused.
-    Err(AppError::invalid("input.frequencyCap", "leave it out: this version keeps no caps over campaigns yet"))
+    Err(AppError::invalid(
+        "input.frequencyCap",
+        "leave it out: this version keeps no caps over campaigns yet",
+    ))
 }
 
 /// An audience whose parts all exist in the workspace.
@@ -277,7 +336,8 @@ async fn audience(
         rest = part.exclude.take();
         let audience = one(gateway, caller, workspace, *part, &path).await?;
         if audience.is_empty() {
-            let problem = "names nobody; give segments, contacts or tags, or all: true for everyone";
+            let problem =
+                "names nobody; give segments, contacts or tags, or all: true for everyone";
             return Err(AppError::invalid(path, problem));
         }
         parts.push(audience);
@@ -309,19 +369,23 @@ async fn one(
         segment_ids.insert(SegmentId(id));
     }
     let mut contact_ids = BTreeSet::new();
-    let ids: Result<Vec<Uuid>, _> = input.contact_ids.iter().map(|id| Uuid::try_parse(id)).collect();
+    let ids: Result<Vec<Uuid>, _> =
+        input.contact_ids.iter().map(|id| Uuid::try_parse(id)).collect();
     let ids = ids.map_err(|_| AppError::not_found("contact"))?;
     for chunk in ids.chunks(CHUNK) {
         let found = gateway.bus.load_many::<Contact>(chunk).await?;
         for id in chunk {
-            let is_ours = found.get(id).is_some_and(|loaded| loaded.aggregate.workspace_id == Some(workspace));
+            let is_ours = found
+                .get(id)
+                .is_some_and(|loaded| loaded.aggregate.workspace_id == Some(workspace));
             if !is_ours {
                 return Err(AppError::not_found("contact"));
             }
             contact_ids.insert(ContactId(*id));
         }
     }
-    let tags = input.tags.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+    let tags =
+        input.tags.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
     Ok(Audience { all: input.all, segment_ids, contact_ids, tags, exclude: None })
 }
 
@@ -367,7 +431,9 @@ mod tests {
 
     #[test]
     fn parameters_are_brought_under_their_slots_names() {
-        let parameters = parameters(&template(), Some(json!({ "1": "{{name | default: you}}", "body.2": 7 }))).unwrap();
+        let parameters =
+            parameters(&template(), Some(json!({ "1": "{{name | default: you}}", "body.2": 7 })))
+                .unwrap();
         let expected = json!({ "body.1": "{{name | default: you}}", "body.2": "7" });
         assert_eq!(Value::Object(parameters.into_known().unwrap()), expected);
     }
@@ -375,11 +441,17 @@ mod tests {
     #[test]
     fn what_nobody_could_be_sent_is_refused_with_its_path() {
         assert_eq!(refused(json!({ "1": "a" })).field.as_deref(), Some("input.parameters"));
-        assert_eq!(refused(json!({ "1": "a", "9": "b" })).field.as_deref(), Some("input.parameters.9"));
+        assert_eq!(
+            refused(json!({ "1": "a", "9": "b" })).field.as_deref(),
+            Some("input.parameters.9")
+        );
         let misspelt = refused(json!({ "1": "{{nmae}}", "2": "b" }));
         assert_eq!(misspelt.field.as_deref(), Some("input.parameters.body.1"));
         assert_eq!(refused(json!(["a"])).field.as_deref(), Some("input.parameters"));
-        assert_eq!(refused(json!({ "1": ["a"], "2": "b" })).field.as_deref(), Some("input.parameters.1"));
+        assert_eq!(
+            refused(json!({ "1": ["a"], "2": "b" })).field.as_deref(),
+            Some("input.parameters.1")
+        );
     }
 
     #[test]
@@ -397,10 +469,20 @@ mod tests {
         assert!(checked_schedule(input("2026-11-27T08:56:00"), now).is_ok());
         let past = checked_schedule(input("2026-11-27T08:54:00"), now).unwrap_err();
         assert_eq!(past.field.as_deref(), Some("input.schedule.startAt"));
-        let zone = ScheduleInput { time_zone: "Mars/Base".to_owned(), ..input("2026-11-28T09:00:00") };
-        assert_eq!(checked_schedule(zone, now).unwrap_err().field.as_deref(), Some("input.schedule.timeZone"));
-        let again = ScheduleInput { recurrence: Some("FREQ=DAILY".to_owned()), ..input("2026-11-28T09:00:00") };
-        assert_eq!(checked_schedule(again, now).unwrap_err().field.as_deref(), Some("input.schedule.recurrence"));
+        let zone =
+            ScheduleInput { time_zone: "Mars/Base".to_owned(), ..input("2026-11-28T09:00:00") };
+        assert_eq!(
+            checked_schedule(zone, now).unwrap_err().field.as_deref(),
+            Some("input.schedule.timeZone")
+        );
+        let again = ScheduleInput {
+            recurrence: Some("FREQ=DAILY".to_owned()),
+            ..input("2026-11-28T09:00:00")
+        };
+        assert_eq!(
+            checked_schedule(again, now).unwrap_err().field.as_deref(),
+            Some("input.schedule.recurrence")
+        );
     }
 
     #[test]

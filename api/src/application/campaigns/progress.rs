@@ -79,7 +79,8 @@ pub async fn progress_as_of(
     at: DateTime<Utc>,
 ) -> AppResult<CampaignProgress> {
     caller.require(Scope::Read)?;
-    let (_, campaign) = command::known_at::<Campaign>(gateway, caller, &id.to_string(), at, "campaign").await?;
+    let (_, campaign) =
+        command::known_at::<Campaign>(gateway, caller, &id.to_string(), at, "campaign").await?;
     let known = read::queries(gateway).campaign_progress_as_of(id.0, at).await?;
     Ok(of_counts(id, campaign.status, known.counts, (0.0, None)))
 }
@@ -93,7 +94,11 @@ fn of_counts(
     let mut failures: Vec<FailureCount> = counts
         .failures
         .into_values()
-        .map(|failure| FailureCount { code: failure.code, title: failure.title, count: failure.count })
+        .map(|failure| FailureCount {
+            code: failure.code,
+            title: failure.title,
+            count: failure.count,
+        })
         .collect();
     failures.sort_by_key(|failure| (std::cmp::Reverse(failure.count), failure.code));
     CampaignProgress {

@@ -46,9 +46,13 @@ pub async fn retry(
     let (id, loaded) = living(gateway, caller, id).await?;
     let input = json!({ "id": id, "scope": format!("{scope:?}") });
     let key = idempotency_key.as_deref();
-    let once = command::once::<Uuid>(gateway, caller, "retryCampaign", key, &input, "idempotencyKey").await?;
+    let once =
+        command::once::<Uuid>(gateway, caller, "retryCampaign", key, &input, "idempotencyKey")
+            .await?;
     let idempotency = match once {
-        Once::Done(id, position) => return written(gateway, caller, CampaignId(id), position).await,
+        Once::Done(id, position) => {
+            return written(gateway, caller, CampaignId(id), position).await;
+        }
         Once::Now(idempotency) => idempotency,
     };
     if scope == RetryScope::Skipped {
@@ -78,7 +82,9 @@ pub async fn retry(
             .into_items()
             .into_iter()
             .filter(|stored| is_meant(&stored.state, scope))
-            .map(|stored| (stored.id, MessageCommand::Retry { due_at: now, at: now }, context.clone()))
+            .map(|stored| {
+                (stored.id, MessageCommand::Retry { due_at: now, at: now }, context.clone())
+            })
             .collect();
         for result in gateway.bus.execute_many::<Message>(commands).await {
             match result {
@@ -94,8 +100,10 @@ pub async fn retry(
         after = end;
     }
     if idempotency.is_some() {
-        let (_, position) =
-            command::transact(gateway, &context, idempotency.as_ref(), &|_| Box::pin(async move { Ok(id.0) })).await?;
+        let (_, position) = command::transact(gateway, &context, idempotency.as_ref(), &|_| {
+            Box::pin(async move { Ok(id.0) })
+        })
+        .await?;
         last = last.max(position);
     }
     written(gateway, caller, id, last).await
@@ -139,15 +147,21 @@ pub async fn test(
 ) -> AppResult<Written<MessageView>> {
     caller.require(Scope::Send)?;
     let (id, loaded) = living(gateway, caller, id).await?;
-    messages::send_test(gateway, caller, TestSend { campaign_id: id, campaign: loaded.aggregate, to, idempotency_key })
-        .await
+    messages::send_test(
+        gateway,
+        caller,
+        TestSend { campaign_id: id, campaign: loaded.aggregate, to, idempotency_key },
+    )
+    .await
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
     use domain::GatewayAggregate;
-    use domain::message::{Content, ContentKind, Failure, MessageHeader, Plan, Priority, Recipient};
+    use domain::message::{
+        Content, ContentKind, Failure, MessageHeader, Plan, Priority, Recipient,
+    };
     use domain::primitives::{AccountId, ContactId, WorkspaceId};
 
     use super::*;

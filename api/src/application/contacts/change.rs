@@ -28,7 +28,11 @@ pub(crate) const SUPPRESSION_SOURCE: &str = "suppression list";
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the workspace; VALIDATION_FAILED; CONFLICT where somebody else has the number, the user id or
 /// the external id.
-pub async fn add(gateway: &Gateway, caller: &Caller, input: AddContact) -> AppResult<Written<ContactView>> {
+pub async fn add(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: AddContact,
+) -> AppResult<Written<ContactView>> {
     change(gateway, caller, input, "addContact", false).await
 }
 
@@ -36,7 +40,11 @@ pub async fn add(gateway: &Gateway, caller: &Caller, input: AddContact) -> AppRe
 ///
 /// # Errors
 /// As [`add`]; CONFLICT where the number, the user id and the external id are not one person's.
-pub async fn upsert(gateway: &Gateway, caller: &Caller, input: AddContact) -> AppResult<Written<ContactView>> {
+pub async fn upsert(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: AddContact,
+) -> AppResult<Written<ContactView>> {
     change(gateway, caller, input, "upsertContact", true).await
 }
 
@@ -48,57 +56,75 @@ async fn change(
     finds: bool,
 ) -> AppResult<Written<ContactView>> {
     caller.require(Scope::Manage)?;
-    let workspace = command::workspace(gateway, caller, input.workspace_id.as_deref(), "input.workspaceId").await?;
+    let workspace =
+        command::workspace(gateway, caller, input.workspace_id.as_deref(), "input.workspaceId")
+            .await?;
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
-    let (id, position) = match command::once::<Uuid>(gateway, caller, operation, key, &input, field).await? {
-        Once::Done(id, position) => (id, position),
-        Once::Now(idempotency) => {
-            let now = gateway.clock.now();
-            let new_id = gateway.ids.next_id(now);
-            let consent = consent(&input)?;
-            let changes = changes(gateway, workspace, input).await?;
-            let context = command::context(gateway, caller);
-            let (changes, consent) = (&changes, &consent);
-            command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-                let known = match finds {
-                    true => find(tx, workspace, &changes).await?,
-                    false => None,
-                };
-                let id = known.unwrap_or(new_id);
-                match known {
-                    Some(_) => {
-                        let origin = ContactOrigin::Api;
-                        let command =
-                            ContactCommand::Update { changes: Box::new(changes.clone()), origin, at: now };
-                        tx.execute::<Contact>(id, command)
-                            .await
-                            .map_err(|error| command::refused(error, "input"))?;
-                    }
-                    None => {
-                        introduce(tx, workspace, ContactId(id), changes.clone(), ContactOrigin::Api, now).await?;
-                    }
-                }
-                if let Some((status, source)) = &consent {
-                    let command = ContactCommand::RecordConsent {
-                        category: None,
-                        status: *status,
-                        source: source.clone(),
-                        evidence: None,
-                        given_at: now,
-                        at: now,
-                    };
-                    tx.execute::<Contact>(id, command).await.map_err(|error| consent_refused(error))?;
-                }
-                Ok(id)
-            }))
-            .await?
-        }
-    };
+    let (id, position) =
+        match command::once::<Uuid>(gateway, caller, operation, key, &input, field).await? {
+            Once::Done(id, position) => (id, position),
+            Once::Now(idempotency) => {
+                let now = gateway.clock.now();
+                let new_id = gateway.ids.next_id(now);
+                let consent = consent(&input)?;
+                let changes = changes(gateway, workspace, input).await?;
+                let context = command::context(gateway, caller);
+                let (changes, consent) = (&changes, &consent);
+                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                    Box::pin(async move {
+                        let known = match finds {
+                            true => find(tx, workspace, changes).await?,
+                            false => None,
+                        };
+                        let id = known.unwrap_or(new_id);
+                        match known {
+                            Some(_) => {
+                                let origin = ContactOrigin::Api;
+                                let command = ContactCommand::Update {
+                                    changes: Box::new(changes.clone()),
+                                    origin,
+                                    at: now,
+                                };
+                                tx.execute::<Contact>(id, command)
+                                    .await
+                                    .map_err(|error| command::refused(error, "input"))?;
+                            }
+                            None => {
+                                introduce(
+                                    tx,
+                                    workspace,
+                                    ContactId(id),
+                                    changes.clone(),
+                                    ContactOrigin::Api,
+                                    now,
+                                )
+                                .await?;
+                            }
+                        }
+                        if let Some((status, source)) = &consent {
+                            let command = ContactCommand::RecordConsent {
+                                category: None,
+                                status: *status,
+                                source: source.clone(),
+                                evidence: None,
+                                given_at: now,
+                                at: now,
+                            };
+                            tx.execute::<Contact>(id, command).await.map_err(consent_refused)?;
+                        }
+                        Ok(id)
+                    })
+                })
+                .await?
+            }
+        };
     written(gateway, caller, ContactId(id), position).await
 }
 
-fn consent_refused(error: infrastructure::ledger::CommandError<domain::contact::ContactError>) -> AppError {
+fn consent_refused(
+    error: infrastructure::ledger::CommandError<domain::contact::ContactError>,
+) -> AppError {
     let mut refused = command::refused(error, "input");
     if refused.field.as_deref() == Some("input.source") {
         refused.field = Some("input.consentSource".to_owned());
@@ -108,19 +134,28 @@ fn consent_refused(error: infrastructure::ledger::CommandError<domain::contact::
 
 fn consent(input: &AddContact) -> AppResult<Option<(ConsentStatus, String)>> {
     match (input.consent, &input.consent_source) {
-        (None, Some(_)) => Err(AppError::invalid("input.consent", "say which consent came from this source")),
+        (None, Some(_)) => {
+            Err(AppError::invalid("input.consent", "say which consent came from this source"))
+        }
         // Nothing was said.
         (None | Some(ConsentStatus::Unknown), _) => Ok(None),
-        (Some(status), source) => Ok(Some((status, source.clone().unwrap_or_else(|| API_SOURCE.to_owned())))),
+        (Some(status), source) => {
+            Ok(Some((status, source.clone().unwrap_or_else(|| API_SOURCE.to_owned()))))
+        }
     }
 }
 
-async fn changes(gateway: &Gateway, workspace: WorkspaceId, input: AddContact) -> AppResult<ContactChanges> {
+async fn changes(
+    gateway: &Gateway,
+    workspace: WorkspaceId,
+    input: AddContact,
+) -> AppResult<ContactChanges> {
     let home = match input.phone_number.is_some() || input.user_id.is_some() {
         true => home(gateway, workspace).await?,
         false => super::Home::default(),
     };
-    let phone = input.phone_number.map(|text| home.phone(&text, "input.phoneNumber")).transpose()?;
+    let phone =
+        input.phone_number.map(|text| home.phone(&text, "input.phoneNumber")).transpose()?;
     let user_id = input.user_id.map(|text| UserId::parse(&text)).transpose();
     let user_id = user_id.map_err(|error| AppError::invalid("input.userId", error.to_string()))?;
     let identity = user_id.map(|user_id| PortfolioIdentity {
@@ -128,7 +163,8 @@ async fn changes(gateway: &Gateway, workspace: WorkspaceId, input: AddContact) -
         user_id,
     });
     time_zone(input.time_zone.as_deref(), "input.timeZone")?;
-    let attributes = input.attributes.map(|value| attributes(value, "input.attributes")).transpose()?;
+    let attributes =
+        input.attributes.map(|value| attributes(value, "input.attributes")).transpose()?;
     Ok(ContactChanges {
         phone: phone.map(Some),
         add_identities: identity.into_iter().collect(),
@@ -146,21 +182,30 @@ async fn changes(gateway: &Gateway, workspace: WorkspaceId, input: AddContact) -
 /// Everything in these changes that tells who somebody is.
 pub(crate) fn identities(workspace: WorkspaceId, changes: &ContactChanges) -> Vec<Identity> {
     let phone = changes.phone.as_ref().and_then(Option::as_ref);
-    let phone = phone.map(|phone: &PhoneNumber| Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+    let phone = phone
+        .map(|phone: &PhoneNumber| Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
     let users = changes.add_identities.iter().map(|identity| {
         let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
         Identity::new(workspace.0, Identity::USER_ID, value)
     });
     let external = changes.external_id.as_ref().and_then(Option::as_ref);
-    let external = external.map(|id| Identity::new(workspace.0, Identity::CONTACT_EXTERNAL_ID, id.clone()));
+    let external =
+        external.map(|id| Identity::new(workspace.0, Identity::CONTACT_EXTERNAL_ID, id.clone()));
     phone.into_iter().chain(users).chain(external).collect()
 }
 
 /// The one person whom these changes are about, where there is one.
-async fn find(tx: &mut Transaction<'_>, workspace: WorkspaceId, changes: &ContactChanges) -> AppResult<Option<Uuid>> {
+async fn find(
+    tx: &mut Transaction<'_>,
+    workspace: WorkspaceId,
+    changes: &ContactChanges,
+) -> AppResult<Option<Uuid>> {
     let identities = identities(workspace, changes);
     if identities.is_empty() {
-        return Err(AppError::invalid("input.phoneNumber", "give a phone number, a user id or an external id"));
+        return Err(AppError::invalid(
+            "input.phoneNumber",
+            "give a phone number, a user id or an external id",
+        ));
     }
     let holders: BTreeSet<Uuid> =
         tx.bus().resolve_identities(&identities).await?.into_iter().flatten().collect();
@@ -189,7 +234,10 @@ pub(crate) async fn introduce(
         origin,
         at,
     };
-    let added = tx.execute::<Contact>(id.0, command).await.map_err(|error| command::refused(error, "input"))?;
+    let added = tx
+        .execute::<Contact>(id.0, command)
+        .await
+        .map_err(|error| command::refused(error, "input"))?;
     let identities: Vec<Identity> = added.identities().into_iter().collect();
     let is_suppressed = tx.bus().are_suppressed(&identities).await?.contains(&true);
     if is_suppressed {
@@ -199,7 +247,9 @@ pub(crate) async fn introduce(
             evidence: None,
             at,
         };
-        tx.execute::<Contact>(id.0, command).await.map_err(|error| command::refused(error, "input"))?;
+        tx.execute::<Contact>(id.0, command)
+            .await
+            .map_err(|error| command::refused(error, "input"))?;
     }
     Ok(())
 }

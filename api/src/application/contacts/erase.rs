@@ -39,7 +39,12 @@ const SCRUBBED_TABLES: [&str; 4] = ["webhook_journal", "webhook_parked", "data_k
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `reason`; UNAVAILABLE where the log has done it and copies are still being
 /// cleaned: repeat it.
-pub async fn erase(gateway: &Gateway, caller: &Caller, id: &str, reason: String) -> AppResult<Written<ContactView>> {
+pub async fn erase(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    reason: String,
+) -> AppResult<Written<ContactView>> {
     caller.require(Scope::Manage)?;
     caller.require(Scope::Personal)?;
     let (id, _) = command::known::<Contact>(gateway, caller, id, "contact").await?;
@@ -48,13 +53,15 @@ pub async fn erase(gateway: &Gateway, caller: &Caller, id: &str, reason: String)
     let context = command::context(gateway, caller);
     // The log first, so that nothing new is written about them; their names are known from before.
     let (family, reason) = (&family, &reason);
-    let (_, position) = command::transact(gateway, &context, None, &|tx| Box::pin(async move {
-        for member in family {
-            let erased = erase_contact_in(tx, *member, reason).await;
-            erased.map_err(|error| command::refused(error, ""))?;
-        }
-        Ok(())
-    }))
+    let (_, position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            for member in family {
+                let erased = erase_contact_in(tx, *member, reason).await;
+                erased.map_err(|error| command::refused(error, ""))?;
+            }
+            Ok(())
+        })
+    })
     .await?;
     if let Err(error) = gateway.journal.erase(&person).await {
         return Err(AppError {
@@ -90,7 +97,8 @@ async fn family(gateway: &Gateway, id: Uuid) -> AppResult<Vec<Uuid>> {
 
 /// Every number and user id that they have, or had.
 async fn person(gateway: &Gateway, family: &[Uuid]) -> AppResult<Person> {
-    let streams: Vec<_> = family.iter().map(|id| StreamId::new(AggregateType::Contact, *id)).collect();
+    let streams: Vec<_> =
+        family.iter().map(|id| StreamId::new(AggregateType::Contact, *id)).collect();
     let events = gateway.ledger.read_streams(&streams).await?;
     let mut numbers: Vec<PhoneNumber> = vec![];
     let mut users: Vec<UserId> = vec![];
@@ -104,7 +112,8 @@ async fn person(gateway: &Gateway, family: &[Uuid]) -> AppResult<Person> {
 
 fn named(event: &RecordedEvent) -> AppResult<(Option<PhoneNumber>, Vec<UserId>)> {
     Ok(match event.decode::<ContactEvent>()? {
-        ContactEvent::Added { phone, identities, .. } | ContactEvent::Updated { phone, identities, .. } => {
+        ContactEvent::Added { phone, identities, .. }
+        | ContactEvent::Updated { phone, identities, .. } => {
             let identities = identities.and_then(Personal::into_known).unwrap_or_default();
             let users = identities.into_iter().map(|identity| identity.user_id).collect();
             (phone.and_then(Personal::into_known), users)
@@ -132,7 +141,9 @@ pub(crate) async fn leave_no_trace(gateway: &Gateway, position: Position) -> App
         tokio::time::sleep(SCRUB_PAUSE).await;
     }
     // Gone from every table; old pages of the write-ahead log go with the next checkpoint that finds no reader.
-    warn!("a long read kept the files from being cleaned after an erasure; the next checkpoint does it");
+    warn!(
+        "a long read kept the files from being cleaned after an erasure; the next checkpoint does it"
+    );
     Ok(())
 }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::api_key::Scope;
-use domain::contact::{ConsentLedger, ConsentStatus, ConsentWord, Contact, ContactChanges, ContactCommand, ContactOrigin};
-use domain::primitives::{ContactId, Personal};
 use domain::Identity;
+use domain::api_key::Scope;
+use domain::contact::{
+    ConsentLedger, ConsentStatus, ConsentWord, Contact, ContactChanges, ContactCommand,
+    ContactOrigin,
+};
+use domain::primitives::{ContactId, Personal};
 use domain::template::TemplateCategory;
 use uuid::Uuid;
 
@@ -28,7 +31,12 @@ const LOOK_UP: usize = 16;
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where both are the same or of different workspaces; CONFLICT where one was
 /// erased or merged before.
-pub async fn merge(gateway: &Gateway, caller: &Caller, keep: &str, merge: &str) -> AppResult<Written<ContactView>> {
+pub async fn merge(
+    gateway: &Gateway,
+    caller: &Caller,
+    keep: &str,
+    merge: &str,
+) -> AppResult<Written<ContactView>> {
     caller.require(Scope::Manage)?;
     let (keep_id, keep) = command::known::<Contact>(gateway, caller, keep, "contact").await?;
     let (merge_id, merged) = command::known::<Contact>(gateway, caller, merge, "contact").await?;
@@ -40,25 +48,33 @@ pub async fn merge(gateway: &Gateway, caller: &Caller, keep: &str, merge: &str) 
     }
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
-    let (_, position) = command::transact(gateway, &context, None, &|tx| Box::pin(async move {
-        let keep = command::loaded::<Contact>(tx, keep_id, "contact").await?.aggregate;
-        let other = command::loaded::<Contact>(tx, merge_id, "contact").await?.aggregate;
-        if other.merged_into == Some(ContactId(keep_id)) {
-            return Ok(());
-        }
-        // The identities are freed first, so that the one who stays can claim them in the same unit.
-        let command = ContactCommand::MarkMerged { into: ContactId(keep_id), at: now };
-        tx.execute::<Contact>(merge_id, command).await.map_err(|error| command::refused(error, ""))?;
-        let changes = Box::new(gaps(&keep, &other));
-        let command = ContactCommand::Update { changes, origin: ContactOrigin::Api, at: now };
-        tx.execute::<Contact>(keep_id, command).await.map_err(|error| command::refused(error, ""))?;
-        for command in stricter(&keep.consent, &other.consent, now) {
-            tx.execute::<Contact>(keep_id, command).await.map_err(|error| command::refused(error, ""))?;
-        }
-        let place = merged_into(gateway, keep_id).await?.len();
-        tx.claim(&half(keep_id, place), merge_id);
-        Ok(())
-    }))
+    let (_, position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            let keep = command::loaded::<Contact>(tx, keep_id, "contact").await?.aggregate;
+            let other = command::loaded::<Contact>(tx, merge_id, "contact").await?.aggregate;
+            if other.merged_into == Some(ContactId(keep_id)) {
+                return Ok(());
+            }
+            // The identities are freed first, so that the one who stays can claim them in the same unit.
+            let command = ContactCommand::MarkMerged { into: ContactId(keep_id), at: now };
+            tx.execute::<Contact>(merge_id, command)
+                .await
+                .map_err(|error| command::refused(error, ""))?;
+            let changes = Box::new(gaps(&keep, &other));
+            let command = ContactCommand::Update { changes, origin: ContactOrigin::Api, at: now };
+            tx.execute::<Contact>(keep_id, command)
+                .await
+                .map_err(|error| command::refused(error, ""))?;
+            for command in stricter(&keep.consent, &other.consent, now) {
+                tx.execute::<Contact>(keep_id, command)
+                    .await
+                    .map_err(|error| command::refused(error, ""))?;
+            }
+            let place = merged_into(gateway, keep_id).await?.len();
+            tx.claim(&half(keep_id, place), merge_id);
+            Ok(())
+        })
+    })
     .await?;
     written(gateway, caller, ContactId(keep_id), position).await
 }
@@ -93,13 +109,20 @@ fn gaps(keep: &Contact, other: &Contact) -> ContactChanges {
     }
     let (kept, theirs) = (&keep.details, &other.details);
     let have = known(&kept.attributes).unwrap_or_default();
-    let attributes: BTreeMap<_, _> =
-        known(&theirs.attributes).unwrap_or_default().into_iter().filter(|(key, _)| !have.contains_key(key)).collect();
-    let portfolios: Vec<_> = keep.portfolio_identities().iter().map(|identity| &identity.portfolio_id).collect();
+    let attributes: BTreeMap<_, _> = known(&theirs.attributes)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(key, _)| !have.contains_key(key))
+        .collect();
+    let portfolios: Vec<_> =
+        keep.portfolio_identities().iter().map(|identity| &identity.portfolio_id).collect();
     let identities = other.portfolio_identities().iter();
     ContactChanges {
         phone: gap(kept.phone.is_some(), known(&theirs.phone)),
-        add_identities: identities.filter(|identity| !portfolios.contains(&&identity.portfolio_id)).cloned().collect(),
+        add_identities: identities
+            .filter(|identity| !portfolios.contains(&&identity.portfolio_id))
+            .cloned()
+            .collect(),
         username: gap(kept.username.is_some(), known(&theirs.username)),
         external_id: gap(kept.external_id.is_some(), known(&theirs.external_id)),
         name: gap(kept.name.is_some(), known(&theirs.name)),
@@ -114,26 +137,27 @@ fn gaps(keep: &Contact, other: &Contact) -> ContactChanges {
 /// The words of `other` that forbid what `keep` would allow, and those on what `keep` says nothing of.
 fn stricter(keep: &ConsentLedger, other: &ConsentLedger, at: DateTime<Utc>) -> Vec<ContactCommand> {
     let mut commands = vec![];
-    let mut record = |category: Option<TemplateCategory>, known: Option<&ConsentWord>, word: &ConsentWord| {
-        let forbids = word.status == ConsentStatus::OptedOut;
-        let is_stricter = match known {
-            None => true,
-            Some(known) => forbids && known.status != ConsentStatus::OptedOut,
+    let mut record =
+        |category: Option<TemplateCategory>, known: Option<&ConsentWord>, word: &ConsentWord| {
+            let forbids = word.status == ConsentStatus::OptedOut;
+            let is_stricter = match known {
+                None => true,
+                Some(known) => forbids && known.status != ConsentStatus::OptedOut,
+            };
+            if !is_stricter {
+                return;
+            }
+            // A stop that is older than the other half's yes still stands, so it is dated now.
+            let given_at = if forbids { at } else { word.given_at };
+            commands.push(ContactCommand::RecordConsent {
+                category,
+                status: word.status,
+                source: format!("merge: {}", word.source).chars().take(256).collect(),
+                evidence: word.evidence.as_ref().and_then(Personal::known).cloned(),
+                given_at,
+                at,
+            });
         };
-        if !is_stricter {
-            return;
-        }
-        // A stop that is older than the other half's yes still stands, so it is dated now.
-        let given_at = if forbids { at } else { word.given_at };
-        commands.push(ContactCommand::RecordConsent {
-            category,
-            status: word.status,
-            source: format!("merge: {}", word.source).chars().take(256).collect(),
-            evidence: word.evidence.as_ref().and_then(Personal::known).cloned(),
-            given_at,
-            at,
-        });
-    };
     for (category, word) in &other.by_category {
         record(Some(*category), keep.by_category.get(category), word);
     }
@@ -156,8 +180,12 @@ mod tests {
     fn ledger(words: &[(Option<TemplateCategory>, ConsentStatus, i64)]) -> ConsentLedger {
         let mut ledger = ConsentLedger::default();
         for (category, status, day) in words {
-            let word =
-                ConsentWord { status: *status, source: "form".to_owned(), evidence: None, given_at: at(*day) };
+            let word = ConsentWord {
+                status: *status,
+                source: "form".to_owned(),
+                evidence: None,
+                given_at: at(*day),
+            };
             ledger.fold(*category, word);
         }
         ledger
@@ -186,7 +214,8 @@ mod tests {
         assert_eq!(merged(ledger(&no), &ledger(&yes)).status(), OptedOut);
         assert_eq!(merged(ledger(&[]), &ledger(&yes)).status(), OptedIn);
         let marketing = Some(TemplateCategory::Marketing);
-        let consent = merged(ledger(&[(marketing, OptedIn, 5)]), &ledger(&[(marketing, OptedOut, 2)]));
+        let consent =
+            merged(ledger(&[(marketing, OptedIn, 5)]), &ledger(&[(marketing, OptedOut, 2)]));
         assert_eq!(consent.status_for(TemplateCategory::Marketing), OptedOut);
         let consent = merged(ledger(&[(marketing, OptedIn, 5)]), &ledger(&no));
         assert_eq!(consent.status_for(TemplateCategory::Marketing), OptedOut);

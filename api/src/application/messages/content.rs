@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::Identity;
 use domain::message::{Content, MediaKind, MediaSource, ParameterValue};
 use domain::primitives::{AccountId, PhoneNumber, TemplateId, Wamid};
 use domain::template::{Template, TemplateComponents, TemplateStatus};
-use domain::Identity;
 use infrastructure::cloud_api::validate::{Violation, check_send};
 use infrastructure::cloud_api::wire::send::{Context, SendRequest};
 use serde_json::Value;
@@ -50,7 +50,8 @@ pub(super) async fn prepare(
         ("reaction", input.reaction.is_some()),
     ];
     let mut given = given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name);
-    let names = "give exactly one of template, text, media, interactive, location, contacts and reaction";
+    let names =
+        "give exactly one of template, text, media, interactive, location, contacts and reaction";
     let field = match (given.next(), given.next()) {
         (None, _) => return Err(AppError::invalid("input.text", names)),
         (Some(_), Some(second)) => return Err(AppError::invalid(format!("input.{second}"), names)),
@@ -75,9 +76,9 @@ pub(super) fn of_template(
     components: &TemplateComponents,
     parameters: BTreeMap<String, ParameterValue>,
 ) -> AppResult<Content> {
-    components.check_values(&parameters).map_err(|problem| {
-        AppError::invalid("input.template.parameters", problem.to_string())
-    })?;
+    components
+        .check_values(&parameters)
+        .map_err(|problem| AppError::invalid("input.template.parameters", problem.to_string()))?;
     let preview = components.preview(&parameters);
     Ok(Content::Template { parameters, preview })
 }
@@ -90,23 +91,35 @@ async fn template_of(
 ) -> AppResult<(TemplateId, Template, TemplateComponents)> {
     let id = match (&input.template_id, &input.name) {
         (Some(_), Some(_)) => {
-            return Err(AppError::invalid("input.template.name", "give either the templateId or name and language"));
+            return Err(AppError::invalid(
+                "input.template.name",
+                "give either the templateId or name and language",
+            ));
         }
         (Some(id), None) => id.clone(),
         (None, Some(name)) => {
             let Some(language) = &input.language else {
-                return Err(AppError::invalid("input.template.language", "a template by name needs its language, like en_US"));
+                return Err(AppError::invalid(
+                    "input.template.language",
+                    "a template by name needs its language, like en_US",
+                ));
             };
             by_name(gateway, account_id, name, language).await?
         }
         (None, None) => {
-            return Err(AppError::invalid("input.template.templateId", "give the templateId, or name and language"));
+            return Err(AppError::invalid(
+                "input.template.templateId",
+                "give the templateId, or name and language",
+            ));
         }
     };
     let (id, loaded) = command::known::<Template>(gateway, caller, &id, "template").await?;
     let template = loaded.aggregate;
     if template.account_id != Some(account_id) {
-        return Err(AppError::invalid("input.template.templateId", "use a template of the sending account"));
+        return Err(AppError::invalid(
+            "input.template.templateId",
+            "use a template of the sending account",
+        ));
     }
     if template.status == TemplateStatus::Deleted {
         return Err(AppError::not_found("template"));
@@ -116,10 +129,17 @@ async fn template_of(
 }
 
 /// By the store's own uniqueness, which is never behind.
-async fn by_name(gateway: &Gateway, account_id: AccountId, name: &str, language: &str) -> AppResult<String> {
-    let account = command::folded::<domain::account::Account>(gateway, account_id.0, "account").await?;
+async fn by_name(
+    gateway: &Gateway,
+    account_id: AccountId,
+    name: &str,
+    language: &str,
+) -> AppResult<String> {
+    let account =
+        command::folded::<domain::account::Account>(gateway, account_id.0, "account").await?;
     let workspace = account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
-    let identity = Identity::new(workspace.0, Identity::TEMPLATE, format!("{account_id}/{name}/{language}"));
+    let identity =
+        Identity::new(workspace.0, Identity::TEMPLATE, format!("{account_id}/{name}/{language}"));
     let holder = gateway.bus.resolve_identities(&[identity]).await?.into_iter().next().flatten();
     holder.map(|id| id.to_string()).ok_or_else(|| AppError::not_found("template"))
 }
@@ -155,20 +175,39 @@ fn of_media(media: &MediaInput) -> AppResult<Content> {
     let source = match (&media.link, &media.media_id) {
         (Some(link), None) => MediaSource::Link(link.clone()),
         (None, Some(id)) => MediaSource::Id(id.clone()),
-        _ => return Err(AppError::invalid("input.media.link", "give either a link or the mediaId of an upload")),
+        _ => {
+            return Err(AppError::invalid(
+                "input.media.link",
+                "give either a link or the mediaId of an upload",
+            ));
+        }
     };
-    let texts = [(&media.link, "link"), (&media.media_id, "mediaId"), (&media.caption, "caption"), (&media.filename, "filename")];
+    let texts = [
+        (&media.link, "link"),
+        (&media.media_id, "mediaId"),
+        (&media.caption, "caption"),
+        (&media.filename, "filename"),
+    ];
     for (text, name) in texts {
         if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
-            return Err(AppError::invalid(format!("input.media.{name}"), "is far longer than WhatsApp takes"));
+            return Err(AppError::invalid(
+                format!("input.media.{name}"),
+                "is far longer than WhatsApp takes",
+            ));
         }
     }
     let has_caption = !matches!(media.kind, MediaKind::Audio | MediaKind::Sticker);
     if media.caption.is_some() && !has_caption {
-        return Err(AppError::invalid("input.media.caption", "leave it out; audio and stickers have none"));
+        return Err(AppError::invalid(
+            "input.media.caption",
+            "leave it out; audio and stickers have none",
+        ));
     }
     if media.filename.is_some() && media.kind != MediaKind::Document {
-        return Err(AppError::invalid("input.media.filename", "leave it out; only documents have one"));
+        return Err(AppError::invalid(
+            "input.media.filename",
+            "leave it out; only documents have one",
+        ));
     }
     Ok(Content::Media {
         media: media.kind,
@@ -180,15 +219,24 @@ fn of_media(media: &MediaInput) -> AppResult<Content> {
 
 fn of_reaction(reaction: Option<&Value>) -> AppResult<Content> {
     let object = reaction.and_then(Value::as_object);
-    let object = object.ok_or_else(|| AppError::invalid("input.reaction", "use {\"messageId\": \"wamid.…\", \"emoji\": \"👍\"}"))?;
-    let message_id = object.get("messageId").or_else(|| object.get("message_id")).and_then(Value::as_str);
+    let object = object.ok_or_else(|| {
+        AppError::invalid("input.reaction", "use {\"messageId\": \"wamid.…\", \"emoji\": \"👍\"}")
+    })?;
+    let message_id =
+        object.get("messageId").or_else(|| object.get("message_id")).and_then(Value::as_str);
     let message_id = message_id.and_then(|id| Wamid::parse(id).ok());
     let message_id = message_id.ok_or_else(|| {
-        AppError::invalid("input.reaction.messageId", "use the wamid of the message that is reacted to")
+        AppError::invalid(
+            "input.reaction.messageId",
+            "use the wamid of the message that is reacted to",
+        )
     })?;
     let emoji = object.get("emoji").and_then(Value::as_str).unwrap_or_default();
     if emoji.chars().count() > 16 {
-        return Err(AppError::invalid("input.reaction.emoji", "use one emoji, or none to take the reaction back"));
+        return Err(AppError::invalid(
+            "input.reaction.emoji",
+            "use one emoji, or none to take the reaction back",
+        ));
     }
     Ok(Content::Reaction { message_id, emoji: emoji.to_owned() })
 }
@@ -210,7 +258,8 @@ fn check_wire(
         None => Ok(()),
         Some(Violation { path, problem, .. }) => {
             // WhatsApp's sentences are whole ones; ours go on after the field.
-            let problem = problem.strip_prefix("It ").unwrap_or(&problem).trim_end_matches('.').to_owned();
+            let problem =
+                problem.strip_prefix("It ").unwrap_or(&problem).trim_end_matches('.').to_owned();
             Err(AppError::invalid(field_of(content, &path), problem))
         }
     }
@@ -263,27 +312,39 @@ mod tests {
         ] } });
         let input = SendMessage { interactive: Some(interactive), ..SendMessage::default() };
         assert_eq!(refused(input, "interactive"), "input.interactive.body.text");
-        let input = SendMessage { location: Some(json!({ "latitude": "north" })), ..SendMessage::default() };
+        let input = SendMessage {
+            location: Some(json!({ "latitude": "north" })),
+            ..SendMessage::default()
+        };
         assert_eq!(refused(input, "location"), "input.location");
     }
 
     #[test]
     fn media_has_one_source_and_fitting_texts() {
-        let media = |kind, link: Option<&str>, media_id: Option<&str>, caption: Option<&str>| SendMessage {
-            media: Some(MediaInput {
-                kind,
-                link: link.map(str::to_owned),
-                media_id: media_id.map(str::to_owned),
-                caption: caption.map(str::to_owned),
-                filename: None,
-            }),
-            ..SendMessage::default()
-        };
+        let media =
+            |kind, link: Option<&str>, media_id: Option<&str>, caption: Option<&str>| SendMessage {
+                media: Some(MediaInput {
+                    kind,
+                    link: link.map(str::to_owned),
+                    media_id: media_id.map(str::to_owned),
+                    caption: caption.map(str::to_owned),
+                    filename: None,
+                }),
+                ..SendMessage::default()
+            };
         assert_eq!(refused(media(MediaKind::Image, None, None, None), "media"), "input.media.link");
-        assert_eq!(refused(media(MediaKind::Image, Some("https://x.org/a.png"), Some("1"), None), "media"), "input.media.link");
-        assert_eq!(refused(media(MediaKind::Audio, None, Some("1"), Some("hi")), "media"), "input.media.caption");
+        assert_eq!(
+            refused(media(MediaKind::Image, Some("https://x.org/a.png"), Some("1"), None), "media"),
+            "input.media.link"
+        );
+        assert_eq!(
+            refused(media(MediaKind::Audio, None, Some("1"), Some("hi")), "media"),
+            "input.media.caption"
+        );
         let good = media(MediaKind::Image, Some("https://x.org/a.png"), None, Some("hi"));
-        assert!(free_form(&good, "media").and_then(|content| check_wire(&content, None, None)).is_ok());
+        assert!(
+            free_form(&good, "media").and_then(|content| check_wire(&content, None, None)).is_ok()
+        );
     }
 
     #[test]
@@ -292,6 +353,9 @@ mod tests {
             let reaction = json!({ key: "wamid.abc", "emoji": "👍" });
             assert!(of_reaction(Some(&reaction)).is_ok());
         }
-        assert_eq!(of_reaction(Some(&json!({ "emoji": "👍" }))).unwrap_err().field.as_deref(), Some("input.reaction.messageId"));
+        assert_eq!(
+            of_reaction(Some(&json!({ "emoji": "👍" }))).unwrap_err().field.as_deref(),
+            Some("input.reaction.messageId")
+        );
     }
 }

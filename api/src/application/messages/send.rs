@@ -4,18 +4,21 @@ use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use domain::Identity;
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::campaign::Campaign;
 use domain::contact::{Contact, ContactChanges, ContactOrigin, PortfolioIdentity};
 use domain::delivery::{DeliveryFacts, TimeToLive, Verdict, judge, personalise, recipient_of};
 use domain::message::{
-    Content, Message, MessageCommand, MessageHeader, Plan, Priority, Recipient, SkipReason, TemplateRef,
+    Content, Message, MessageCommand, MessageHeader, Plan, Priority, Recipient, SkipReason,
+    TemplateRef,
 };
 use domain::port::{EventFeed, Position};
-use domain::primitives::{AccountId, CampaignId, ContactId, MessageId, PhoneNumber, UserId, Wamid, WorkspaceId};
+use domain::primitives::{
+    AccountId, CampaignId, ContactId, MessageId, PhoneNumber, UserId, Wamid, WorkspaceId,
+};
 use domain::template::{Template, TemplateComponents};
-use domain::Identity;
 use futures::StreamExt;
 use infrastructure::ledger::{Idempotency, Transaction};
 use projections::names;
@@ -47,9 +50,14 @@ const TIME_TO_LIVE_MAX_S: u32 = 30 * 24 * 3_600;
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where the account is disconnected.
-pub async fn send(gateway: &Gateway, caller: &Caller, input: SendMessage) -> AppResult<Written<MessageView>> {
+pub async fn send(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: SendMessage,
+) -> AppResult<Written<MessageView>> {
     caller.require(Scope::Send)?;
-    let (account_id, loaded) = command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
+    let (account_id, loaded) =
+        command::known::<Account>(gateway, caller, &input.account_id, "account").await?;
     let (account_id, account) = (AccountId(account_id), loaded.aggregate);
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
@@ -65,12 +73,16 @@ pub async fn send(gateway: &Gateway, caller: &Caller, input: SendMessage) -> App
     let due_at = due_at(input.send_at, now, "input.sendAt")?;
     let whom = whom(gateway, caller, &account, &input).await?;
     let reply_to = input.reply_to.as_deref().map(Wamid::parse).transpose();
-    let reply_to = reply_to.map_err(|error| AppError::invalid("input.replyTo", error.to_string()))?;
+    let reply_to =
+        reply_to.map_err(|error| AppError::invalid("input.replyTo", error.to_string()))?;
     let Prepared { content, template } =
         content::prepare(gateway, caller, account_id, &input, reply_to.as_ref()).await?;
     let time_to_live_s = command::positive(input.time_to_live, "input.timeToLive")?;
     if time_to_live_s.is_some_and(|seconds| seconds > TIME_TO_LIVE_MAX_S) {
-        return Err(AppError::invalid("input.timeToLive", "use 1 to 2,592,000 seconds (thirty days)"));
+        return Err(AppError::invalid(
+            "input.timeToLive",
+            "use 1 to 2,592,000 seconds (thirty days)",
+        ));
     }
     let draft = Draft {
         account_id,
@@ -122,7 +134,9 @@ pub(crate) async fn send_test(
     let TestSend { campaign_id, campaign, to, idempotency_key } = test;
     let input = json!({ "id": campaign_id, "to": to });
     let key = idempotency_key.as_deref();
-    let once = command::once::<Uuid>(gateway, caller, "testCampaign", key, &input, "idempotencyKey").await?;
+    let once =
+        command::once::<Uuid>(gateway, caller, "testCampaign", key, &input, "idempotencyKey")
+            .await?;
     let idempotency = match once {
         Once::Done(id, position) => return written(gateway, caller, MessageId(id), position).await,
         Once::Now(idempotency) => idempotency,
@@ -141,7 +155,10 @@ pub(crate) async fn send_test(
         account,
         campaign_id: Some(campaign_id),
         template: Some((plan_of.template_id, template)),
-        say: Say::Personalised(plan_of.parameters.into_known().unwrap_or_default(), Box::new(components)),
+        say: Say::Personalised(
+            plan_of.parameters.into_known().unwrap_or_default(),
+            Box::new(components),
+        ),
         external_id: None,
         metadata: None,
         reply_to: None,
@@ -194,13 +211,19 @@ struct Facts {
     marketing_blocked_until: Option<DateTime<Utc>>,
 }
 
-async fn whom(gateway: &Gateway, caller: &Caller, account: &Account, input: &SendMessage) -> AppResult<Whom> {
+async fn whom(
+    gateway: &Gateway,
+    caller: &Caller,
+    account: &Account,
+    input: &SendMessage,
+) -> AppResult<Whom> {
     let problem = "give exactly one of to, userId and contactId";
     match (&input.to, &input.user_id, &input.contact_id) {
         (Some(to), None, None) => Ok(Whom::Number(Home::of(account).phone(to, "input.to")?)),
         (None, Some(user_id), None) => {
             let user_id = UserId::parse(user_id);
-            let user_id = user_id.map_err(|error| AppError::invalid("input.userId", error.to_string()))?;
+            let user_id =
+                user_id.map_err(|error| AppError::invalid("input.userId", error.to_string()))?;
             let portfolio_id = account.settings.portfolio_id.clone().unwrap_or_default();
             Ok(Whom::User(PortfolioIdentity { portfolio_id, user_id }))
         }
@@ -234,18 +257,21 @@ async fn plan(
             _ => Facts::default(),
         };
         let draft = &draft;
-        let planned = command::transact(gateway, &context, idempotency.as_ref(), &|tx| Box::pin(async move {
-            let contact_id = match known {
-                Some(id) => id,
-                None => introduce(tx, workspace, &draft, new_contact_id).await?,
-            };
-            let contact = command::loaded::<Contact>(tx, contact_id.0, "contact").await?.aggregate;
-            let plan = planned(&draft, workspace, contact_id, &contact, facts);
-            let command = MessageCommand::Plan(Box::new(plan));
-            let planned = tx.execute_new::<Message>(vec![(message_id.0, command)]).await;
-            planned.map_err(|error| command::refused(error, "input"))?;
-            Ok(message_id.0)
-        }))
+        let planned = command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+            Box::pin(async move {
+                let contact_id = match known {
+                    Some(id) => id,
+                    None => introduce(tx, workspace, draft, new_contact_id).await?,
+                };
+                let contact =
+                    command::loaded::<Contact>(tx, contact_id.0, "contact").await?.aggregate;
+                let plan = planned(draft, workspace, contact_id, &contact, facts);
+                let command = MessageCommand::Plan(Box::new(plan));
+                let planned = tx.execute_new::<Message>(vec![(message_id.0, command)]).await;
+                planned.map_err(|error| command::refused(error, "input"))?;
+                Ok(message_id.0)
+            })
+        })
         .await;
         match planned {
             Ok((id, position)) => return Ok((MessageId(id), position)),
@@ -254,11 +280,18 @@ async fn plan(
             Err(error) => return Err(error),
         }
     }
-    Err(AppError::new(ErrorCode::Unavailable, "too many others write to this number right now; try again in a moment"))
+    Err(AppError::new(
+        ErrorCode::Unavailable,
+        "too many others write to this number right now; try again in a moment",
+    ))
 }
 
 /// The contact who is meant, by the store's own uniqueness, which is never behind.
-async fn find(gateway: &Gateway, workspace: WorkspaceId, whom: &Whom) -> AppResult<Option<ContactId>> {
+async fn find(
+    gateway: &Gateway,
+    workspace: WorkspaceId,
+    whom: &Whom,
+) -> AppResult<Option<ContactId>> {
     let identity = match whom {
         Whom::Contact(id) => {
             let mut id = *id;
@@ -288,7 +321,9 @@ async fn introduce(
     id: ContactId,
 ) -> AppResult<ContactId> {
     let changes = match &draft.whom {
-        Whom::Number(phone) => ContactChanges { phone: Some(Some(phone.clone())), ..ContactChanges::default() },
+        Whom::Number(phone) => {
+            ContactChanges { phone: Some(Some(phone.clone())), ..ContactChanges::default() }
+        }
         Whom::User(identity) => {
             ContactChanges { add_identities: vec![identity.clone()], ..ContactChanges::default() }
         }
@@ -306,7 +341,10 @@ async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResul
     let queries = read::queries(gateway);
     if draft.template.is_some() {
         let blocks = queries.marketing_blocks(&people).await?;
-        return Ok(Facts { marketing_blocked_until: blocks.get(&contact.0).copied(), window_until: None });
+        return Ok(Facts {
+            marketing_blocked_until: blocks.get(&contact.0).copied(),
+            window_until: None,
+        });
     }
     let window = async || -> AppResult<Option<DateTime<Utc>>> {
         let heard = queries.windows(draft.account_id.0, &people).await?;
@@ -323,7 +361,13 @@ async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResul
 }
 
 /// The plan, judged at once where it is due.
-fn planned(draft: &Draft, workspace: WorkspaceId, contact_id: ContactId, contact: &Contact, facts: Facts) -> Plan {
+fn planned(
+    draft: &Draft,
+    workspace: WorkspaceId,
+    contact_id: ContactId,
+    contact: &Contact,
+    facts: Facts,
+) -> Plan {
     let category = draft.template.as_ref().and_then(|(_, template)| template.category);
     let to = recipient_of(contact, &draft.account);
     let (content, problem) = match &draft.say {
@@ -336,18 +380,21 @@ fn planned(draft: &Draft, workspace: WorkspaceId, contact_id: ContactId, contact
     };
     let ttl = draft.time_to_live_s.unwrap_or_else(|| TimeToLive::default_seconds(category));
     let skip = match draft.due_at <= draft.now {
-        true => judged(draft, contact, &content, to.as_ref(), facts).map(|reason| (reason, None)).or(problem),
+        true => judged(draft, contact, &content, to.as_ref(), facts)
+            .map(|reason| (reason, None))
+            .or(problem),
         // Judged when it falls due.
         false => problem,
     };
     let is_answer = draft.reply_to.is_some()
         || (draft.template.is_none() && facts.window_until.is_some_and(|until| until > draft.now));
-    let template = draft.template.as_ref().zip(category).map(|((id, template), category)| TemplateRef {
-        id: *id,
-        name: template.name.clone(),
-        language: template.language.clone(),
-        category,
-    });
+    let template =
+        draft.template.as_ref().zip(category).map(|((id, template), category)| TemplateRef {
+            id: *id,
+            name: template.name.clone(),
+            language: template.language.clone(),
+            category,
+        });
     Plan {
         header: MessageHeader {
             workspace_id: workspace,
@@ -449,7 +496,8 @@ mod tests {
             account: Account::default(),
             whom: Whom::Contact(ContactId(Uuid::from_u128(2))),
             campaign_id: None,
-            template: template.map(|template| (domain::primitives::TemplateId(Uuid::from_u128(4)), template)),
+            template: template
+                .map(|template| (domain::primitives::TemplateId(Uuid::from_u128(4)), template)),
             say: Say::Fixed(Content::Text { body: "hi".to_owned(), preview_url: false }),
             external_id: None,
             metadata: None,
@@ -469,14 +517,21 @@ mod tests {
     }
 
     fn plan_of(draft: &Draft, contact: &Contact, facts: Facts) -> Plan {
-        planned(draft, WorkspaceId(Uuid::from_u128(1)), ContactId(Uuid::from_u128(2)), contact, facts)
+        planned(
+            draft,
+            WorkspaceId(Uuid::from_u128(1)),
+            ContactId(Uuid::from_u128(2)),
+            contact,
+            facts,
+        )
     }
 
     #[test]
     fn free_form_outside_of_the_window_is_skipped_and_inside_it_is_a_reply() {
         let closed = plan_of(&draft(None), &contact(false), Facts::default());
         assert_eq!(closed.skip, Some((SkipReason::WindowClosed, None)));
-        let open = Facts { window_until: Some(now() + chrono::Duration::hours(5)), ..Facts::default() };
+        let open =
+            Facts { window_until: Some(now() + chrono::Duration::hours(5)), ..Facts::default() };
         let plan = plan_of(&draft(None), &contact(false), open);
         assert_eq!((plan.skip, plan.header.priority), (None, Priority::Reply));
     }
@@ -488,7 +543,8 @@ mod tests {
         let sent = plan_of(&draft(Some(marketing())), &contact(true), Facts::default());
         assert_eq!((sent.skip, sent.header.priority), (None, Priority::Single));
         assert_eq!(sent.header.time_to_live_s, Some(72 * 3_600));
-        let later = Draft { due_at: now() + chrono::Duration::hours(1), ..draft(Some(marketing())) };
+        let later =
+            Draft { due_at: now() + chrono::Duration::hours(1), ..draft(Some(marketing())) };
         assert_eq!(plan_of(&later, &contact(false), Facts::default()).skip, None);
     }
 
@@ -496,8 +552,10 @@ mod tests {
     fn nobody_can_be_addressed_without_a_number_or_this_portfolios_user_id() {
         let mut stranger = contact(true);
         stranger.details.phone = None;
-        let identity =
-            PortfolioIdentity { portfolio_id: "other".to_owned(), user_id: UserId::parse("GB.123").unwrap() };
+        let identity = PortfolioIdentity {
+            portfolio_id: "other".to_owned(),
+            user_id: UserId::parse("GB.123").unwrap(),
+        };
         stranger.details.identities = Some(vec![identity].into());
         let plan = plan_of(&draft(Some(marketing())), &stranger, Facts::default());
         assert_eq!(plan.skip, Some((SkipReason::NoIdentity, None)));

@@ -5,7 +5,10 @@ use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::port::Position;
 use domain::primitives::{AccountId, TemplateId};
-use domain::template::{Quality, SlotKind, Template, TemplateCategory, TemplateCommand, TemplateStatus, WhatsappTemplate};
+use domain::template::{
+    Quality, SlotKind, Template, TemplateCategory, TemplateCommand, TemplateStatus,
+    WhatsappTemplate,
+};
 use infrastructure::cloud_api::client::{CallError, TemplateFilter};
 use infrastructure::cloud_api::wire;
 use serde_json::Value;
@@ -36,7 +39,11 @@ pub struct SyncResult {
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be submitted; VALIDATION_FAILED on `components` with WhatsApp's
 /// own words where it refuses; UNAVAILABLE where it could not be asked.
-pub async fn submit(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<TemplateView>> {
+pub async fn submit(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<TemplateView>> {
     caller.require(Scope::Manage)?;
     let (id, loaded) = command::known::<Template>(gateway, caller, id, "template").await?;
     let template = loaded.aggregate;
@@ -45,8 +52,10 @@ pub async fn submit(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
     if template.status == TemplateStatus::Pending {
         return written(gateway, TemplateId(id), loaded.position).await;
     }
-    let rehearsal = TemplateCommand::RecordSubmitted { whatsapp_id: template.whatsapp_id.clone(), at };
-    domain::GatewayAggregate::decide(&template, rehearsal).map_err(|error| AppError::domain(error, ""))?;
+    let rehearsal =
+        TemplateCommand::RecordSubmitted { whatsapp_id: template.whatsapp_id.clone(), at };
+    domain::GatewayAggregate::decide(&template, rehearsal)
+        .map_err(|error| AppError::domain(error, ""))?;
     let account = account_of(gateway, &template).await?;
     let (api, access) = (gateway.api_of(provider(&account)?), access(gateway, &account).await?);
     let definition = definition(&template)?;
@@ -54,7 +63,8 @@ pub async fn submit(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
     let whatsapp_id = match &template.whatsapp_id {
         Some(whatsapp_id) => {
             let edit = wire::template::EditTemplate {
-                category: (template.status != TemplateStatus::Approved).then(|| definition.category.clone()),
+                category: (template.status != TemplateStatus::Approved)
+                    .then(|| definition.category.clone()),
                 components: Some(definition.components),
                 message_send_ttl_seconds: None,
             };
@@ -79,19 +89,30 @@ pub async fn submit(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
     let context = command::context(gateway, caller);
     let at = gateway.clock.now();
     let (template, whatsapp_id) = (&template, &whatsapp_id);
-    let (_, position) = command::transact(gateway, &context, None, &|tx| Box::pin(async move {
-        let current = command::loaded::<Template>(tx, id, "template").await?.aggregate;
-        // Its webhook may have been faster than this answer.
-        if current.status == template.status {
-            let command = TemplateCommand::RecordSubmitted { whatsapp_id: Some(whatsapp_id.clone()), at };
-            tx.execute::<Template>(id, command).await.map_err(|error| command::refused(error, ""))?;
-            if verdict == Some(TemplateStatus::Approved) {
-                let command = TemplateCommand::RecordVerdict { status: TemplateStatus::Approved, reason: None, at };
-                tx.execute::<Template>(id, command).await.map_err(|error| command::refused(error, ""))?;
+    let (_, position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            let current = command::loaded::<Template>(tx, id, "template").await?.aggregate;
+            // Its webhook may have been faster than this answer.
+            if current.status == template.status {
+                let command =
+                    TemplateCommand::RecordSubmitted { whatsapp_id: Some(whatsapp_id.clone()), at };
+                tx.execute::<Template>(id, command)
+                    .await
+                    .map_err(|error| command::refused(error, ""))?;
+                if verdict == Some(TemplateStatus::Approved) {
+                    let command = TemplateCommand::RecordVerdict {
+                        status: TemplateStatus::Approved,
+                        reason: None,
+                        at,
+                    };
+                    tx.execute::<Template>(id, command)
+                        .await
+                        .map_err(|error| command::refused(error, ""))?;
+                }
             }
-        }
-        Ok(())
-    }))
+            Ok(())
+        })
+    })
     .await?;
     written(gateway, TemplateId(id), position).await
 }
@@ -100,7 +121,11 @@ pub async fn submit(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT where WhatsApp refuses; UNAVAILABLE where it could not be asked.
-pub async fn delete(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<TemplateView>> {
+pub async fn delete(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> AppResult<Written<TemplateView>> {
     caller.require(Scope::Manage)?;
     let (id, loaded) = command::known::<Template>(gateway, caller, id, "template").await?;
     let template = loaded.aggregate;
@@ -112,7 +137,8 @@ pub async fn delete(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
         && account.status != AccountStatus::Disconnected
     {
         let (api, access) = (gateway.api_of(provider(&account)?), access(gateway, &account).await?);
-        let deleted = api.delete_template(&access, &account.waba_id, whatsapp_id, &template.name).await;
+        let deleted =
+            api.delete_template(&access, &account.waba_id, whatsapp_id, &template.name).await;
         if let Err(error) = deleted {
             // Gone there already is what was wanted.
             let still_there = match found_by_id(gateway, &account, whatsapp_id).await {
@@ -141,14 +167,18 @@ pub async fn delete(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
 /// FORBIDDEN; NOT_FOUND; CONFLICT where the account is disconnected; UNAVAILABLE where WhatsApp could not be asked.
 pub async fn sync(gateway: &Gateway, caller: &Caller, account_id: &str) -> AppResult<SyncResult> {
     caller.require(Scope::Manage)?;
-    let (account_id, loaded) = command::known::<Account>(gateway, caller, account_id, "account").await?;
+    let (account_id, loaded) =
+        command::known::<Account>(gateway, caller, account_id, "account").await?;
     let account = loaded.aggregate;
     if account.status == AccountStatus::Disconnected {
         return Err(AppError::conflict("the account is disconnected; connect it again"));
     }
     let workspace_id = account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
     let (api, access) = (gateway.api_of(provider(&account)?), access(gateway, &account).await?);
-    let listing = api.templates(&access, &account.waba_id, &TemplateFilter::default()).await.map_err(unreachable)?;
+    let listing = api
+        .templates(&access, &account.waba_id, &TemplateFilter::default())
+        .await
+        .map_err(unreachable)?;
     for problem in &listing.unreadable {
         warn!(account.id = %account_id, %problem, "a template of WhatsApp's list could not be read");
     }
@@ -203,17 +233,24 @@ pub async fn sync(gateway: &Gateway, caller: &Caller, account_id: &str) -> AppRe
 }
 
 /// Templates of an account that are not deleted, read to the end.
-async fn known_templates(gateway: &Gateway, account_id: AccountId) -> AppResult<Vec<(Uuid, Template)>> {
+async fn known_templates(
+    gateway: &Gateway,
+    account_id: AccountId,
+) -> AppResult<Vec<(Uuid, Template)>> {
     // The last thing that happened may be a template that was drafted just now.
     let head = domain::port::EventFeed::head(&gateway.ledger).await?;
     read::wait_directory(gateway, Some(head)).await?;
-    let filter =
-        projections::TemplateFilter { account_ids: Some(vec![account_id.0]), ..projections::TemplateFilter::default() };
+    let filter = projections::TemplateFilter {
+        account_ids: Some(vec![account_id.0]),
+        ..projections::TemplateFilter::default()
+    };
     let mut all = vec![];
     let mut after = None;
     loop {
         let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
-        let page = read::queries(gateway).templates(&projections::Scope::everything(), &filter, &request).await?;
+        let page = read::queries(gateway)
+            .templates(&projections::Scope::everything(), &filter, &request)
+            .await?;
         after = page.end;
         let has_next = page.has_next;
         all.extend(page.into_items().into_iter().map(|stored| (stored.id, stored.state)));
@@ -235,22 +272,26 @@ fn provider(account: &Account) -> AppResult<domain::account::AccountProvider> {
     account.provider.ok_or_else(|| AppError::not_found("account"))
 }
 
-async fn access(gateway: &Gateway, account: &Account) -> AppResult<infrastructure::cloud_api::client::Access> {
+async fn access(
+    gateway: &Gateway,
+    account: &Account,
+) -> AppResult<infrastructure::cloud_api::client::Access> {
     let access = gateway.access(account).await;
     access.map_err(|error| AppError::unavailable(std::io::Error::other(format!("{error:#}"))))
 }
 
 fn definition(template: &Template) -> AppResult<wire::template::CreateTemplate> {
     let category = template.category.ok_or_else(|| AppError::not_found("template"))?;
-    let components = template.parsed().map_err(|error| AppError::invalid(error.field, error.problem))?;
+    let components =
+        template.parsed().map_err(|error| AppError::invalid(error.field, error.problem))?;
     // WhatsApp's `parameter_format` holds for the whole template.
     let is_named = components.slots().iter().any(|slot| {
         let variable = slot.name.rsplit('.').next().unwrap_or_default();
         slot.kind == SlotKind::Text && !variable.bytes().all(|b| b.is_ascii_digit())
     });
     let wire_components = serde_json::from_value(template.components.clone());
-    let wire_components =
-        wire_components.map_err(|_| AppError::invalid("components", "use WhatsApp's own components array"))?;
+    let wire_components = wire_components
+        .map_err(|_| AppError::invalid("components", "use WhatsApp's own components array"))?;
     Ok(wire::template::CreateTemplate {
         name: template.name.clone(),
         language: template.language.clone(),
@@ -270,7 +311,10 @@ fn definition(template: &Template) -> AppResult<wire::template::CreateTemplate> 
 fn said(error: &CallError) -> String {
     match error.refusal() {
         Some(refusal) => {
-            let own = [refusal.user_title.as_deref(), refusal.details.as_deref().or(refusal.message.as_deref())];
+            let own = [
+                refusal.user_title.as_deref(),
+                refusal.details.as_deref().or(refusal.message.as_deref()),
+            ];
             let own: Vec<&str> = own.into_iter().flatten().collect();
             if own.is_empty() {
                 format!("WhatsApp refused: {}", refusal.consequence.explanation())
@@ -285,13 +329,19 @@ fn said(error: &CallError) -> String {
 fn refusal(error: CallError) -> AppError {
     match error.refusal() {
         // A token that does not work or too many calls are no fault of the template's.
-        Some(refused) if refused.consequence.account_stop || refused.consequence.is_retryable() => unreachable(error),
+        Some(refused) if refused.consequence.account_stop || refused.consequence.is_retryable() => {
+            unreachable(error)
+        }
         Some(_) => AppError::invalid("components", said(&error)),
         None => unreachable(error),
     }
 }
 
-async fn found_by_name(gateway: &Gateway, account: &Account, template: &Template) -> Option<wire::template::Template> {
+async fn found_by_name(
+    gateway: &Gateway,
+    account: &Account,
+    template: &Template,
+) -> Option<wire::template::Template> {
     let filter = TemplateFilter {
         name: Some(template.name.clone()),
         language: Some(template.language.clone()),
@@ -313,7 +363,8 @@ async fn found_by_id(gateway: &Gateway, account: &Account, whatsapp_id: &str) ->
     match api.template(&access, whatsapp_id).await {
         Ok(template) => Ok(!matches!(
             template.status,
-            wire::template::TemplateStatus::Deleted | wire::template::TemplateStatus::PendingDeletion
+            wire::template::TemplateStatus::Deleted
+                | wire::template::TemplateStatus::PendingDeletion
         )),
         // "Object does not exist" (100/33) is how Meta says that it is gone.
         Err(error) if error.refusal().is_some_and(|refusal| refusal.code == Some(100)) => Ok(false),
@@ -335,7 +386,8 @@ fn translated(listed: wire::template::Template) -> Option<WhatsappTemplate> {
         language: listed.language,
         category: TemplateCategory::parse(listed.category.as_str())?,
         status,
-        status_reason: reason.filter(|_| status != TemplateStatus::Approved && status != TemplateStatus::Pending),
+        status_reason: reason
+            .filter(|_| status != TemplateStatus::Approved && status != TemplateStatus::Pending),
         components: Value::Array(listed.components),
         quality: score.as_deref().map(Quality::parse).unwrap_or_default(),
     })
@@ -350,9 +402,11 @@ fn status_of(status: wire::template::TemplateStatus) -> TemplateStatus {
         Theirs::Rejected => TemplateStatus::Rejected,
         Theirs::Paused => TemplateStatus::Paused,
         Theirs::Deleted | Theirs::PendingDeletion => TemplateStatus::Deleted,
-        Theirs::Disabled | Theirs::LimitExceeded | Theirs::Locked | Theirs::Archived | Theirs::Other(_) => {
-            TemplateStatus::Disabled
-        }
+        Theirs::Disabled
+        | Theirs::LimitExceeded
+        | Theirs::Locked
+        | Theirs::Archived
+        | Theirs::Other(_) => TemplateStatus::Disabled,
     }
 }
 
@@ -376,7 +430,10 @@ mod tests {
         assert_eq!(template.quality, Quality::Green);
         assert_eq!(template.status_reason, None);
         assert!(translated(listed("DELETED", "MARKETING")).is_none());
-        assert_eq!(translated(listed("SOMETHING_NEW", "UTILITY")).unwrap().status, TemplateStatus::Disabled);
+        assert_eq!(
+            translated(listed("SOMETHING_NEW", "UTILITY")).unwrap().status,
+            TemplateStatus::Disabled
+        );
         assert!(translated(listed("APPROVED", "SOMETHING_NEW")).is_none());
     }
 }
