@@ -327,26 +327,32 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts everything that reacts to events.
-    pub fn start(gateway: Arc<Gateway>) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks: Vec<(&'static str, JoinHandle<()>)> = vec![];
+    /// Starts the projections: what comes next may have to read what the log holds.
+    pub fn project(gateway: Arc<Gateway>) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
         let read = gateway.read.clone();
-        let mut until = stopped.clone();
-        tasks.push(("projections", tokio::spawn(async move {
+        let projections = tokio::spawn(async move {
             // A batch is written whole or not at all, so it may be dropped at any moment.
             tokio::select! {
                 () = read.run() => {}
-                _ = until.wait_for(|stop| *stop) => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
             }
-        })));
-        tasks.push(("webhooks", tokio::spawn(worker::webhook::run(gateway.clone(), stopped.clone()))));
-        tasks.push(("imports", tokio::spawn(worker::import::run(gateway.clone(), stopped.clone()))));
-        tasks.push(("onboarding", tokio::spawn(worker::onboarding::run(gateway.clone(), stopped.clone()))));
-        tasks.push(("campaigns", tokio::spawn(worker::campaign::run(gateway.clone(), stopped.clone()))));
-        tasks.push(("dispatch", tokio::spawn(worker::dispatch::run(gateway.clone(), stopped.clone()))));
-        tasks.push(("upkeep", tokio::spawn(worker::upkeep::run(gateway.clone(), stopped))));
-        Self { stop, tasks, gateway }
+        });
+        Self { stop, tasks: vec![("projections", projections)], gateway }
+    }
+
+    /// Starts the process managers; by now the gateway listens.
+    pub fn manage(&mut self) {
+        let gateway = &self.gateway;
+        let stopped = || self.stop.subscribe();
+        self.tasks.extend([
+            ("webhooks", tokio::spawn(worker::webhook::run(gateway.clone(), stopped()))),
+            ("imports", tokio::spawn(worker::import::run(gateway.clone(), stopped()))),
+            ("onboarding", tokio::spawn(worker::onboarding::run(gateway.clone(), stopped()))),
+            ("campaigns", tokio::spawn(worker::campaign::run(gateway.clone(), stopped()))),
+            ("dispatch", tokio::spawn(worker::dispatch::run(gateway.clone(), stopped()))),
+            ("upkeep", tokio::spawn(worker::upkeep::run(gateway.clone(), stopped()))),
+        ]);
     }
 
     /// Stops them: nothing new is begun, calls under way are waited for and recorded, leases are given back.

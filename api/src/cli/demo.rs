@@ -229,7 +229,9 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Value> {
     let mut last = Value::Null;
     loop {
         let mut data = client.graphql(PROGRESS, json!({ "id": id })).await?;
-        let progress = data["campaign"]["progress"].take();
+        let mut progress = data["campaign"]["progress"].take();
+        // The speed falls for a minute after the last message; only counts say whether anything still moves.
+        let per_second = progress["messagesPerSecond"].take();
         let count = |name: &str| progress[name].as_u64().unwrap_or_default();
         let total = count("recipients").max(1);
         let done = total - count("pending").min(total);
@@ -241,7 +243,7 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Value> {
             count("delivered"),
             count("read"),
             count("failed"),
-            progress["messagesPerSecond"].as_f64().unwrap_or_default(),
+            per_second.as_f64().unwrap_or_default(),
         );
         if terminal {
             eprint!("\r{line}   ");
@@ -255,6 +257,7 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Value> {
             if terminal {
                 eprintln!();
             }
+            progress["messagesPerSecond"] = per_second;
             return Ok(progress);
         }
         last = progress;

@@ -54,6 +54,7 @@ impl Running {
         let metrics = telemetry::init_metrics()?;
         let gateway = Gateway::open(config, clock, ids).await?;
         workspaces::ensure_default_workspace(&gateway).await?;
+        let mut workers = Workers::project(gateway.clone());
         let bootstrap = api_keys::ensure_bootstrap_key(&gateway).await?;
         let server = http::Server::start(gateway.clone(), metrics.clone())?;
         gateway.set_listening(server.address);
@@ -61,7 +62,7 @@ impl Running {
             true => Some(http::Server::start_on_socket(gateway.clone(), &socket_path(&gateway.config), metrics)?),
             false => None,
         };
-        let workers = Workers::start(gateway.clone());
+        workers.manage();
         Ok(Self { gateway, bootstrap, server, socket, workers })
     }
 
