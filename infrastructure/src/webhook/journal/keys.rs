@@ -24,11 +24,11 @@ pub trait DayKeys: Send + Sync + 'static {
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, DayKeyError>;
 
-    /// Destroys the keys of all days before `day`. Repeating it is harmless.
+    /// Destroys the keys of these days, for good. Repeating it is harmless.
     ///
     /// # Errors
     /// [`DayKeyError::Unavailable`]: some may be left.
-    async fn destroy_before(&self, day: NaiveDate) -> Result<(), DayKeyError>;
+    async fn destroy(&self, days: &[NaiveDate]) -> Result<(), DayKeyError>;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -146,6 +146,19 @@ pub struct ParkedItem {
     pub received_at: DateTime<Utc>,
 }
 
+impl From<Parked> for ParkedItem {
+    fn from(row: Parked) -> Self {
+        Self {
+            id: u64::try_from(row.id).unwrap_or(0),
+            account_id: AccountId(row.account_id),
+            wamid_hash: row.wamid_hash,
+            journal_id: JournalId::of(row.journal_id),
+            item_path: row.item_path,
+            received_at: DateTime::from_timestamp_millis(row.received_at).unwrap_or_default(),
+        }
+    }
+}
+
 /// What an erasure did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
@@ -439,17 +452,24 @@ impl WebhookJournal {
                 found.insert(item.id, item);
             }
         }
-        Ok(found
-            .into_values()
-            .map(|item| ParkedItem {
-                id: u64::try_from(item.id).unwrap_or(0),
-                account_id: AccountId(item.account_id),
-                wamid_hash: item.wamid_hash,
-                journal_id: JournalId::of(item.journal_id),
-                item_path: item.item_path,
-                received_at: DateTime::from_timestamp_millis(item.received_at).unwrap_or_default(),
-            })
-            .collect())
+        Ok(found.into_values().map(ParkedItem::from).collect())
+    }
+
+    /// At most `limit` (and [`PAGE_ENTRIES_MAX`]) parked items after the one of id `after`, oldest first: a walk over
+    /// all of them.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`]
+    pub async fn parked_after(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<ParkedItem>, JournalError> {
+        let limit = i64::try_from(limit.clamp(1, PAGE_ENTRIES_MAX)).unwrap_or(1);
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let parked = self.inner.store.parked_after(after, limit).await;
+        let parked = parked.map_err(JournalError::unavailable)?;
+        Ok(parked.into_iter().map(ParkedItem::from).collect())
     }
 
     /// Forgets parked items, by [`ParkedItem::id`]: they are settled.
@@ -498,7 +518,10 @@ impl WebhookJournal {
     ) -> Result<u64, JournalError> {
         let today = now.date_naive();
         let day = today.checked_sub_days(Days::new(retention_days.into())).unwrap_or(today);
-        self.inner.keys.destroy_before(day).await.map_err(JournalError::unavailable)?;
+        let days = self.inner.store.days_before(day_number(day)).await;
+        let days: Vec<NaiveDate> =
+            days.map_err(JournalError::unavailable)?.into_iter().map(day_of).collect();
+        self.inner.keys.destroy(&days).await.map_err(JournalError::unavailable)?;
         let mut pruned = 0;
         loop {
             let deleted = self
@@ -585,7 +608,8 @@ impl WebhookJournal {
 
 /// Binds a body to its account and time: a row that is moved to another account cannot be opened.
 fn aad(account_id: AccountId, received_at: DateTime<Utc>) -> Vec<u8> {
-    let mut aad = account_id.0.as_bytes().to_vec();
+    let mut aad = b"webhook_journal".to_vec();
+    aad.extend(account_id.0.as_bytes());
     aad.extend(received_at.timestamp_millis().to_be_bytes());
     aad
 }

@@ -13,6 +13,17 @@ pub(super) struct PostgresJournal {
     pub pool: PgPool,
 }
 
+fn parked_at(row: &PgRow) -> Result<Parked, Source> {
+    Ok(Parked {
+        id: row.try_get(0)?,
+        account_id: row.try_get(1)?,
+        wamid_hash: row.try_get(2)?,
+        journal_id: row.try_get(3)?,
+        item_path: row.try_get(4)?,
+        received_at: row.try_get(5)?,
+    })
+}
+
 #[async_trait]
 impl JournalStore for PostgresJournal {
     async fn append(&self, rows: Vec<NewRow>) -> Result<Vec<i64>, Source> {
@@ -138,6 +149,12 @@ impl JournalStore for PostgresJournal {
         Ok(replaced.is_some())
     }
 
+    async fn days_before(&self, day: i64) -> Result<Vec<i64>, Source> {
+        let days =
+            sqlx::query_scalar("SELECT DISTINCT key_day FROM webhook_journal WHERE key_day < $1");
+        Ok(days.bind(day).fetch_all(&self.pool).await?)
+    }
+
     async fn delete_before(&self, day: i64, limit: i64) -> Result<u64, Source> {
         let deleted: i64 = sqlx::query_scalar(
             "WITH deleted AS (
@@ -205,17 +222,19 @@ impl JournalStore for PostgresJournal {
         .bind(hashes)
         .fetch_all(&self.pool)
         .await?;
-        let parked = |row: &PgRow| {
-            Ok(Parked {
-                id: row.try_get(0)?,
-                account_id: row.try_get(1)?,
-                wamid_hash: row.try_get(2)?,
-                journal_id: row.try_get(3)?,
-                item_path: row.try_get(4)?,
-                received_at: row.try_get(5)?,
-            })
-        };
-        rows.iter().map(parked).collect()
+        rows.iter().map(parked_at).collect()
+    }
+
+    async fn parked_after(&self, after: i64, limit: i64) -> Result<Vec<Parked>, Source> {
+        let rows = sqlx::query(
+            "SELECT id, account_id, wamid_hash, journal_id, item_path, received_at
+             FROM webhook_parked WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(parked_at).collect()
     }
 
     async fn unpark(&self, ids: Vec<i64>) -> Result<(), Source> {

@@ -20,6 +20,17 @@ fn uuid_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     })
 }
 
+fn parked_at(row: &rusqlite::Row<'_>) -> rusqlite::Result<Parked> {
+    Ok(Parked {
+        id: row.get(0)?,
+        account_id: uuid_at(row, 1)?,
+        wamid_hash: row.get(2)?,
+        journal_id: row.get(3)?,
+        item_path: row.get(4)?,
+        received_at: row.get(5)?,
+    })
+}
+
 #[async_trait]
 impl JournalStore for SqliteJournal {
     async fn append(&self, rows: Vec<NewRow>) -> Result<Vec<i64>, Source> {
@@ -139,6 +150,15 @@ impl JournalStore for SqliteJournal {
         Ok(self.db.write(write).await?)
     }
 
+    async fn days_before(&self, day: i64) -> Result<Vec<i64>, Source> {
+        let read = move |db: &rusqlite::Connection| {
+            db.prepare_cached("SELECT DISTINCT key_day FROM webhook_journal WHERE key_day < ?1")?
+                .query_map([day], |row| row.get(0))?
+                .collect()
+        };
+        Ok(self.db.read(read).await?)
+    }
+
     async fn delete_before(&self, day: i64, limit: i64) -> Result<u64, Source> {
         let write = move |tx: &mut rusqlite::Transaction<'_>| {
             let mut select = tx.prepare_cached(
@@ -210,22 +230,25 @@ impl JournalStore for SqliteJournal {
             )?;
             let mut found = Vec::new();
             for hash in &hashes {
-                let parked = select.query_map([hash], |row| {
-                    Ok(Parked {
-                        id: row.get(0)?,
-                        account_id: uuid_at(row, 1)?,
-                        wamid_hash: row.get(2)?,
-                        journal_id: row.get(3)?,
-                        item_path: row.get(4)?,
-                        received_at: row.get(5)?,
-                    })
-                })?;
+                let parked = select.query_map([hash], parked_at)?;
                 for parked in parked {
                     found.push(parked?);
                 }
             }
             found.sort_by_key(|parked| parked.id);
             Ok(found)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn parked_after(&self, after: i64, limit: i64) -> Result<Vec<Parked>, Source> {
+        let read = move |db: &rusqlite::Connection| {
+            db.prepare_cached(
+                "SELECT id, account_id, wamid_hash, journal_id, item_path, received_at
+                 FROM webhook_parked WHERE id > ?1 ORDER BY id LIMIT ?2",
+            )?
+            .query_map([after, limit], parked_at)?
+            .collect()
         };
         Ok(self.db.read(read).await?)
     }

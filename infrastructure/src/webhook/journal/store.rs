@@ -65,6 +65,9 @@ pub(super) trait JournalStore: Send + Sync + 'static {
         unpark: Vec<String>,
     ) -> Result<bool, Source>;
 
+    /// The days before `day` that there are rows of.
+    async fn days_before(&self, day: i64) -> Result<Vec<i64>, Source>;
+
     /// Deletes at most `limit` rows of days before `day`, and what is parked in them. How many rows.
     async fn delete_before(&self, day: i64, limit: i64) -> Result<u64, Source>;
 
@@ -78,6 +81,9 @@ pub(super) trait JournalStore: Send + Sync + 'static {
 
     /// What is parked under any of these hashes, oldest first.
     async fn find_parked(&self, hashes: Vec<Vec<u8>>) -> Result<Vec<Parked>, Source>;
+
+    /// At most `limit` parked items after the one of id `after`, oldest first.
+    async fn parked_after(&self, after: i64, limit: i64) -> Result<Vec<Parked>, Source>;
 
     async fn unpark(&self, ids: Vec<i64>) -> Result<(), Source>;
 

@@ -71,8 +71,8 @@ impl DayKeys for MemoryKeys {
         plain.map(|plain| Some(plain.to_vec())).map_err(|_| DayKeyError::Corrupt)
     }
 
-    async fn destroy_before(&self, day: NaiveDate) -> Result<(), DayKeyError> {
-        self.days.lock().unwrap().range_mut(..day).for_each(|(_, key)| *key = None);
+    async fn destroy(&self, days: &[NaiveDate]) -> Result<(), DayKeyError> {
+        self.days.lock().unwrap().extend(days.iter().map(|day| (*day, None)));
         Ok(())
     }
 }
@@ -377,7 +377,7 @@ async fn unreadable(setup: Setup) {
     journal.append(account(1), yesterday, b"old").await.unwrap();
     let moved = journal.append(account(1), now(), b"moved").await.unwrap();
     journal.append(account(1), now(), b"good").await.unwrap();
-    setup.keys.destroy_before(now().date_naive()).await.unwrap();
+    setup.keys.destroy(&[yesterday.date_naive()]).await.unwrap();
     // Given to another account by whoever can write to the database.
     match &setup.database {
         Database::Sqlite(db) => {
@@ -488,6 +488,12 @@ async fn parked(setup: Setup) {
     let many: Vec<Vec<u8>> = (0..1_200_u32).map(|n| n.to_be_bytes().to_vec()).collect();
     assert!(journal.find_parked(&many).await.unwrap().is_empty());
     assert_eq!(journal.find_parked(&[vec![2; 32], vec![2; 32]]).await.unwrap().len(), 1);
+    let more = [item(3, id, "/d"), item(4, id, "/e")];
+    journal.park(&more).await.unwrap();
+    let page = journal.parked_after(0, 2).await.unwrap();
+    let rest = journal.parked_after(page[1].id, 2).await.unwrap();
+    let walked: Vec<_> = page.iter().chain(&rest).map(|it| it.item_path.as_str()).collect();
+    assert_eq!(walked, ["/c", "/d", "/e"]);
 }
 
 async fn parked_end(setup: Setup) {
@@ -540,7 +546,7 @@ async fn a_post_is_kept_although_its_caller_stopped_waiting() {
 async fn a_store_that_fails_answers_everybody_and_keys_that_fail_write_nothing() {
     let setup = sqlite().await;
     let Database::Sqlite(db) = &setup.database else { panic!() };
-    setup.keys.append_nothing_more().await;
+    setup.keys.destroy(&[now().date_naive()]).await.unwrap();
     let error = setup.journal.append(account(1), now(), b"{}").await.unwrap_err();
     assert!(matches!(error, JournalError::Unavailable(_)));
     assert!(all(&setup.journal).await.is_empty());
@@ -554,10 +560,22 @@ async fn a_store_that_fails_answers_everybody_and_keys_that_fail_write_nothing()
     }
 }
 
-impl MemoryKeys {
-    async fn append_nothing_more(&self) {
-        self.key(now().date_naive());
-        let tomorrow = now().date_naive() + Days::new(1);
-        self.destroy_before(tomorrow).await.unwrap();
-    }
+#[tokio::test]
+async fn the_key_ring_seals_a_day_and_destroys_it() {
+    use crate::crypto::{KeyRing, MasterKey};
+    let directory = tempfile::tempdir().unwrap();
+    let url = crate::event_store::StoreUrl::sqlite(directory.path().join("gateway.db"));
+    let clock = Arc::new(crate::clock::SystemClock);
+    let store = crate::event_store::open(&url, clock).await.unwrap();
+    let master = MasterKey::generate();
+    let ring =
+        KeyRing::open(&master, store.vault.clone(), store.meta.as_ref(), true).await.unwrap();
+    let journal = WebhookJournal::open(&store.database, Arc::new(ring)).await.unwrap();
+    let id = journal.append(account(1), now(), b"sealed").await.unwrap();
+    assert_eq!(journal.read(id).await.unwrap().unwrap().body.bytes(), Some(&b"sealed"[..]));
+    let later = now() + chrono::Duration::days(31);
+    assert_eq!(journal.prune(later, 30).await.unwrap(), 1);
+    let error = journal.append(account(1), now(), b"late").await.unwrap_err();
+    assert!(matches!(error, JournalError::Unavailable(_)));
+    journal.append(account(1), later, b"next").await.unwrap();
 }
