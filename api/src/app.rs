@@ -71,8 +71,14 @@ pub struct Sender {
 
 impl Sender {
     /// Hands one message to WhatsApp, once; `may_write` is asked immediately before the first byte is written.
-    pub async fn send(&self, message: &SendRequest, may_write: impl FnOnce() -> bool + Send + 'static) -> SendOutcome {
-        self.api.send(&self.access, &self.phone_number_id, Endpoint::Messages, message, may_write).await
+    pub async fn send(
+        &self,
+        message: &SendRequest,
+        may_write: impl FnOnce() -> bool + Send + 'static,
+    ) -> SendOutcome {
+        self.api
+            .send(&self.access, &self.phone_number_id, Endpoint::Messages, message, may_write)
+            .await
     }
 }
 
@@ -82,16 +88,23 @@ impl Gateway {
     /// # Errors
     /// Where a store cannot be opened (its text names the process that owns a SQLite file), or the master key is not the
     /// one that the log was written with.
-    pub async fn open(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Arc<Self>> {
+    pub async fn open(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> anyhow::Result<Arc<Self>> {
         // One provider for the whole process; a second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
-        std::fs::create_dir_all(config.data_dir())
-            .with_context(|| format!("could not make the directory {}", config.data_dir().display()))?;
+        std::fs::create_dir_all(config.data_dir()).with_context(|| {
+            format!("could not make the directory {}", config.data_dir().display())
+        })?;
         let master = master_key(&config)?;
-        let store = event_store::open(&url, clock.clone()).await.context("could not open the event log")?;
+        let store =
+            event_store::open(&url, clock.clone()).await.context("could not open the event log")?;
         let head = store.log.head().await?;
-        let keys = KeyRing::open(&master, store.vault.clone(), store.meta.as_ref(), head.0 == 0).await?;
+        let keys =
+            KeyRing::open(&master, store.vault.clone(), store.meta.as_ref(), head.0 == 0).await?;
         let ledger = Ledger::new(store.log.clone(), keys.clone(), Upcasters::default());
         let bus = CommandBus::new(
             ledger.clone(),
@@ -159,9 +172,13 @@ impl Gateway {
     /// # Errors
     /// Where the key ring cannot be read, or does not hold it.
     pub async fn credential(&self, account: &Account, kind: Credential) -> anyhow::Result<Secret> {
-        let reference = account.credentials.get(&kind).with_context(|| format!("the account has no {}", kind.as_str()))?;
+        let reference = account
+            .credentials
+            .get(&kind)
+            .with_context(|| format!("the account has no {}", kind.as_str()))?;
         let secret = self.keys.secret(&reference.name).await?;
-        secret.with_context(|| format!("the key ring does not hold the account's {}", kind.as_str()))
+        secret
+            .with_context(|| format!("the key ring does not hold the account's {}", kind.as_str()))
     }
 
     /// What an account calls WhatsApp with.
@@ -180,7 +197,9 @@ impl Gateway {
     /// # Errors
     /// Where the account or its token cannot be had.
     pub async fn sender(&self, account_id: AccountId) -> anyhow::Result<Sender> {
-        let Some(account) = self.bus.load::<Account>(account_id.0).await? else { bail!("there is no such account") };
+        let Some(account) = self.bus.load::<Account>(account_id.0).await? else {
+            bail!("there is no such account")
+        };
         let account = account.aggregate;
         let Some(provider) = account.provider else { bail!("the account is not connected") };
         Ok(Sender {
@@ -203,8 +222,12 @@ impl Reader {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(infrastructure::clock::SystemClock);
         let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
-        let store = event_store::open_read_only(&url, clock).await.context("could not open the event log")?;
-        let keys = KeyRing::open(&master_key(config)?, store.vault.clone(), store.meta.as_ref(), false).await?;
+        let store = event_store::open_read_only(&url, clock)
+            .await
+            .context("could not open the event log")?;
+        let keys =
+            KeyRing::open(&master_key(config)?, store.vault.clone(), store.meta.as_ref(), false)
+                .await?;
         let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
         let public_url = match &config.public_url {
             Some(url) => url.clone(),
@@ -223,7 +246,8 @@ pub async fn rotate_master_key(config: &Config, next: MasterKey) -> anyhow::Resu
     let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
     let store = event_store::open(&url, clock).await.context("could not open the event log")?;
     let (vault, meta) = (store.vault.as_ref(), store.meta.as_ref());
-    let rotation = infrastructure::crypto::rotate_master(vault, meta, &master_key(config)?, &next).await?;
+    let rotation =
+        infrastructure::crypto::rotate_master(vault, meta, &master_key(config)?, &next).await?;
     Ok((rotation.data_keys + rotation.secrets) as u64)
 }
 
@@ -233,7 +257,11 @@ fn api_client(base_url: Url, config: &Config) -> anyhow::Result<CloudApi> {
     Ok(CloudApi::new(api)?)
 }
 
-async fn open_read_models(config: &Config, store: &OpenStore, ledger: Ledger) -> anyhow::Result<Projections> {
+async fn open_read_models(
+    config: &Config,
+    store: &OpenStore,
+    ledger: Ledger,
+) -> anyhow::Result<Projections> {
     let url = config.read_model.url.as_ref().map_or(config.store.url.expose(), |url| url.expose());
     let db = match url.strip_prefix("sqlite://") {
         Some(path) => {
@@ -305,9 +333,12 @@ impl SandboxHost {
             state: Some(config.data_dir().join("sandbox.ndjson")),
             ..sandbox::Options::new(clock)
         };
-        let sandbox = sandbox::Sandbox::open(options).context("could not open the sandbox's state")?;
+        let sandbox =
+            sandbox::Sandbox::open(options).context("could not open the sandbox's state")?;
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = sandbox::Server::start(listen, sandbox.clone()).await.context("could not start the sandbox")?;
+        let server = sandbox::Server::start(listen, sandbox.clone())
+            .await
+            .context("could not start the sandbox")?;
         let base_url = Url::parse(&format!("http://{}", server.address()))?;
         Ok(Self { sandbox, base_url, server: tokio::sync::Mutex::new(Some(server)) })
     }
@@ -360,7 +391,10 @@ impl Workers {
         self.stop.send_replace(true);
         for (name, mut task) in self.tasks.into_iter().rev() {
             if tokio::time::timeout(SHUTDOWN_PATIENCE, &mut task).await.is_err() {
-                warn!(worker = name, "did not stop in time; what it was doing goes on after the next start");
+                warn!(
+                    worker = name,
+                    "did not stop in time; what it was doing goes on after the next start"
+                );
                 task.abort();
             }
         }

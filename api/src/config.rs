@@ -283,20 +283,23 @@ impl Config {
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
         let mut tree = toml::Table::new();
-        let path = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+        let path = file
+            .map(Path::to_owned)
+            .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
         if let Some(path) = path {
             let text = std::fs::read_to_string(&path)
                 .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
             let origin = path.display().to_string();
-            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
-                origin: origin.clone(),
-                message: error.message().to_owned(),
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+                ConfigError::Syntax { origin: origin.clone(), message: error.message().to_owned() }
             })?;
             merge(&mut tree, table, &origin)?;
         }
         let variables: BTreeMap<_, _> = environment
             .into_iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned(), value)))
+            .filter_map(|(name, value)| {
+                Some((name.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned(), value))
+            })
             .collect();
         for (name, value) in variables {
             let key = name.to_ascii_lowercase().replace("__", ".");
@@ -305,15 +308,15 @@ impl Config {
         for (key, value) in flags {
             set(&mut tree, key, value, "the command line")?;
         }
-        let config = Self::deserialize(toml::Value::Table(tree)).map_err(|error| ConfigError::Value {
-            key: "a key".to_owned(),
-            origin: "the configuration".to_owned(),
-            problem: error.message().to_owned(),
-        })?;
+        let config =
+            Self::deserialize(toml::Value::Table(tree)).map_err(|error| ConfigError::Value {
+                key: "a key".to_owned(),
+                origin: "the configuration".to_owned(),
+                problem: error.message().to_owned(),
+            })?;
         config.check()?;
         Ok(config)
     }
-
 
     /// The directory beside the database: the sandbox's state, the bootstrap key, the command line's socket.
     pub fn data_dir(&self) -> PathBuf {
@@ -323,8 +326,12 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let invalid = |key, problem: &str| Err(ConfigError::Invalid { key, problem: problem.to_owned() });
-        if !is_loopback(self.listen.ip()) && self.tls.cert.is_none() && self.trusted_proxies.is_empty() {
+        let invalid =
+            |key, problem: &str| Err(ConfigError::Invalid { key, problem: problem.to_owned() });
+        if !is_loopback(self.listen.ip())
+            && self.tls.cert.is_none()
+            && self.trusted_proxies.is_empty()
+        {
             return invalid(
                 "listen",
                 "beyond loopback the gateway needs tls.cert and tls.key, or trusted_proxies for what ends TLS in front",
@@ -335,7 +342,8 @@ impl Config {
         }
         let base = &self.graph.base_url;
         let is_local = base.host_str().is_some_and(|host| {
-            host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(is_loopback)
+            host == "localhost"
+                || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(is_loopback)
         });
         if base.scheme() != "https" && !is_local {
             return invalid("graph.base_url", "use https; only a loopback address may go without");
@@ -345,7 +353,10 @@ impl Config {
             return invalid("graph.version", "use a version such as v26.0");
         }
         let store = self.store.url.expose();
-        if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| store.starts_with(scheme)) {
+        if !["sqlite://", "postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| store.starts_with(scheme))
+        {
             return invalid("store.url", "use sqlite://path or postgres://user@host/database");
         }
         if !(1..=3_650).contains(&self.journal.retention) {
@@ -374,7 +385,9 @@ fn known_keys() -> Vec<String> {
     let mut keys = vec![];
     for (name, value) in &defaults {
         match value {
-            toml::Value::Table(table) => keys.extend(table.keys().map(|key| format!("{name}.{key}"))),
+            toml::Value::Table(table) => {
+                keys.extend(table.keys().map(|key| format!("{name}.{key}")))
+            }
             _ => keys.push(name.clone()),
         }
     }
@@ -424,7 +437,10 @@ fn merge(tree: &mut toml::Table, table: toml::Table, origin: &str) -> Result<(),
 /// A value from text: what TOML reads it as where that fits the key, else a string.
 fn set(tree: &mut toml::Table, key: &str, text: &str, origin: &str) -> Result<(), ConfigError> {
     require_known(key, origin)?;
-    let read = format!("value = {text}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
+    let read = format!("value = {text}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"));
     let candidates = [read, Some(toml::Value::String(text.to_owned()))];
     let mut problem = None;
     for value in candidates.into_iter().flatten() {
@@ -436,12 +452,20 @@ fn set(tree: &mut toml::Table, key: &str, text: &str, origin: &str) -> Result<()
     Err(problem.expect("a string is always tried"))
 }
 
-fn insert(tree: &mut toml::Table, key: &str, value: toml::Value, origin: &str) -> Result<(), ConfigError> {
+fn insert(
+    tree: &mut toml::Table,
+    key: &str,
+    value: toml::Value,
+    origin: &str,
+) -> Result<(), ConfigError> {
     require_known(key, origin)?;
     let mut single = toml::Table::new();
     match key.split_once('.') {
         Some((table, inner)) => {
-            single.insert(table.to_owned(), toml::Value::Table(toml::Table::from_iter([(inner.to_owned(), value.clone())])));
+            single.insert(
+                table.to_owned(),
+                toml::Value::Table(toml::Table::from_iter([(inner.to_owned(), value.clone())])),
+            );
         }
         None => {
             single.insert(key.to_owned(), value.clone());
@@ -455,7 +479,9 @@ fn insert(tree: &mut toml::Table, key: &str, value: toml::Value, origin: &str) -
     })?;
     match key.split_once('.') {
         Some((table, inner)) => {
-            let entry = tree.entry(table.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let entry = tree
+                .entry(table.to_owned())
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
             if let toml::Value::Table(entry) = entry {
                 entry.insert(inner.to_owned(), value);
             }
@@ -471,7 +497,11 @@ fn insert(tree: &mut toml::Table, key: &str, value: toml::Value, origin: &str) -
 mod tests {
     use super::*;
 
-    fn load(toml: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    fn load(
+        toml: &str,
+        environment: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Config, ConfigError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gateway.toml");
         std::fs::write(&path, toml).unwrap();
@@ -485,7 +515,10 @@ mod tests {
     fn flags_go_before_variables_and_those_before_the_file() {
         let config = load(
             "listen = \"127.0.0.1:1\"\n[journal]\nretention = 7",
-            &[("WHATSAPP_GATEWAY_LISTEN", "127.0.0.1:2"), ("WHATSAPP_GATEWAY_GRAPH__VERSION", "v25.0")],
+            &[
+                ("WHATSAPP_GATEWAY_LISTEN", "127.0.0.1:2"),
+                ("WHATSAPP_GATEWAY_GRAPH__VERSION", "v25.0"),
+            ],
             &[("listen", "127.0.0.1:3")],
         )
         .unwrap();
@@ -497,8 +530,12 @@ mod tests {
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
         let error = load("[store]\nurll = \"sqlite://x\"", &[], &[]).unwrap_err().to_string();
-        assert!(error.contains("store.urll") && error.contains("did you mean store.url"), "{error}");
-        let error = load("", &[("WHATSAPP_GATEWAY_LISTENN", "127.0.0.1:1")], &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("store.urll") && error.contains("did you mean store.url"),
+            "{error}"
+        );
+        let error =
+            load("", &[("WHATSAPP_GATEWAY_LISTENN", "127.0.0.1:1")], &[]).unwrap_err().to_string();
         assert!(error.contains("did you mean listen"), "{error}");
     }
 
@@ -512,7 +549,9 @@ mod tests {
     fn listening_beyond_loopback_needs_tls_or_a_proxy() {
         let error = load("listen = \"0.0.0.0:80\"", &[], &[]).unwrap_err().to_string();
         assert!(error.contains("tls.cert"), "{error}");
-        assert!(load("listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.0/8\"]", &[], &[]).is_ok());
+        assert!(
+            load("listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.0/8\"]", &[], &[]).is_ok()
+        );
     }
 
     #[test]

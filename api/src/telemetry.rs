@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogConfig, LogFormat};
 
 /// Latencies in seconds: from a group commit on a fast disk to a call that timed out.
-const LATENCY_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const LATENCY_BUCKETS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Installs the log's subscriber, on standard error. `level` is as RUST_LOG has it, and RUST_LOG goes before it.
 ///
@@ -17,8 +18,10 @@ const LATENCY_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Where the level cannot be read.
 pub fn init_logs(config: &LogConfig) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
-        Ok(level) => EnvFilter::try_new(level).context("RUST_LOG is no level such as info or api=debug,info")?,
-        Err(_) => EnvFilter::try_new(&config.level).context("log.level is no level such as info or api=debug,info")?,
+        Ok(level) => EnvFilter::try_new(level)
+            .context("RUST_LOG is no level such as info or api=debug,info")?,
+        Err(_) => EnvFilter::try_new(&config.level)
+            .context("log.level is no level such as info or api=debug,info")?,
     };
     let pretty = match config.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),

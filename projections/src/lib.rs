@@ -151,7 +151,8 @@ impl Projections {
     /// How far a read model has come, as this process has seen: a wake-up for whoever follows it. One that does not exist
     /// never moves.
     pub fn watch(&self, name: &str) -> watch::Receiver<u64> {
-        self.projector(name).map_or_else(|_| watch::Sender::new(0).subscribe(), |projector| projector.watch())
+        self.projector(name)
+            .map_or_else(|_| watch::Sender::new(0).subscribe(), |projector| projector.watch())
     }
 
     /// Waits until a read model shows everything up to `position`.

@@ -11,7 +11,10 @@ pub const PROGRESS: &str = "query($id: ID!) { campaign(id: $id) { status statusR
 pub async fn import_people(client: &Client, count: u32, tag: &str) -> Value {
     let mut csv = String::from("phone,name,city\n");
     for index in 0..count {
-        csv.push_str(&format!("+{},Person {index},London\n", 447_700_900_000_u64 + u64::from(index)));
+        csv.push_str(&format!(
+            "+{},Person {index},London\n",
+            447_700_900_000_u64 + u64::from(index)
+        ));
     }
     import_csv(client, &csv, tag).await
 }
@@ -27,7 +30,10 @@ pub async fn import_csv(client: &Client, csv: &str, tag: &str) -> Value {
         .await
         .expect("the gateway answers");
     let started: Value = response.json().await.expect("JSON");
-    let id = started["import"]["id"].as_str().unwrap_or_else(|| panic!("no import: {started}")).to_owned();
+    let id = started["import"]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no import: {started}"))
+        .to_owned();
     eventually_within(Duration::from_secs(120), "the import is completed", || async {
         let data = client
             .ask("query($id: ID!) { import(id: $id) { status rows added updated rejected errors(first: 50) { row column message } } }", json!({ "id": id }))
@@ -50,9 +56,16 @@ pub async fn approved_template(client: &Client, account_id: &str, name: &str) ->
         .ask("mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { template { id } } }", json!({ "input": input }))
         .await;
     let id = data["createTemplate"]["template"]["id"].as_str().expect("an id").to_owned();
-    client.ask("mutation($id: ID!) { submitTemplate(id: $id) { template { id status } } }", json!({ "id": id })).await;
+    client
+        .ask(
+            "mutation($id: ID!) { submitTemplate(id: $id) { template { id status } } }",
+            json!({ "id": id }),
+        )
+        .await;
     eventually("the template is approved", || async {
-        let data = client.ask("query($id: ID!) { template(id: $id) { status } }", json!({ "id": id })).await;
+        let data = client
+            .ask("query($id: ID!) { template(id: $id) { status } }", json!({ "id": id }))
+            .await;
         (data["template"]["status"] == "APPROVED").then_some(())
     })
     .await;
@@ -69,7 +82,12 @@ pub async fn launch(client: &Client, account_id: &str, template_id: &str, tag: &
         .ask("mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }", json!({ "input": input }))
         .await;
     let id = data["createCampaign"]["campaign"]["id"].as_str().expect("an id").to_owned();
-    client.ask("mutation($id: ID!) { launchCampaign(id: $id) { campaign { id status } } }", json!({ "id": id })).await;
+    client
+        .ask(
+            "mutation($id: ID!) { launchCampaign(id: $id) { campaign { id status } } }",
+            json!({ "id": id }),
+        )
+        .await;
     id
 }
 
@@ -103,9 +121,14 @@ pub fn count(campaign: &Value, name: &str) -> u64 {
 
 /// recipients = pending + inDoubt + accepted + failed + cancelled + skipped, and the funnel only narrows.
 pub fn assert_adds_up(campaign: &Value) {
-    let sum: u64 =
-        ["pending", "inDoubt", "accepted", "failed", "cancelled", "skipped"].iter().map(|name| count(campaign, name)).sum();
+    let sum: u64 = ["pending", "inDoubt", "accepted", "failed", "cancelled", "skipped"]
+        .iter()
+        .map(|name| count(campaign, name))
+        .sum();
     assert_eq!(count(campaign, "recipients"), sum, "{campaign}");
-    let funnel: Vec<u64> = ["accepted", "sent", "delivered", "read"].iter().map(|name| count(campaign, name)).collect();
+    let funnel: Vec<u64> = ["accepted", "sent", "delivered", "read"]
+        .iter()
+        .map(|name| count(campaign, name))
+        .collect();
     assert!(funnel.windows(2).all(|pair| pair[0] >= pair[1]), "{campaign}");
 }

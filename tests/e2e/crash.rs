@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gateway_tests::{Binary, BinaryOptions, SandboxProcess, Store, StoreKind, eventually_within, stores};
+use gateway_tests::{
+    Binary, BinaryOptions, SandboxProcess, Store, StoreKind, eventually_within, stores,
+};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::common::{approved_template, assert_adds_up, count, import_people, launch, progress_when};
+use crate::common::{
+    approved_template, assert_adds_up, count, import_people, launch, progress_when,
+};
 
 const RECIPIENTS: u32 = 5_000;
 const KILLS: usize = 10;
@@ -23,8 +27,12 @@ async fn crash(kind: StoreKind) {
     let store = Store::fresh(kind).await;
     let sandbox = SandboxProcess::start(11).await;
     let settings = vec![("graph.timeout_s".to_owned(), "5".to_owned())];
-    let mut gateway =
-        Binary::start(&store, Some(&sandbox), &BinaryOptions { settings: settings.clone(), port: 0 }).await;
+    let mut gateway = Binary::start(
+        &store,
+        Some(&sandbox),
+        &BinaryOptions { settings: settings.clone(), port: 0 },
+    )
+    .await;
     let port = gateway.port;
     let client = gateway.client.clone();
     let account = sandbox.connect(&client, "402000000000011", 400).await;
@@ -40,20 +48,30 @@ async fn crash(kind: StoreKind) {
     for _ in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(random.random_range(300..1_500))).await;
         gateway.kill().await;
-        gateway = Binary::start(&store, Some(&sandbox), &BinaryOptions { settings: settings.clone(), port }).await;
+        gateway = Binary::start(
+            &store,
+            Some(&sandbox),
+            &BinaryOptions { settings: settings.clone(), port },
+        )
+        .await;
     }
-    let done = progress_when(&client, &campaign, Duration::from_secs(240), "nobody is pending", |c| {
-        count(c, "recipients") == u64::from(RECIPIENTS) && count(c, "pending") == 0
-    })
-    .await;
+    let done =
+        progress_when(&client, &campaign, Duration::from_secs(240), "nobody is pending", |c| {
+            count(c, "recipients") == u64::from(RECIPIENTS) && count(c, "pending") == 0
+        })
+        .await;
     // Statuses still under way come in.
     eventually_within(Duration::from_secs(120), "the sandbox has told everything", || async {
         (sandbox.sandbox.stats().webhooks_pending == 0).then_some(())
     })
     .await;
-    let settled = progress_when(&client, &campaign, Duration::from_secs(120), "what is told is on record", |c| {
-        count(c, "delivered") == sandbox.sandbox.stats().counted
-    })
+    let settled = progress_when(
+        &client,
+        &campaign,
+        Duration::from_secs(120),
+        "what is told is on record",
+        |c| count(c, "delivered") == sandbox.sandbox.stats().counted,
+    )
     .await;
     assert_adds_up(&settled);
     assert_eq!(count(&settled, "failed"), 0, "{settled}");
@@ -74,12 +92,19 @@ async fn crash(kind: StoreKind) {
     let before = snapshot(&client, &campaign).await;
     for name in ["directory", "contacts", "messages"] {
         client
-            .ask("mutation($n: String!) { rebuildProjection(name: $n) { projection { name } } }", json!({ "n": name }))
+            .ask(
+                "mutation($n: String!) { rebuildProjection(name: $n) { projection { name } } }",
+                json!({ "n": name }),
+            )
             .await;
     }
     eventually_within(Duration::from_secs(120), "the read models are rebuilt", || async {
         let data = client.ask("{ projections { status lag } }", json!({})).await;
-        data["projections"].as_array()?.iter().all(|p| p["status"] == "LIVE" && p["lag"] == 0).then_some(())
+        data["projections"]
+            .as_array()?
+            .iter()
+            .all(|p| p["status"] == "LIVE" && p["lag"] == 0)
+            .then_some(())
     })
     .await;
     assert_eq!(snapshot(&client, &campaign).await, before);

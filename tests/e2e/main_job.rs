@@ -24,7 +24,11 @@ async fn main_job(kind: StoreKind) {
     let client = &gateway.client;
     let account = sandbox.connect(client, "402000000000001", 500).await;
     let import = import_people(client, 300, "vip").await;
-    assert_eq!((import["added"].as_u64(), import["rejected"].as_u64()), (Some(300), Some(0)), "{import}");
+    assert_eq!(
+        (import["added"].as_u64(), import["rejected"].as_u64()),
+        (Some(300), Some(0)),
+        "{import}"
+    );
     let template = approved_template(client, &account, "offers").await;
     let campaign = launch(client, &account, &template, "vip").await;
     let done = progress_when(client, &campaign, Duration::from_secs(60), "all are read", |c| {
@@ -44,8 +48,12 @@ async fn main_job(kind: StoreKind) {
     assert_eq!(data["campaign"]["messages"]["totalCount"], 300);
     assert_eq!(message["status"], "READ");
     assert!(message["preview"].as_str().unwrap().starts_with("Hello Person "), "{message}");
-    let types: Vec<&str> =
-        message["history"]["nodes"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
+    let types: Vec<&str> = message["history"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["type"].as_str().unwrap())
+        .collect();
     assert_eq!(&types[..2], ["message.queued", "message.send_requested"], "{types:?}");
     for name in ["message.accepted", "message.sent", "message.delivered", "message.read"] {
         assert_eq!(types.iter().filter(|t| **t == name).count(), 1, "{types:?}");
@@ -53,10 +61,16 @@ async fn main_job(kind: StoreKind) {
     // Restarted, it shows the same.
     let port = gateway.port;
     gateway.terminate().await;
-    let gateway = Binary::start(&store, Some(&sandbox), &BinaryOptions { port, ..BinaryOptions::default() }).await;
-    let again = progress_when(&gateway.client, &campaign, Duration::from_secs(30), "it is shown again", |c| {
-        c["status"] == "COMPLETED"
-    })
+    let gateway =
+        Binary::start(&store, Some(&sandbox), &BinaryOptions { port, ..BinaryOptions::default() })
+            .await;
+    let again = progress_when(
+        &gateway.client,
+        &campaign,
+        Duration::from_secs(30),
+        "it is shown again",
+        |c| c["status"] == "COMPLETED",
+    )
     .await;
     assert_eq!(again["progress"], done["progress"]);
     gateway.terminate().await;
@@ -84,9 +98,13 @@ async fn stop_is_heard_before_the_next_campaign() {
         })
         .await;
         let campaign = launch(client, &account, &template, "vip").await;
-        let done = progress_when(client, &campaign, Duration::from_secs(60), "all but one are delivered", |c| {
-            count(c, "delivered") == 4 && c["status"] == "COMPLETED"
-        })
+        let done = progress_when(
+            client,
+            &campaign,
+            Duration::from_secs(60),
+            "all but one are delivered",
+            |c| count(c, "delivered") == 4 && c["status"] == "COMPLETED",
+        )
         .await;
         assert_eq!(done["progress"]["skips"], json!([{ "reason": "OPTED_OUT", "count": 1 }]));
         gateway.terminate().await;

@@ -20,7 +20,10 @@ async fn a_number_never_sends_more_than_granted_in_any_moving_second() {
         let template = approved_template(client, &account, "offers").await;
         let began = std::time::Instant::now();
         let campaign = launch(client, &account, &template, "all").await;
-        progress_when(client, &campaign, Duration::from_secs(60), "all are accepted", |c| count(c, "accepted") == 600).await;
+        progress_when(client, &campaign, Duration::from_secs(60), "all are accepted", |c| {
+            count(c, "accepted") == 600
+        })
+        .await;
         let seconds = began.elapsed().as_secs_f64();
         let stats = sandbox.sandbox.stats();
         let peak = stats.per_second_peak["402000000000003"];
@@ -44,7 +47,9 @@ async fn a_pair_waits_after_its_burst_and_others_do_not() {
         let body = json!({ "phoneNumberId": "402000000000004", "from": "447700900100", "type": "text", "text": { "body": "Hello" } });
         sandbox.sandbox.inbound(&body).expect("a person writes");
         eventually("the message is received", || async {
-            let data = client.ask("{ messages(filter: { direction: INBOUND }) { nodes { id } } }", json!({})).await;
+            let data = client
+                .ask("{ messages(filter: { direction: INBOUND }) { nodes { id } } }", json!({}))
+                .await;
             data["messages"]["nodes"].get(0).cloned()
         })
         .await;
@@ -54,7 +59,10 @@ async fn a_pair_waits_after_its_burst_and_others_do_not() {
                 .ask("mutation($input: SendMessageInput!) { sendMessage(input: $input) { message { id status } } }", json!({ "input": input }))
                 .await;
         }
-        eventually("the burst has gone", || async { (sandbox.sandbox.stats().counted >= 20).then_some(()) }).await;
+        eventually("the burst has gone", || async {
+            (sandbox.sandbox.stats().counted >= 20).then_some(())
+        })
+        .await;
         tokio::time::sleep(Duration::from_secs(8)).await;
         let stats = sandbox.sandbox.stats();
         assert!(stats.pair_violations.is_empty(), "{stats:?}");

@@ -5,9 +5,9 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
+use crate::SandboxProcess;
 use crate::client::Client;
 use crate::store::Store;
-use crate::{SandboxProcess, eventually};
 
 #[derive(Clone, Debug, Default)]
 pub struct BinaryOptions {
@@ -31,12 +31,22 @@ impl Binary {
     ///
     /// # Panics
     /// Where it does not get ready.
-    pub async fn start(store: &Store, sandbox: Option<&SandboxProcess>, options: &BinaryOptions) -> Self {
+    pub async fn start(
+        store: &Store,
+        sandbox: Option<&SandboxProcess>,
+        options: &BinaryOptions,
+    ) -> Self {
         let port = if options.port == 0 { free_port() } else { options.port };
         let log = store.dir.path().join(format!("gateway-{port}.log"));
-        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        let stderr =
+            std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
         let mut command = Command::new(executable());
-        command.arg("serve").env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command
+            .arg("serve")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
         command.current_dir(store.dir.path());
         let mut settings = store.settings();
         settings.push(("listen".to_owned(), format!("127.0.0.1:{port}")));
@@ -46,7 +56,8 @@ impl Binary {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         let child = command.kill_on_drop(true).spawn().expect("the gateway starts");
-        let mut binary = Self { child, client: Client::new(format!("http://127.0.0.1:{port}")), port, log };
+        let mut binary =
+            Self { child, client: Client::new(format!("http://127.0.0.1:{port}")), port, log };
         let ready = format!("{}/readyz", binary.client.base);
         let http = binary.client.http().clone();
         let began = std::time::Instant::now();
@@ -57,7 +68,11 @@ impl Binary {
             if let Ok(Some(status)) = binary.child.try_wait() {
                 panic!("the gateway ended with {status}:\n{}", binary.log_text());
             }
-            assert!(began.elapsed() < crate::PATIENCE, "the gateway did not get ready:\n{}", binary.log_text());
+            assert!(
+                began.elapsed() < crate::PATIENCE,
+                "the gateway did not get ready:\n{}",
+                binary.log_text()
+            );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
@@ -83,7 +98,8 @@ impl Binary {
     /// # Panics
     /// Where it cannot be sent.
     pub async fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().await;
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().await;
         assert!(status.expect("kill runs").success());
     }
 
@@ -93,16 +109,11 @@ impl Binary {
     /// Where it does not end.
     pub async fn terminate(mut self) {
         self.signal("TERM").await;
-        tokio::time::timeout(crate::PATIENCE, self.child.wait()).await.expect("it ends").expect("it ends");
+        tokio::time::timeout(crate::PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .expect("it ends");
     }
-}
-
-/// Waits until the gateway answers queries again.
-pub async fn answers(client: &Client) {
-    eventually("the gateway answers", || async {
-        client.try_raw("{ viewer { id } }", serde_json::json!({})).await.filter(|a| a["data"]["viewer"].is_object())
-    })
-    .await;
 }
 
 fn free_port() -> u16 {

@@ -32,7 +32,11 @@ where
 ///
 /// # Panics
 /// After `patience`, with what was waited for.
-pub async fn eventually_within<T, F>(patience: Duration, what: &str, mut condition: impl FnMut() -> F) -> T
+pub async fn eventually_within<T, F>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T
 where
     F: Future<Output = Option<T>>,
 {

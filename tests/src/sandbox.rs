@@ -22,7 +22,8 @@ impl SandboxProcess {
     pub async fn start(seed: u64) -> Self {
         // A second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let sandbox = Sandbox::open(Options { seed, ..Options::new(Arc::new(SystemClock)) }).expect("a sandbox");
+        let sandbox = Sandbox::open(Options { seed, ..Options::new(Arc::new(SystemClock)) })
+            .expect("a sandbox");
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::start(listen, sandbox.clone()).await.expect("a listener");
         Self { url: server.url(), sandbox, server: Some(server) }
@@ -31,7 +32,8 @@ impl SandboxProcess {
     /// # Panics
     /// Where the behaviour is none.
     pub fn behave(&self, behaviour: Value) {
-        let behaviour = Behaviour::from_json(behaviour.to_string().as_bytes()).expect("a behaviour");
+        let behaviour =
+            Behaviour::from_json(behaviour.to_string().as_bytes()).expect("a behaviour");
         self.sandbox.set_behaviour(behaviour).expect("a behaviour");
     }
 
@@ -50,7 +52,12 @@ impl SandboxProcess {
     ///
     /// # Panics
     /// Where the gateway refuses.
-    pub async fn connect(&self, client: &Client, phone_number_id: &str, messages_per_second: u32) -> String {
+    pub async fn connect(
+        &self,
+        client: &Client,
+        phone_number_id: &str,
+        messages_per_second: u32,
+    ) -> String {
         self.number(phone_number_id, messages_per_second);
         let mutation = "mutation($input: ConnectAccountInput!) { connectAccount(input: $input) { account { id webhookPath } } }";
         let input = json!({

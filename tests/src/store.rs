@@ -43,10 +43,16 @@ impl Store {
             StoreKind::Sqlite => format!("sqlite://{}", dir.path().join("gateway.db").display()),
             StoreKind::Postgres => {
                 let base = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL");
-                let name =
-                    format!("e2e_{}_{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+                let name = format!(
+                    "e2e_{}_{}",
+                    std::process::id(),
+                    COUNTER.fetch_add(1, Ordering::Relaxed)
+                );
                 let mut connection = sqlx::PgConnection::connect(&base).await.expect("PostgreSQL");
-                connection.execute(format!("CREATE DATABASE {name}").as_str()).await.expect("a database");
+                connection
+                    .execute(format!("CREATE DATABASE {name}").as_str())
+                    .await
+                    .expect("a database");
                 let mut url = url::Url::parse(&base).expect("a URL");
                 url.set_path(&name);
                 url.to_string()

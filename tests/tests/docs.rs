@@ -28,7 +28,8 @@ fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
 /// The names that the code gives to the metrics macros.
 fn metrics_in_code() -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for folder in ["infrastructure/src", "infrastructure/sqlite/src", "projections/src", "api/src"] {
+    for folder in ["infrastructure/src", "infrastructure/sqlite/src", "projections/src", "api/src"]
+    {
         for path in files(&root().join(folder), "rs")? {
             let text = std::fs::read_to_string(&path)?;
             for kind in ["counter!(", "gauge!(", "histogram!("] {

@@ -20,7 +20,9 @@ use domain::import::{Import, ImportCommand, ImportConsent, ImportSource, ImportS
 use domain::port::Fence;
 use domain::primitives::{Actor, ImportId, WorkspaceId};
 use futures::{Stream, StreamExt};
-use infrastructure::import::{ColumnMapping, ContactFileReader, FILE_BYTES_MAX, FileError, Options};
+use infrastructure::import::{
+    ColumnMapping, ContactFileReader, FILE_BYTES_MAX, FileError, Options,
+};
 use infrastructure::ledger::{Context, Idempotency, TransactError};
 use infrastructure::phone;
 use ring::digest;
@@ -187,7 +189,12 @@ async fn place(gateway: &Gateway, workspace: WorkspaceId, id: ImportId) -> AppRe
     let _one_at_a_time = running.starting.lock().await;
     let mut ids: BTreeSet<Uuid> = {
         let state = running.lock();
-        state.here.iter().filter(|(_, here)| here.workspace == workspace).map(|(id, _)| id.0).collect()
+        state
+            .here
+            .iter()
+            .filter(|(_, here)| here.workspace == workspace)
+            .map(|(id, _)| id.0)
+            .collect()
     };
     let known = read::queries(gateway).running_imports().await?;
     let known = known.into_iter().filter(|import| import.state.workspace_id == Some(workspace));
@@ -195,11 +202,15 @@ async fn place(gateway: &Gateway, workspace: WorkspaceId, id: ImportId) -> AppRe
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let loaded = gateway.bus.load_many::<Import>(&ids).await?;
     // Those not in the log yet are uploads under way.
-    let is_running = |id: &&Uuid| loaded.get(id).is_none_or(|import| import.aggregate.status == ImportStatus::Running);
+    let is_running = |id: &&Uuid| {
+        loaded.get(id).is_none_or(|import| import.aggregate.status == ImportStatus::Running)
+    };
     if ids.iter().filter(is_running).count() >= AT_ONCE_PER_WORKSPACE {
         return Err(AppError::new(
             ErrorCode::RateLimited,
-            format!("{AT_ONCE_PER_WORKSPACE} imports of this workspace are running; start this one when one has ended"),
+            format!(
+                "{AT_ONCE_PER_WORKSPACE} imports of this workspace are running; start this one when one has ended"
+            ),
         ));
     }
     running.lock().here.insert(id, Here { workspace, is_begun: false });
@@ -229,14 +240,21 @@ struct Checked {
 }
 
 /// `prefix` is where the input stands in the caller's: `input.` or nothing.
-async fn checked(gateway: &Gateway, caller: &Caller, input: &StartImport, prefix: &str) -> AppResult<Checked> {
+async fn checked(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: &StartImport,
+    prefix: &str,
+) -> AppResult<Checked> {
     let field = |name: &str| format!("{prefix}{name}");
     let workspace =
-        command::workspace(gateway, caller, input.workspace_id.as_deref(), &field("workspaceId")).await?;
+        command::workspace(gateway, caller, input.workspace_id.as_deref(), &field("workspaceId"))
+            .await?;
     let mapping = match &input.mapping {
         Some(mapping) => {
             check::json(mapping, &field("mapping"), check::JSON_BYTES_MAX)?;
-            ColumnMapping::parse(mapping).map_err(|error| AppError::invalid(field("mapping"), error.to_string()))?
+            ColumnMapping::parse(mapping)
+                .map_err(|error| AppError::invalid(field("mapping"), error.to_string()))?
         }
         None => ColumnMapping::default(),
     };
@@ -286,15 +304,21 @@ pub async fn start_inline(
     caller.require(Scope::Manage)?;
     let checked = checked(gateway, caller, &input, "input.").await?;
     if csv.len() > INLINE_BYTES_MAX {
-        let problem = format!("use at most {INLINE_BYTES_MAX} bytes, or upload the file to POST /imports");
+        let problem =
+            format!("use at most {INLINE_BYTES_MAX} bytes, or upload the file to POST /imports");
         return Err(AppError::invalid("input.csv", problem));
     }
-    let once = once(gateway, caller, &input, digest::digest(&digest::SHA256, csv.as_bytes()), "input.").await?;
+    let once =
+        once(gateway, caller, &input, digest::digest(&digest::SHA256, csv.as_bytes()), "input.")
+            .await?;
     let idempotency = match once {
         Once::Done(id, _) => return written(gateway, ImportId(id)).await,
         Once::Now(idempotency) => idempotency,
     };
-    let options = Options { default_region: checked.default_region.clone(), mapping: checked.mapping.clone() };
+    let options = Options {
+        default_region: checked.default_region.clone(),
+        mapping: checked.mapping.clone(),
+    };
     let (csv, read) = tokio::task::spawn_blocking(move || {
         let read = read_through(csv.as_bytes(), options);
         (csv, read)
@@ -384,7 +408,10 @@ async fn spool_upload<E: std::fmt::Display>(
         })?;
         length += chunk.len() as u64;
         if length > FILE_BYTES_MAX {
-            return Err(AppError::invalid("body", FileError::TooLarge { max: FILE_BYTES_MAX }.to_string()));
+            return Err(AppError::invalid(
+                "body",
+                FileError::TooLarge { max: FILE_BYTES_MAX }.to_string(),
+            ));
         }
         hash.update(&chunk);
         spool.write(&chunk).await.map_err(spooling)?;
@@ -420,7 +447,15 @@ async fn once(
         "file": hex::encode(file.as_ref()),
     });
     let field = format!("{prefix}idempotencyKey");
-    command::once(gateway, caller, "importContacts", input.idempotency_key.as_deref(), &whole, &field).await
+    command::once(
+        gateway,
+        caller,
+        "importContacts",
+        input.idempotency_key.as_deref(),
+        &whole,
+        &field,
+    )
+    .await
 }
 
 /// Puts the import on record, now that its file is safe. Answers the import's id, or an earlier one's under the same key.
@@ -452,7 +487,9 @@ async fn start(
         .transact(&context, idempotency.as_ref(), |tx| {
             let command = ImportCommand::Start(Box::new(command.clone()));
             Box::pin(async move {
-                tx.execute::<Import>(id.0, command).await.map_err(|error| command::refused(error, prefix))?;
+                tx.execute::<Import>(id.0, command)
+                    .await
+                    .map_err(|error| command::refused(error, prefix))?;
                 tx.set_result(json!(id.0).to_string());
                 Ok::<(), AppError>(())
             })

@@ -51,8 +51,20 @@ mod tests {
         runs_on_any_thread(contacts::erase(gateway, caller, &text, text.clone()));
         runs_on_any_thread(segments::update(gateway, caller, &text, None, None));
         runs_on_any_thread(api_keys::revoke(gateway, caller, &text));
-        runs_on_any_thread(events::list(gateway, caller, domain::port::Position(0), Default::default(), None));
-        runs_on_any_thread(campaigns::retry(gateway, caller, &text, campaigns::RetryScope::All, None));
+        runs_on_any_thread(events::list(
+            gateway,
+            caller,
+            domain::port::Position(0),
+            Default::default(),
+            None,
+        ));
+        runs_on_any_thread(campaigns::retry(
+            gateway,
+            caller,
+            &text,
+            campaigns::RetryScope::All,
+            None,
+        ));
         runs_on_any_thread(messages::send_many(gateway, caller, vec![]));
     }
 }

@@ -36,7 +36,9 @@ impl Client {
         // One provider for the whole process; a second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         if let Some(base) = &global.url {
-            let Some(key) = &global.key else { bail!(Usage("--url needs --key, or WHATSAPP_GATEWAY_KEY".to_owned())) };
+            let Some(key) = &global.key else {
+                bail!(Usage("--url needs --key, or WHATSAPP_GATEWAY_KEY".to_owned()))
+            };
             let http = builder().build()?;
             return Ok(Self { http, base: base.clone(), key: Some(key.clone()), own: None });
         }
@@ -59,7 +61,10 @@ impl Client {
     /// # Errors
     /// The first error's message, as the gateway says it.
     pub async fn graphql(&self, query: &str, variables: Value) -> anyhow::Result<Value> {
-        let request = self.http.post(self.base.join("/graphql")?).json(&json!({ "query": query, "variables": variables }));
+        let request = self
+            .http
+            .post(self.base.join("/graphql")?)
+            .json(&json!({ "query": query, "variables": variables }));
         let mut answer: Value = self.send(request).await?;
         if let Some(error) = answer["errors"].get(0) {
             bail!("{}", error["message"].as_str().unwrap_or("the gateway refused it"));
@@ -71,8 +76,18 @@ impl Client {
     ///
     /// # Errors
     /// The gateway's message.
-    pub async fn post(&self, path: &str, query: &[(&str, String)], body: reqwest::Body) -> anyhow::Result<Value> {
-        let request = self.http.post(self.base.join(path)?).query(query).header("content-type", "text/csv").body(body);
+    pub async fn post(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: reqwest::Body,
+    ) -> anyhow::Result<Value> {
+        let request = self
+            .http
+            .post(self.base.join(path)?)
+            .query(query)
+            .header("content-type", "text/csv")
+            .body(body);
         let answer = self.send(request).await?;
         if let Some(message) = answer["error"]["message"].as_str() {
             bail!("{message}");

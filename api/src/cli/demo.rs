@@ -114,7 +114,8 @@ async fn account(running: &Running, client: &Client) -> anyhow::Result<String> {
                 "messagesPerSecond": MESSAGES_PER_SECOND,
             });
             let mutation = "mutation($input: ConnectAccountInput!) { connectAccount(input: $input) { account { id phoneNumberId } } }";
-            client.graphql(mutation, json!({ "input": input })).await?["connectAccount"]["account"].take()
+            client.graphql(mutation, json!({ "input": input })).await?["connectAccount"]["account"]
+                .take()
         }
     };
     let id = account["id"].as_str().context("the account has no id")?.to_owned();
@@ -141,7 +142,11 @@ async fn import(client: &Client, recipients: u32) -> anyhow::Result<Value> {
     for index in 0..recipients {
         // 07700 900000 to 900999 is reserved for drama in the United Kingdom; further people get numbers of a range
         // that nobody has either.
-        let number = if index < 1_000 { 447_700_900_000 + u64::from(index) } else { 447_999_000_000 + u64::from(index) };
+        let number = if index < 1_000 {
+            447_700_900_000 + u64::from(index)
+        } else {
+            447_999_000_000 + u64::from(index)
+        };
         let name = NAMES[index as usize % NAMES.len()];
         writeln!(csv, "+{number},{name} Sample,London,en")?;
     }
@@ -184,7 +189,10 @@ async fn template(client: &Client, account_id: &str) -> anyhow::Result<String> {
             });
             let mutation = "mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { template { id } } }";
             let data = client.graphql(mutation, json!({ "input": input })).await?;
-            let id = data["createTemplate"]["template"]["id"].as_str().context("the template has no id")?.to_owned();
+            let id = data["createTemplate"]["template"]["id"]
+                .as_str()
+                .context("the template has no id")?
+                .to_owned();
             let submit = "mutation($id: ID!) { submitTemplate(id: $id) { template { id } } }";
             client.graphql(submit, json!({ "id": id })).await?;
             id
@@ -212,7 +220,10 @@ async fn launch(client: &Client, account_id: &str, template_id: &str) -> anyhow:
     });
     let create = "mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }";
     let data = client.graphql(create, json!({ "input": input })).await?;
-    let id = data["createCampaign"]["campaign"]["id"].as_str().context("the campaign has no id")?.to_owned();
+    let id = data["createCampaign"]["campaign"]["id"]
+        .as_str()
+        .context("the campaign has no id")?
+        .to_owned();
     let launch = "mutation($id: ID!) { launchCampaign(id: $id) { campaign { id status } } }";
     client.graphql(launch, json!({ "id": id })).await?;
     Ok(id)
@@ -286,7 +297,12 @@ fn funnel(progress: &Value) -> String {
         count("pending")
     );
     for failure in progress["failures"].as_array().into_iter().flatten() {
-        let _ = writeln!(text, "  failed: {} × {}", failure["count"], failure["title"].as_str().unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "  failed: {} × {}",
+            failure["count"],
+            failure["title"].as_str().unwrap_or_default()
+        );
     }
     text
 }

@@ -39,7 +39,10 @@ pub async fn run(global: Global, args: EventsArgs) -> anyhow::Result<()> {
     loop {
         let page = reader.ledger.read_after(after, &filter, PAGE).await?;
         for event in &page.events {
-            serde_json::to_writer(&mut out, &cloud_event(event, &reader.public_url, args.personal))?;
+            serde_json::to_writer(
+                &mut out,
+                &cloud_event(event, &reader.public_url, args.personal),
+            )?;
             out.write_all(b"\n")?;
         }
         after = page.scanned_to.max(after);

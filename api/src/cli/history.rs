@@ -62,7 +62,8 @@ pub async fn run(global: Global, args: HistoryArgs) -> anyhow::Result<()> {
     };
     let state = shown_data(&state, personal);
     if args.json {
-        let events: Vec<Value> = events.iter().map(|e| cloud_event(e, &reader.public_url, personal)).collect();
+        let events: Vec<Value> =
+            events.iter().map(|e| cloud_event(e, &reader.public_url, personal)).collect();
         println!("{}", json!({ "state": state, "events": events }));
         return Ok(());
     }

@@ -19,7 +19,9 @@ const ERRORS_SHOWN: usize = 20;
 #[derive(Debug, Subcommand)]
 pub enum What {
     /// Contacts from a CSV file with a header row; - reads standard input
-    #[command(after_help = "Example: whatsapp-gateway import contacts customers.csv --consent OPTED_IN --consent-source shop")]
+    #[command(
+        after_help = "Example: whatsapp-gateway import contacts customers.csv --consent OPTED_IN --consent-source shop"
+    )]
     Contacts(ContactsArgs),
     /// Takes back what an import added or changed, as far as nothing newer stands on it
     #[command(after_help = "Example: whatsapp-gateway import undo 0190…")]
@@ -82,7 +84,9 @@ async fn contacts(client: &Client, args: ContactsArgs) -> anyhow::Result<()> {
         let file = tokio::fs::File::open(&args.file)
             .await
             .with_context(|| format!("could not read {}", args.file.display()))?;
-        query.extend(args.file.file_name().map(|name| ("fileName", name.to_string_lossy().into_owned())));
+        query.extend(
+            args.file.file_name().map(|name| ("fileName", name.to_string_lossy().into_owned())),
+        );
         reqwest::Body::wrap_stream(chunks(file))
     };
     let started = client.post("/imports", &query, body).await?;
@@ -136,10 +140,15 @@ async fn follow(client: &Client, id: &str) -> anyhow::Result<Value> {
 }
 
 fn print(import: &Value) {
-    println!("import {} {}", import["id"].as_str().unwrap_or_default(), import["status"].as_str().unwrap_or_default());
+    println!(
+        "import {} {}",
+        import["id"].as_str().unwrap_or_default(),
+        import["status"].as_str().unwrap_or_default()
+    );
     let errors = import["errors"].as_array().map_or(&[][..], Vec::as_slice);
     for error in errors.iter().take(ERRORS_SHOWN) {
-        let column = error["column"].as_str().map(|column| format!(", column {column}")).unwrap_or_default();
+        let column =
+            error["column"].as_str().map(|column| format!(", column {column}")).unwrap_or_default();
         println!("row {}{column}: {}", error["row"], error["message"].as_str().unwrap_or_default());
     }
     if errors.len() > ERRORS_SHOWN {

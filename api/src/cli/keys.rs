@@ -11,7 +11,9 @@ use super::client::Client;
 #[derive(Debug, Subcommand)]
 pub enum What {
     /// Makes an API key and prints its secret, which is shown nowhere else, ever
-    #[command(after_help = "Example: whatsapp-gateway keys create --name shop --scope READ --scope SEND")]
+    #[command(
+        after_help = "Example: whatsapp-gateway keys create --name shop --scope READ --scope SEND"
+    )]
     Create {
         #[arg(long)]
         name: String,
@@ -77,7 +79,10 @@ async fn ask(client: &Client, what: What) -> anyhow::Result<()> {
             let mutation = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } secret } }";
             let data = client.graphql(mutation, json!({ "input": input })).await?;
             let created = &data["createApiKey"];
-            eprintln!("key {}; its secret is shown only this once:", created["apiKey"]["id"].as_str().unwrap_or_default());
+            eprintln!(
+                "key {}; its secret is shown only this once:",
+                created["apiKey"]["id"].as_str().unwrap_or_default()
+            );
             println!("{}", created["secret"].as_str().context("the gateway gave no secret")?);
         }
         What::List { json: as_json } => {
@@ -89,15 +94,20 @@ async fn ask(client: &Client, what: What) -> anyhow::Result<()> {
                 return Ok(());
             }
             for key in keys {
-                let scopes: Vec<&str> =
-                    key["scopes"].as_array().into_iter().flatten().filter_map(|scope| scope.as_str()).collect();
+                let scopes: Vec<&str> = key["scopes"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|scope| scope.as_str())
+                    .collect();
                 let state = if key["revokedAt"].is_null() { "" } else { "  revoked" };
                 let text = |name: &str| key[name].as_str().unwrap_or_default().to_owned();
                 println!("{}  {}  {}{state}", text("id"), scopes.join(","), text("name"));
             }
         }
         What::Revoke { id } => {
-            let mutation = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id revokedAt } } }";
+            let mutation =
+                "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id revokedAt } } }";
             client.graphql(mutation, json!({ "id": id })).await?;
             println!("revoked {id}");
         }
@@ -110,6 +120,8 @@ async fn rotate(global: &Global, new_key_file: &std::path::Path) -> anyhow::Resu
     let config = global.load(&[])?;
     let next = MasterKey::read_file(new_key_file).context("--new-key-file")?;
     let count = crate::app::rotate_master_key(&config, next).await?;
-    println!("{count} keys and credentials are wrapped by the new master key; start the gateway with it from now on");
+    println!(
+        "{count} keys and credentials are wrapped by the new master key; start the gateway with it from now on"
+    );
     Ok(())
 }

@@ -20,7 +20,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 
 #[derive(Debug, Parser)]
-#[command(name = "whatsapp-gateway", version, about = "Self-hosted WhatsApp Gateway: campaigns, messages and their full history")]
+#[command(
+    name = "whatsapp-gateway",
+    version,
+    about = "Self-hosted WhatsApp Gateway: campaigns, messages and their full history"
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -43,7 +47,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "URL")]
     url: Option<url::Url>,
     /// The API key for --url
-    #[arg(long, global = true, value_name = "KEY", env = "WHATSAPP_GATEWAY_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "WHATSAPP_GATEWAY_KEY",
+        hide_env_values = true
+    )]
     key: Option<String>,
 }
 
@@ -59,7 +69,9 @@ enum Command {
     #[command(after_help = "Example: whatsapp-gateway sandbox --listen 127.0.0.1:9090 --seed 7")]
     Sandbox(sandbox::SandboxArgs),
     /// Brings contacts in
-    #[command(after_help = "Example: whatsapp-gateway import contacts customers.csv --tag newsletter --region DE")]
+    #[command(
+        after_help = "Example: whatsapp-gateway import contacts customers.csv --tag newsletter --region DE"
+    )]
     Import {
         #[command(subcommand)]
         what: import::What,
@@ -68,13 +80,17 @@ enum Command {
     #[command(after_help = "Example: whatsapp-gateway events --type message.delivered --follow")]
     Events(events::EventsArgs),
     /// The audit trail of a message, campaign, contact or account
-    #[command(after_help = "Example: whatsapp-gateway history message 0190… --as-of 2026-11-23T09:00:00Z")]
+    #[command(
+        after_help = "Example: whatsapp-gateway history message 0190… --as-of 2026-11-23T09:00:00Z"
+    )]
     History(history::HistoryArgs),
     /// Builds read models anew from the log, beside the old ones, then swaps
     #[command(after_help = "Example: whatsapp-gateway replay --projection messages")]
     Replay(replay::ReplayArgs),
     /// API keys, and the master key
-    #[command(after_help = "Example: whatsapp-gateway keys create --name shop --scope READ --scope SEND")]
+    #[command(
+        after_help = "Example: whatsapp-gateway keys create --name shop --scope READ --scope SEND"
+    )]
     Keys {
         #[command(subcommand)]
         what: keys::What,
@@ -127,7 +143,8 @@ pub fn run(cli: Cli) -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("error: {error:#}");
-            let is_usage = error.chain().any(|cause| cause.is::<Usage>() || cause.is::<ConfigError>());
+            let is_usage =
+                error.chain().any(|cause| cause.is::<Usage>() || cause.is::<ConfigError>());
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }

@@ -37,7 +37,8 @@ async fn replay(client: &Client, args: ReplayArgs) -> anyhow::Result<()> {
         None => known,
     };
     for name in &wanted {
-        let mutation = "mutation($name: String!) { rebuildProjection(name: $name) { projection { name } } }";
+        let mutation =
+            "mutation($name: String!) { rebuildProjection(name: $name) { projection { name } } }";
         client.graphql(mutation, json!({ "name": name })).await?;
     }
     let terminal = std::io::stderr().is_terminal();
@@ -50,7 +51,10 @@ async fn replay(client: &Client, args: ReplayArgs) -> anyhow::Result<()> {
             .filter(|p| wanted.iter().any(|name| p["name"] == name.as_str()))
             .inspect(|p| {
                 if p["status"] == "FAILED" {
-                    eprintln!("{} failed; see the gateway's log", p["name"].as_str().unwrap_or_default());
+                    eprintln!(
+                        "{} failed; see the gateway's log",
+                        p["name"].as_str().unwrap_or_default()
+                    );
                 }
             })
             .filter(|p| p["status"] == "REBUILDING")

@@ -36,17 +36,26 @@ pub async fn run(_global: Global, args: SandboxArgs) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let behaviour = match &args.behaviour {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-            Behaviour::from_toml(&text).map_err(|error| Usage(format!("{}: {error}", path.display())))?
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("could not read {}", path.display()))?;
+            Behaviour::from_toml(&text)
+                .map_err(|error| Usage(format!("{}: {error}", path.display())))?
         }
         None => Behaviour::default(),
     };
-    let options =
-        Options { seed: args.seed, behaviour, state: args.state, ..Options::new(Arc::new(SystemClock)) };
+    let options = Options {
+        seed: args.seed,
+        behaviour,
+        state: args.state,
+        ..Options::new(Arc::new(SystemClock))
+    };
     let sandbox = Sandbox::open(options)?;
     let server = Server::start(args.listen, sandbox.clone()).await?;
     println!("{}", server.url());
-    eprintln!("The sandbox speaks the Cloud API at {}/v26.0/…; its controls are at {0}/_sandbox/…", server.url());
+    eprintln!(
+        "The sandbox speaks the Cloud API at {}/v26.0/…; its controls are at {0}/_sandbox/…",
+        server.url()
+    );
     wait_for_signal().await?;
     server.stop(&sandbox).await;
     Ok(())

@@ -38,7 +38,8 @@ impl Running {
     /// # Errors
     /// Where a store, an address or the master key stands in the way.
     pub async fn start(config: Config, with_socket: bool) -> anyhow::Result<Self> {
-        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemIds::new()), with_socket).await
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemIds::new()), with_socket)
+            .await
     }
 
     /// [`Self::start`] on another clock.
@@ -59,7 +60,11 @@ impl Running {
         let server = http::Server::start(gateway.clone(), metrics.clone())?;
         gateway.set_listening(server.address);
         let socket = match with_socket {
-            true => Some(http::Server::start_on_socket(gateway.clone(), &socket_path(&gateway.config), metrics)?),
+            true => Some(http::Server::start_on_socket(
+                gateway.clone(),
+                &socket_path(&gateway.config),
+                metrics,
+            )?),
             false => None,
         };
         workers.manage();
@@ -100,7 +105,9 @@ pub fn key_hint(bootstrap: &api_keys::Bootstrap) -> String {
         api_keys::Bootstrap::NotNeeded => {
             "API keys exist; `whatsapp-gateway keys create` makes another".to_owned()
         }
-        api_keys::Bootstrap::Configured => "the API key is the one in admin.bootstrap_key".to_owned(),
+        api_keys::Bootstrap::Configured => {
+            "the API key is the one in admin.bootstrap_key".to_owned()
+        }
         api_keys::Bootstrap::Written(path) => format!("the first API key is in {}", path.display()),
     }
 }

@@ -29,17 +29,25 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
     let head = match tokio::time::timeout(STORE_PATIENCE, state.gateway.store.log.head()).await {
         Ok(Ok(head)) => head,
         Ok(Err(_)) | Err(_) => {
-            return HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "log": "unreachable" }));
+            return HttpResponse::ServiceUnavailable()
+                .json(json!({ "ready": false, "log": "unreachable" }));
         }
     };
     let projections = match state.gateway.read.status().await {
         Ok(projections) => projections,
-        Err(_) => return HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "readModels": "unreachable" })),
+        Err(_) => {
+            return HttpResponse::ServiceUnavailable()
+                .json(json!({ "ready": false, "readModels": "unreachable" }));
+        }
     };
     let is_behind = |p: &&ProjectionStatus| p.lag > LAG_MAX || p.state == ProjectionState::Failed;
     let behind: Vec<_> = projections.iter().filter(is_behind).map(|p| p.name).collect();
     let body = json!({ "ready": behind.is_empty(), "head": head.to_string(), "behind": behind });
-    if behind.is_empty() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+    if behind.is_empty() {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
 }
 
 /// Prometheus. Open to this machine; from elsewhere it needs a key.

@@ -31,7 +31,11 @@ struct Parameters {
     idempotency_key: Option<String>,
 }
 
-async fn import(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+async fn import(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> HttpResponse {
     match start(&request, payload, &state).await {
         Ok((import, position)) => HttpResponse::Accepted().json(json!({
             "import": {
@@ -48,7 +52,11 @@ async fn import(request: HttpRequest, payload: web::Payload, state: web::Data<St
     }
 }
 
-async fn start(request: &HttpRequest, payload: web::Payload, state: &State) -> AppResult<(ImportView, String)> {
+async fn start(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+) -> AppResult<(ImportView, String)> {
     let caller = authenticate(request, state).await?;
     let (parameters, tags) = parameters(request.query_string())?;
     let consent = match parameters.consent.as_deref() {
@@ -75,21 +83,40 @@ async fn start(request: &HttpRequest, payload: web::Payload, state: &State) -> A
         source: ImportSource::Upload,
         idempotency_key: parameters.idempotency_key,
     };
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let written = if content_type.starts_with("multipart/form-data") {
         let mut form = actix_multipart::Multipart::new(request.headers(), payload);
         let file = loop {
             match form.next().await {
-                Some(Ok(field)) if field.content_disposition().is_some_and(|d| d.get_filename().is_some()) => {
+                Some(Ok(field))
+                    if field.content_disposition().is_some_and(|d| d.get_filename().is_some()) =>
+                {
                     break field;
                 }
                 // A form's other fields are not read: what an import needs stands in the query.
                 Some(Ok(_)) => {}
-                Some(Err(_)) => return Err(AppError::invalid("body", "the multipart form cannot be read")),
-                None => return Err(AppError::invalid("body", "the form has no file; send one, or the CSV text itself")),
+                Some(Err(_)) => {
+                    return Err(AppError::invalid("body", "the multipart form cannot be read"));
+                }
+                None => {
+                    return Err(AppError::invalid(
+                        "body",
+                        "the form has no file; send one, or the CSV text itself",
+                    ));
+                }
             }
         };
-        imports::start_upload(&state.gateway, &caller, start, Box::pin(file.map_err(|error| error.to_string()))).await?
+        imports::start_upload(
+            &state.gateway,
+            &caller,
+            start,
+            Box::pin(file.map_err(|error| error.to_string())),
+        )
+        .await?
     } else {
         let bytes = payload.map_err(|error| error.to_string());
         imports::start_upload(&state.gateway, &caller, start, Box::pin(bytes)).await?
@@ -102,9 +129,13 @@ fn parameters(query: &str) -> AppResult<(Parameters, Vec<String>)> {
     let mut object = serde_json::Map::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match key.as_ref() {
-            "tags" => tags.extend(value.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty())),
+            "tags" => tags.extend(
+                value.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()),
+            ),
             "dryRun" => {
-                let flag = value.parse::<bool>().map_err(|_| AppError::invalid("dryRun", "use true or false"))?;
+                let flag = value
+                    .parse::<bool>()
+                    .map_err(|_| AppError::invalid("dryRun", "use true or false"))?;
                 object.insert("dryRun".to_owned(), json!(flag));
             }
             _ => {
@@ -114,7 +145,10 @@ fn parameters(query: &str) -> AppResult<(Parameters, Vec<String>)> {
     }
     let parameters = serde_json::from_value(object.into()).map_err(|error| {
         let text = error.to_string();
-        AppError::invalid("query", text.split(" at line").next().unwrap_or("cannot be read").to_owned())
+        AppError::invalid(
+            "query",
+            text.split(" at line").next().unwrap_or("cannot be read").to_owned(),
+        )
     })?;
     Ok((parameters, tags))
 }

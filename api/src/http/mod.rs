@@ -85,7 +85,8 @@ impl Server {
         use std::os::unix::fs::PermissionsExt;
         // A socket left behind by a process that was killed; the store's lock says that nobody else is alive.
         if path.exists() {
-            std::fs::remove_file(path).with_context(|| format!("could not remove {}", path.display()))?;
+            std::fs::remove_file(path)
+                .with_context(|| format!("could not remove {}", path.display()))?;
         }
         let listener = std::os::unix::net::UnixListener::bind(path)
             .with_context(|| format!("could not make the socket {}", path.display()))?;
@@ -126,15 +127,22 @@ impl Server {
 
 /// TLS as configured, with certificates in PEM.
 fn tls_config(gateway: &Gateway) -> anyhow::Result<Option<rustls::ServerConfig>> {
-    let (Some(cert), Some(key)) = (&gateway.config.tls.cert, &gateway.config.tls.key) else { return Ok(None) };
+    let (Some(cert), Some(key)) = (&gateway.config.tls.cert, &gateway.config.tls.key) else {
+        return Ok(None);
+    };
     let open = |path: &std::path::Path| {
         std::fs::File::open(path)
             .map(std::io::BufReader::new)
             .with_context(|| format!("could not read {}", path.display()))
     };
-    let certs = rustls_pemfile::certs(&mut open(cert)?).collect::<Result<Vec<_>, _>>().context("tls.cert")?;
-    let key = rustls_pemfile::private_key(&mut open(key)?).context("tls.key")?.context("tls.key holds no key")?;
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certs, key)?;
+    let certs = rustls_pemfile::certs(&mut open(cert)?)
+        .collect::<Result<Vec<_>, _>>()
+        .context("tls.cert")?;
+    let key = rustls_pemfile::private_key(&mut open(key)?)
+        .context("tls.key")?
+        .context("tls.key holds no key")?;
+    let config =
+        rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certs, key)?;
     Ok(Some(config))
 }
 

@@ -16,9 +16,9 @@ pub fn configure(routes: &mut web::ServiceConfig, gateway: &Gateway) {
     if gateway.config.sandbox.controls {
         let sandbox = gateway.sandbox.sandbox.clone();
         routes.service(
-            web::scope("/_sandbox")
-                .wrap(from_fn(admins_only))
-                .configure(|routes| configure_controls(routes, sandbox, ControlsAccess::Authorised)),
+            web::scope("/_sandbox").wrap(from_fn(admins_only)).configure(|routes| {
+                configure_controls(routes, sandbox, ControlsAccess::Authorised)
+            }),
         );
     }
 }
@@ -29,7 +29,9 @@ async fn admins_only<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let state = request.app_data::<web::Data<State>>().cloned();
     let allowed = match &state {
-        Some(state) => authenticate(request.request(), state).await.and_then(|caller| caller.require(Scope::Admin)),
+        Some(state) => authenticate(request.request(), state)
+            .await
+            .and_then(|caller| caller.require(Scope::Admin)),
         None => Err(crate::application::error::AppError::not_found("page")),
     };
     match allowed {

@@ -34,7 +34,11 @@ struct Verification {
 }
 
 /// Meta asks whether the URL is ours before it sends anything.
-async fn verify(path: web::Path<String>, query: web::Query<Verification>, state: web::Data<State>) -> HttpResponse {
+async fn verify(
+    path: web::Path<String>,
+    query: web::Query<Verification>,
+    state: web::Data<State>,
+) -> HttpResponse {
     let Ok(secret) = credential(&path, Credential::VerifyToken, &state).await else {
         return HttpResponse::ServiceUnavailable().finish();
     };
@@ -50,7 +54,12 @@ async fn verify(path: web::Path<String>, query: web::Query<Verification>, state:
     }
 }
 
-async fn receive(request: HttpRequest, path: web::Path<String>, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+async fn receive(
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    state: web::Data<State>,
+) -> HttpResponse {
     let began = Instant::now();
     let header = request.headers().get("x-hub-signature-256").map(|value| value.as_bytes());
     let Ok(secret) = credential(&path, Credential::AppSecret, &state).await else {
@@ -83,7 +92,9 @@ async fn receive(request: HttpRequest, path: web::Path<String>, body: web::Bytes
 async fn credential(path: &str, kind: Credential, state: &State) -> anyhow::Result<Option<Secret>> {
     let Some(id) = AccountId::parse(path) else { return Ok(None) };
     let Some(account) = state.gateway.bus.load::<Account>(id.0).await? else { return Ok(None) };
-    if account.aggregate.status == AccountStatus::Disconnected || !account.aggregate.credentials.contains_key(&kind) {
+    if account.aggregate.status == AccountStatus::Disconnected
+        || !account.aggregate.credentials.contains_key(&kind)
+    {
         return Ok(None);
     }
     state.gateway.credential(&account.aggregate, kind).await.map(Some)

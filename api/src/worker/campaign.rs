@@ -80,7 +80,8 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
 
 /// One step for every campaign that has one. Answers whether there is more to do at once.
 async fn round(gateway: &Gateway, context: &Context) -> bool {
-    let unfinished = [CampaignStatus::Scheduled, CampaignStatus::Running, CampaignStatus::Cancelled];
+    let unfinished =
+        [CampaignStatus::Scheduled, CampaignStatus::Running, CampaignStatus::Cancelled];
     let campaigns = match gateway.read.queries().campaigns_in(&unfinished).await {
         Ok(campaigns) => campaigns,
         Err(error) => {
@@ -92,7 +93,9 @@ async fn round(gateway: &Gateway, context: &Context) -> bool {
     for id in campaigns.into_iter().map(|stored| CampaignId(stored.id)) {
         match step(gateway, id, context).await {
             Ok(more) => busy |= more,
-            Err(error) => warn!(campaign.id = %id, error = %format!("{error:#}"), "a campaign's step failed; trying again"),
+            Err(error) => {
+                warn!(campaign.id = %id, error = %format!("{error:#}"), "a campaign's step failed; trying again")
+            }
         }
     }
     busy
@@ -104,11 +107,16 @@ async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::R
     let now = gateway.clock.now();
     match campaign.status {
         CampaignStatus::Scheduled if campaign.start_at.is_some_and(|start_at| start_at <= now) => {
-            gateway.bus.execute::<Campaign>(id.0, CampaignCommand::Start { at: now }, context).await?;
+            gateway
+                .bus
+                .execute::<Campaign>(id.0, CampaignCommand::Start { at: now }, context)
+                .await?;
             info!(campaign.id = %id, "campaign started");
             Ok(true)
         }
-        CampaignStatus::Running if !campaign.expanded => expand(gateway, id, &campaign, context).await,
+        CampaignStatus::Running if !campaign.expanded => {
+            expand(gateway, id, &campaign, context).await
+        }
         CampaignStatus::Running => close(gateway, id, now, context).await,
         CampaignStatus::Cancelled => cancel_waiting(gateway, id, &campaign, now, context).await,
         _ => Ok(false),
@@ -116,7 +124,12 @@ async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::R
 }
 
 /// One chunk of the audience: judged, frozen and turned into messages in one append with the campaign's own word.
-async fn expand(gateway: &Gateway, id: CampaignId, campaign: &Campaign, context: &Context) -> anyhow::Result<bool> {
+async fn expand(
+    gateway: &Gateway,
+    id: CampaignId,
+    campaign: &Campaign,
+    context: &Context,
+) -> anyhow::Result<bool> {
     let started = started_position(gateway, id).await?;
     // Contacts that were there when the campaign started are in, so the model must have seen that far.
     if gateway.read.wait_for(names::CONTACTS, started, CATCH_UP).await.is_err() {
@@ -127,7 +140,9 @@ async fn expand(gateway: &Gateway, id: CampaignId, campaign: &Campaign, context:
     else {
         anyhow::bail!("the campaign has no plan");
     };
-    let Some(account) = gateway.bus.load::<Account>(account_id.0).await? else { anyhow::bail!("its account is unknown") };
+    let Some(account) = gateway.bus.load::<Account>(account_id.0).await? else {
+        anyhow::bail!("its account is unknown")
+    };
     let Some(template) = gateway.bus.load::<Template>(plan.template_id.0).await? else {
         anyhow::bail!("its template is unknown")
     };
@@ -157,14 +172,17 @@ async fn expand(gateway: &Gateway, id: CampaignId, campaign: &Campaign, context:
     for contact_id in page.contacts.iter().map(|stored| ContactId(stored.id)) {
         for salt in 0..SALTS_MAX {
             let Some(recipient) = planned(&contact_id, salt) else { break };
-            if let std::collections::hash_map::Entry::Vacant(entry) = messages.entry(recipient.message_id.0) {
+            if let std::collections::hash_map::Entry::Vacant(entry) =
+                messages.entry(recipient.message_id.0)
+            {
                 entry.insert(recipient);
                 break;
             }
         }
     }
     resolve_collisions(gateway, &mut messages, &planned).await?;
-    let skipped = messages.values().filter(|recipient| recipient.plan.skip.is_some()).count() as u64;
+    let skipped =
+        messages.values().filter(|recipient| recipient.plan.skip.is_some()).count() as u64;
     let command = CampaignCommand::RecordExpansion {
         from: campaign.cursor,
         cursor: page.cursor,
@@ -209,11 +227,9 @@ async fn resolve_collisions(
     for (taken, loaded) in gateway.bus.load_many::<Message>(&ids).await? {
         let Some(recipient) = messages.remove(&taken) else { continue };
         let ours = &recipient.plan.header;
-        let is_same = loaded
-            .aggregate
-            .header
-            .as_ref()
-            .is_some_and(|header| header.contact_id == ours.contact_id && header.campaign_id == ours.campaign_id);
+        let is_same = loaded.aggregate.header.as_ref().is_some_and(|header| {
+            header.contact_id == ours.contact_id && header.campaign_id == ours.campaign_id
+        });
         if is_same {
             continue;
         }
@@ -232,22 +248,30 @@ async fn resolve_collisions(
 
 /// Where in the log the campaign started.
 async fn started_position(gateway: &Gateway, id: CampaignId) -> anyhow::Result<Position> {
-    let events = gateway.ledger.read_streams(&[StreamId::new(AggregateType::Campaign, id.0)]).await?;
+    let events =
+        gateway.ledger.read_streams(&[StreamId::new(AggregateType::Campaign, id.0)]).await?;
     let started = events.iter().rev().find(|event| event.event_type == "campaign.started");
     Ok(started.map(|event| event.position).unwrap_or_default())
 }
 
 /// Done when nobody waits any more and nobody is in doubt whose doubt may still end by itself.
-async fn close(gateway: &Gateway, id: CampaignId, now: DateTime<Utc>, context: &Context) -> anyhow::Result<bool> {
+async fn close(
+    gateway: &Gateway,
+    id: CampaignId,
+    now: DateTime<Utc>,
+    context: &Context,
+) -> anyhow::Result<bool> {
     // What the counters do not know yet is not done: the model must have seen the expansion's end.
-    let head = gateway.bus.load::<Campaign>(id.0).await?.map(|loaded| loaded.position).unwrap_or_default();
+    let head =
+        gateway.bus.load::<Campaign>(id.0).await?.map(|loaded| loaded.position).unwrap_or_default();
     if Position(*gateway.read.watch(names::MESSAGES).borrow()) < head {
         return Ok(false);
     }
     let queries = gateway.read.queries();
     let progress = queries.campaign_progress(&[id.0], now).await?;
     let in_grace = queries.in_doubt_within_grace(&[id.0], now).await?;
-    let is_open = progress.get(&id.0).is_some_and(|p| p.counts.pending > 0) || in_grace.get(&id.0).is_some_and(|n| *n > 0);
+    let is_open = progress.get(&id.0).is_some_and(|p| p.counts.pending > 0)
+        || in_grace.get(&id.0).is_some_and(|n| *n > 0);
     if is_open {
         return Ok(false);
     }
@@ -268,10 +292,13 @@ async fn cancel_waiting(
     if waiting.is_empty() {
         return Ok(false);
     }
-    let reason = campaign.status_reason.clone().or_else(|| Some("the campaign was cancelled".to_owned()));
+    let reason =
+        campaign.status_reason.clone().or_else(|| Some("the campaign was cancelled".to_owned()));
     let commands = waiting
         .iter()
-        .map(|id| (*id, MessageCommand::Cancel { reason: reason.clone(), at: now }, context.clone()))
+        .map(|id| {
+            (*id, MessageCommand::Cancel { reason: reason.clone(), at: now }, context.clone())
+        })
         .collect();
     let mut last = Position::default();
     for committed in gateway.bus.execute_many::<Message>(commands).await.into_iter().flatten() {

@@ -13,7 +13,9 @@ use domain::import::{
 use domain::port::{AggregateType, EventFeed, Fence, StreamId};
 use domain::primitives::{ImportId, Personal};
 use infrastructure::event_store::{Database, Lease};
-use infrastructure::import::{ColumnMapping, ContactFileReader, ContactRow, FileError, Options, RowResult};
+use infrastructure::import::{
+    ColumnMapping, ContactFileReader, ContactRow, FileError, Options, RowResult,
+};
 use infrastructure::ledger::{CommandError, Context};
 use projections::names;
 use tokio::sync::watch;
@@ -23,7 +25,8 @@ use tracing::{info, warn};
 use crate::app::Gateway;
 use crate::application::contacts;
 use crate::application::imports::{
-    self, Rehearsal, RowVerdict, Rules, SpoolError, SpoolReader, StepError, Verdict, lease_name, process_context,
+    self, Rehearsal, RowVerdict, Rules, SpoolError, SpoolReader, StepError, Verdict, lease_name,
+    process_context,
 };
 
 /// Rows judged and appended at once.
@@ -139,7 +142,11 @@ async fn sweep(gateway: &Gateway) -> anyhow::Result<()> {
 }
 
 /// Goes on with one import as far as it goes now.
-async fn import(gateway: &Gateway, id: ImportId, stop: &watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn import(
+    gateway: &Gateway,
+    id: ImportId,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let Some(loaded) = gateway.bus.load::<Import>(id.0).await? else {
         // Begun here and still being uploaded.
         return Ok(());
@@ -147,7 +154,8 @@ async fn import(gateway: &Gateway, id: ImportId, stop: &watch::Receiver<bool>) -
     if loaded.aggregate.status != ImportStatus::Running {
         return end(gateway, id).await;
     }
-    let Some(lease) = gateway.store.leases.acquire(&lease_name(id), &gateway.node, LEASE).await? else {
+    let Some(lease) = gateway.store.leases.acquire(&lease_name(id), &gateway.node, LEASE).await?
+    else {
         return Ok(());
     };
     let done = go_on(gateway, id, &lease, stop).await;
@@ -175,7 +183,8 @@ async fn go_on(
         return end(gateway, id).await;
     }
     let (rules, options) = rules(gateway, id).await?;
-    let context = process_context(id, Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }));
+    let context =
+        process_context(id, Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }));
     let mut job = Job {
         gateway,
         id,
@@ -206,7 +215,9 @@ async fn go_on(
         Ok(Read::Whole) => job.complete(stop).await,
         Ok(Read::Stopped) => Ok(()),
         Err(ReadError::File(error)) => job.fail(&error.to_string()).await,
-        Err(ReadError::Spool(SpoolError::Missing | SpoolError::Unreadable)) => job.fail(UNREADABLE).await,
+        Err(ReadError::Spool(SpoolError::Missing | SpoolError::Unreadable)) => {
+            job.fail(UNREADABLE).await
+        }
         Err(ReadError::Spool(error)) => Err(error.into()),
         // Another node goes on.
         Err(ReadError::Step(StepError::Fenced)) => Ok(()),
@@ -222,7 +233,8 @@ async fn rules(gateway: &Gateway, id: ImportId) -> anyhow::Result<(Rules, Option
     let stream = StreamId::new(AggregateType::Import, id.0);
     let events = gateway.bus.ledger().read_stream_page(stream, 0, 1).await?;
     let first = events.first().context("the import has no events")?;
-    let ImportEvent::Started { workspace_id, tags, consent, default_region, mapping, at, .. } = first.decode()?
+    let ImportEvent::Started { workspace_id, tags, consent, default_region, mapping, at, .. } =
+        first.decode()?
     else {
         anyhow::bail!("the import does not begin with its start");
     };
@@ -309,7 +321,11 @@ impl Job<'_> {
     }
 
     /// Settles what waits, whole steps only unless it is the last of the file.
-    async fn steps(&mut self, is_last: bool, stop: &watch::Receiver<bool>) -> Result<Read, ReadError> {
+    async fn steps(
+        &mut self,
+        is_last: bool,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Read, ReadError> {
         let cursor_row = self.cursor_row;
         let settled = self.waiting.iter().take_while(|row| row_of(row) <= cursor_row).count();
         let settled: Vec<RowResult> = self.waiting.drain(..settled).collect();
@@ -340,7 +356,8 @@ impl Job<'_> {
         if self.renewed_at.elapsed() < RENEW_EVERY {
             return Ok(());
         }
-        let renewed = self.gateway.store.leases.renew(std::slice::from_ref(self.lease), LEASE).await;
+        let renewed =
+            self.gateway.store.leases.renew(std::slice::from_ref(self.lease), LEASE).await;
         if renewed.map_err(anyhow::Error::from)? != [true] {
             return Err(StepError::Fenced.into());
         }
@@ -365,7 +382,9 @@ impl Job<'_> {
         let (bus, now) = (&self.gateway.bus, self.gateway.clock.now());
         let verdicts: Vec<RowVerdict> = match &mut self.rehearsal {
             Some(rehearsal) => imports::rehearse(bus, &self.rules, &good, rehearsal, now).await?,
-            None => imports::apply(bus, &self.rules, &good, self.is_first, &self.context, now).await?,
+            None => {
+                imports::apply(bus, &self.rules, &good, self.is_first, &self.context, now).await?
+            }
         };
         let mut totals = self.totals;
         for verdict in verdicts {
@@ -378,14 +397,20 @@ impl Job<'_> {
         totals.rows += count;
         totals.rejected += errors.len() as u64;
         errors.sort_by_key(|error| error.row);
-        let command = ImportCommand::Progress { totals, cursor_row: last, errors, at: self.gateway.clock.now() };
+        let command = ImportCommand::Progress {
+            totals,
+            cursor_row: last,
+            errors,
+            at: self.gateway.clock.now(),
+        };
         self.record(command).await?;
         for (outcome, now, before) in [
             ("added", totals.added, self.totals.added),
             ("updated", totals.updated, self.totals.updated),
             ("rejected", totals.rejected, self.totals.rejected),
         ] {
-            metrics::counter!("gateway_import_rows_total", "outcome" => outcome).increment(now - before);
+            metrics::counter!("gateway_import_rows_total", "outcome" => outcome)
+                .increment(now - before);
         }
         (self.totals, self.cursor_row, self.is_first) = (totals, last, false);
         Ok(())
@@ -419,7 +444,8 @@ impl Job<'_> {
     }
 
     async fn fail(&self, reason: &str) -> anyhow::Result<()> {
-        self.close(ImportCommand::Fail { reason: reason.to_owned(), at: self.gateway.clock.now() }).await?;
+        self.close(ImportCommand::Fail { reason: reason.to_owned(), at: self.gateway.clock.now() })
+            .await?;
         info!(import.id = %self.id, "import failed");
         Ok(())
     }
@@ -427,7 +453,9 @@ impl Job<'_> {
     async fn close(&self, command: ImportCommand) -> anyhow::Result<()> {
         match self.gateway.bus.execute::<Import>(self.id.0, command, &self.context).await {
             // Somebody else closed it.
-            Ok(_) | Err(CommandError::Domain(ImportError::NotAllowed { .. })) => end(self.gateway, self.id).await,
+            Ok(_) | Err(CommandError::Domain(ImportError::NotAllowed { .. })) => {
+                end(self.gateway, self.id).await
+            }
             Err(CommandError::Fenced) => Ok(()),
             Err(error) => Err(error.into()),
         }

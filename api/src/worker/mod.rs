@@ -20,9 +20,15 @@ pub(crate) async fn all_accounts(gateway: &Gateway) -> anyhow::Result<Vec<(Accou
     let mut after = None;
     loop {
         let request = PageRequest::First { count: PAGE_MAX, after };
-        let page = gateway.read.queries().accounts(&Scope::everything(), &AccountFilter::default(), &request).await?;
-        let (has_next, end) = (page.has_next, page.end.clone());
-        accounts.extend(page.into_items().into_iter().map(|stored| (AccountId(stored.id), stored.state)));
+        let page = gateway
+            .read
+            .queries()
+            .accounts(&Scope::everything(), &AccountFilter::default(), &request)
+            .await?;
+        let (has_next, end) = (page.has_next, page.end);
+        accounts.extend(
+            page.into_items().into_iter().map(|stored| (AccountId(stored.id), stored.state)),
+        );
         match end.filter(|_| has_next) {
             Some(end) => after = Some(end),
             None => return Ok(accounts),

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::{Account, AccountCommand, AccountProvider, AccountStatus, Credential, MessagingLimit};
+use domain::account::{
+    Account, AccountCommand, AccountProvider, AccountStatus, Credential, MessagingLimit,
+};
 use domain::primitives::{AccountId, Actor};
 use domain::template::Quality;
 use infrastructure::cloud_api::client::{Access, CallError, CallbackOverride, CloudApi};
@@ -107,7 +109,12 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn onboard(gateway: &Gateway, id: AccountId, account: &Account, context: &Context) -> anyhow::Result<bool> {
+async fn onboard(
+    gateway: &Gateway,
+    id: AccountId,
+    account: &Account,
+    context: &Context,
+) -> anyhow::Result<bool> {
     let Some(provider) = account.provider else { return Ok(false) };
     if provider == AccountProvider::Sandbox {
         provision(gateway, id, account).await?;
@@ -119,24 +126,35 @@ async fn onboard(gateway: &Gateway, id: AccountId, account: &Account, context: &
     match api.phone_number(&access, &account.phone_number_id).await {
         Ok(number) => {
             checks.insert("token".to_owned(), well(now, None));
-            let granted = match (number.is_on_biz_app, number.throughput.as_ref().map(|t| &t.level)) {
+            let granted = match (number.is_on_biz_app, number.throughput.as_ref().map(|t| &t.level))
+            {
                 (Some(true), _) => Some(COEXISTENCE),
                 (_, Some(ThroughputLevel::High)) => Some(HIGH),
                 (_, Some(ThroughputLevel::Standard)) => Some(STANDARD),
                 _ => None,
             };
             let quality = number.quality_rating.as_deref().map(Quality::parse).unwrap_or_default();
-            let limit = number.whatsapp_business_manager_messaging_limit.as_deref().and_then(MessagingLimit::parse);
-            record(gateway, id, context, AccountCommand::RecordNumber {
-                display_phone_number: number.display_phone_number,
-                verified_name: number.verified_name,
-                granted_messages_per_second: granted,
-                at: now,
-            })
+            let limit = number
+                .whatsapp_business_manager_messaging_limit
+                .as_deref()
+                .and_then(MessagingLimit::parse);
+            record(
+                gateway,
+                id,
+                context,
+                AccountCommand::RecordNumber {
+                    display_phone_number: number.display_phone_number,
+                    verified_name: number.verified_name,
+                    granted_messages_per_second: granted,
+                    at: now,
+                },
+            )
             .await?;
-            record(gateway, id, context, AccountCommand::RecordQuality { quality, at: now }).await?;
+            record(gateway, id, context, AccountCommand::RecordQuality { quality, at: now })
+                .await?;
             if let Some(limit) = limit {
-                record(gateway, id, context, AccountCommand::RecordLimit { limit, at: now }).await?;
+                record(gateway, id, context, AccountCommand::RecordLimit { limit, at: now })
+                    .await?;
             }
             register(gateway, account, api, &access, number.status.as_deref(), &mut checks).await;
         }
@@ -175,7 +193,10 @@ async fn register(
         return;
     };
     let outcome = api.register(access, &account.phone_number_id, &pin).await;
-    checks.insert("registration".to_owned(), outcome.map_or_else(|error| ill(now, &error), |()| well(now, None)));
+    checks.insert(
+        "registration".to_owned(),
+        outcome.map_or_else(|error| ill(now, &error), |()| well(now, None)),
+    );
 }
 
 /// Without the subscription no webhooks arrive. Our own callback is told where Meta can reach it.
@@ -195,11 +216,13 @@ async fn subscribe(
         },
         None => None,
     };
-    let detail = callback.is_none().then(|| {
-        format!("enter this callback at Meta: {}", callback_path(id))
-    });
+    let detail =
+        callback.is_none().then(|| format!("enter this callback at Meta: {}", callback_path(id)));
     let outcome = api.subscribe(access, &account.waba_id, callback.as_ref()).await;
-    checks.insert("webhook".to_owned(), outcome.map_or_else(|error| ill(now, &error), |()| well(now, detail)));
+    checks.insert(
+        "webhook".to_owned(),
+        outcome.map_or_else(|error| ill(now, &error), |()| well(now, detail)),
+    );
 }
 
 /// The path that Meta calls for an account.
@@ -220,7 +243,8 @@ fn callback_url(gateway: &Gateway, id: AccountId, account: &Account) -> Option<S
 
 /// Gives the built-in sandbox the number; its webhooks come to our own listener.
 async fn provision(gateway: &Gateway, id: AccountId, account: &Account) -> anyhow::Result<()> {
-    let secret = async |kind| anyhow::Ok(gateway.credential(account, kind).await?.expose().to_owned());
+    let secret =
+        async |kind| anyhow::Ok(gateway.credential(account, kind).await?.expose().to_owned());
     let mut spec = NumberSpec::new(
         account.phone_number_id.clone(),
         account.waba_id.clone(),
@@ -230,14 +254,20 @@ async fn provision(gateway: &Gateway, id: AccountId, account: &Account) -> anyho
     spec.webhook_url = gateway.local_url().join(&callback_path(id)).ok().map(Into::into);
     spec.verify_token = Some(secret(Credential::VerifyToken).await?);
     spec.verified_name.clone_from(&account.settings.name);
-    spec.messages_per_second = account.settings.messages_per_second.unwrap_or(spec.messages_per_second);
+    spec.messages_per_second =
+        account.settings.messages_per_second.unwrap_or(spec.messages_per_second);
     // Nobody reviews templates in a sandbox unless a test plays Meta.
     spec.template_verdict = TemplateVerdict::Approve;
     gateway.sandbox.sandbox.provision(spec)?;
     Ok(())
 }
 
-async fn record(gateway: &Gateway, id: AccountId, context: &Context, command: AccountCommand) -> anyhow::Result<()> {
+async fn record(
+    gateway: &Gateway,
+    id: AccountId,
+    context: &Context,
+    command: AccountCommand,
+) -> anyhow::Result<()> {
     gateway.bus.execute::<Account>(id.0, command, context).await?;
     Ok(())
 }

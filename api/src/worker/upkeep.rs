@@ -27,7 +27,9 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         if now - forgot_at >= FORGET_EVERY {
             match forget(&gateway, now).await {
                 Ok(()) => forgot_at = now,
-                Err(error) => warn!(error = %format!("{error:#}"), "old records were not forgotten; trying again"),
+                Err(error) => {
+                    warn!(error = %format!("{error:#}"), "old records were not forgotten; trying again")
+                }
             }
         }
         tokio::select! {
@@ -37,13 +39,19 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn look(gateway: &Gateway, now: DateTime<Utc>, keys_seen: &mut DateTime<Utc>) -> anyhow::Result<()> {
+async fn look(
+    gateway: &Gateway,
+    now: DateTime<Utc>,
+    keys_seen: &mut DateTime<Utc>,
+) -> anyhow::Result<()> {
     let backlog = gateway.read.queries().due_backlog(now).await?;
     metrics::gauge!("gateway_due_backlog").set(backlog.due as f64);
     metrics::gauge!("gateway_sending").set(backlog.sending as f64);
     metrics::gauge!("gateway_in_doubt").set(backlog.in_doubt as f64);
     // What another node erased must not stay readable in this one's cache.
-    for (subject, destroyed_at) in gateway.store.vault.destroyed_since(*keys_seen, PRUNE_BATCH).await? {
+    for (subject, destroyed_at) in
+        gateway.store.vault.destroyed_since(*keys_seen, PRUNE_BATCH).await?
+    {
         gateway.keys.forget(subject);
         *keys_seen = (*keys_seen).max(destroyed_at);
     }
@@ -54,6 +62,8 @@ async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     let retention = gateway.config.journal.retention;
     gateway.journal.prune(now, retention).await?;
     gateway.journal.prune_parked(now - Duration::days(i64::from(retention))).await?;
-    while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH {}
+    while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH
+    {
+    }
     Ok(())
 }

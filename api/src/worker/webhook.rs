@@ -80,16 +80,23 @@ async fn apply_entries(gateway: &Gateway, entries: &[JournalEntry]) -> anyhow::R
     for entry in entries {
         // A destroyed day key: the entry is past its retention.
         let Some(body) = entry.body.bytes() else { continue };
+        let mut foreign = 0;
         for item in interpret_bytes(body, entry.received_at) {
             let path = item.path.clone();
-            if let Err(error) = apply_item(gateway, &mut routes, &mut statuses, entry, item).await {
+            if let Err(error) =
+                apply_item(gateway, &mut routes, &mut statuses, entry, item, &mut foreign).await
+            {
                 if error.is::<domain::port::FeedError>() || error.is::<domain::port::LogError>() {
                     // The store is away: the page is read again.
                     return Err(error);
                 }
-                metrics::counter!("gateway_webhook_items_total", "outcome" => "failed").increment(1);
+                metrics::counter!("gateway_webhook_items_total", "outcome" => "failed")
+                    .increment(1);
                 warn!(journal.id = %entry.id, path, error = %format!("{error:#}"), "an item of a webhook could not be applied; it stays in the journal");
             }
+        }
+        if foreign > 0 {
+            gateway.journal.mark_foreign(entry.id, foreign).await?;
         }
     }
     statuses.apply(gateway).await
@@ -101,10 +108,11 @@ async fn apply_item(
     statuses: &mut Statuses,
     entry: &JournalEntry,
     item: Interpreted,
+    foreign: &mut u32,
 ) -> anyhow::Result<()> {
     let targets = routes.of(entry.account_id, &item).await?;
     if targets.is_empty() {
-        gateway.journal.mark_foreign(entry.id, 1).await?;
+        *foreign += 1;
         metrics::counter!("gateway_webhook_items_total", "outcome" => "foreign").increment(1);
         return Ok(());
     }

@@ -6,10 +6,10 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use domain::Identity;
 use domain::contact::{Contact, ContactCommand};
 use domain::import::ImportRowError;
 use domain::port::FeedError;
-use domain::Identity;
 use infrastructure::import::ContactRow;
 use infrastructure::ledger::{CommandBus, CommandError, Context};
 use uuid::Uuid;
@@ -99,12 +99,15 @@ pub(crate) async fn apply(
         verdicts.push(people.plan(rules, row, at).map(|planned| {
             row_of_command.extend(planned.commands.iter().map(|_| index));
             let id = planned.contact_id;
-            commands.extend(planned.commands.into_iter().map(|command| (id, command, context.clone())));
+            commands
+                .extend(planned.commands.into_iter().map(|command| (id, command, context.clone())));
             planned.verdict
         }));
     }
     let mut lost = BTreeSet::new();
-    for (result, index) in bus.execute_many::<Contact>(commands).await.into_iter().zip(row_of_command) {
+    for (result, index) in
+        bus.execute_many::<Contact>(commands).await.into_iter().zip(row_of_command)
+    {
         match result {
             Ok(_) => {}
             Err(CommandError::Fenced) => return Err(StepError::Fenced),
@@ -137,8 +140,12 @@ async fn apply_one(
         match result {
             Ok(_) => {}
             Err(CommandError::Domain(error)) => return Ok(Err(plan::refused(&error, row))),
-            Err(CommandError::IdentityTaken { kind, .. }) => return Ok(Err(plan::taken(&kind, row))),
-            Err(CommandError::Conflict { .. } | CommandError::TooBusy) => return Err(StepError::TooBusy),
+            Err(CommandError::IdentityTaken { kind, .. }) => {
+                return Ok(Err(plan::taken(&kind, row)));
+            }
+            Err(CommandError::Conflict { .. } | CommandError::TooBusy) => {
+                return Err(StepError::TooBusy);
+            }
             Err(CommandError::Fenced) => return Err(StepError::Fenced),
             Err(CommandError::Unavailable(error)) => return Err(StepError::Unavailable(error)),
         }
@@ -154,7 +161,8 @@ async fn people_of(
     with_own: bool,
     rehearsal: Option<&Rehearsal>,
 ) -> Result<People, StepError> {
-    let identities: BTreeSet<Identity> = rows.iter().flat_map(|row| rules.identities(row)).collect();
+    let identities: BTreeSet<Identity> =
+        rows.iter().flat_map(|row| rules.identities(row)).collect();
     let identities: Vec<Identity> = identities.into_iter().collect();
     let holders = bus.resolve_identities(&identities).await?;
     let mut people = People::default();
@@ -188,7 +196,8 @@ async fn people_of(
     free.retain(|identity| identity.kind != Identity::CONTACT_EXTERNAL_ID);
     if !free.is_empty() {
         let suppressed = bus.are_suppressed(&free).await?;
-        let suppressed = free.into_iter().zip(suppressed).filter(|(_, is_suppressed)| *is_suppressed);
+        let suppressed =
+            free.into_iter().zip(suppressed).filter(|(_, is_suppressed)| *is_suppressed);
         people.suppressed = suppressed.map(|(identity, _)| identity).collect();
     }
     Ok(people)

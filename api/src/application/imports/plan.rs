@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use domain::contact::{
-    ConsentStatus, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin, PortfolioIdentity,
+    ConsentStatus, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin,
+    PortfolioIdentity,
 };
 use domain::import::{ImportConsent, ImportRowError};
 use domain::primitives::{ContactId, ImportId, WorkspaceId};
@@ -52,9 +53,14 @@ impl Rules {
     /// Everything in a row that tells who somebody is.
     pub fn identities(&self, row: &ContactRow) -> impl Iterator<Item = Identity> {
         let scope = self.workspace_id.0;
-        let phone = row.phone.as_ref().map(|phone| Identity::new(scope, Identity::PHONE, phone.as_str()));
+        let phone =
+            row.phone.as_ref().map(|phone| Identity::new(scope, Identity::PHONE, phone.as_str()));
         let user = row.user_id.as_ref().map(|user| {
-            Identity::new(scope, Identity::USER_ID, format!("{}/{}", self.portfolio_id, user.as_str()))
+            Identity::new(
+                scope,
+                Identity::USER_ID,
+                format!("{}/{}", self.portfolio_id, user.as_str()),
+            )
         });
         let external = row.external_id.clone();
         let external = external.map(|id| Identity::new(scope, Identity::CONTACT_EXTERNAL_ID, id));
@@ -62,12 +68,15 @@ impl Rules {
     }
 
     fn changes(&self, row: &ContactRow) -> ContactChanges {
-        let identity = row.user_id.clone().map(|user_id| PortfolioIdentity {
-            portfolio_id: self.portfolio_id.clone(),
-            user_id,
-        });
-        let attributes: BTreeMap<String, Value> =
-            row.attributes.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+        let identity = row
+            .user_id
+            .clone()
+            .map(|user_id| PortfolioIdentity { portfolio_id: self.portfolio_id.clone(), user_id });
+        let attributes: BTreeMap<String, Value> = row
+            .attributes
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+            .collect();
         let time_zone = row.time_zone.as_ref().map(|zone| match zone {
             TimeZoneCell::Known(zone) => zone.name().to_owned(),
             TimeZoneCell::Unknown(text) => text.clone(),
@@ -89,7 +98,12 @@ impl Rules {
     /// What the row, or else the import, says of the person's consent. A word without a date says no more than that it
     /// was so once: it counts from the import's start, is recorded only where it changes something, and never takes back
     /// an opt-out. A list that is imported every week must not opt people in again who said stop in between.
-    fn consent(&self, row: &ContactRow, contact: &Contact, at: DateTime<Utc>) -> Option<ContactCommand> {
+    fn consent(
+        &self,
+        row: &ContactRow,
+        contact: &Contact,
+        at: DateTime<Utc>,
+    ) -> Option<ContactCommand> {
         let general = self.consent.as_ref();
         let status = row.consent.or(general.map(|consent| consent.status))?;
         if status == ConsentStatus::Unknown {
@@ -97,12 +111,14 @@ impl Rules {
         }
         if row.consent_at.is_none() {
             let known = contact.consent.status();
-            let lifts_opt_out = known == ConsentStatus::OptedOut && status == ConsentStatus::OptedIn;
+            let lifts_opt_out =
+                known == ConsentStatus::OptedOut && status == ConsentStatus::OptedIn;
             if known == status || lifts_opt_out {
                 return None;
             }
         }
-        let source = row.consent_source.clone().or_else(|| general.map(|consent| consent.source.clone()));
+        let source =
+            row.consent_source.clone().or_else(|| general.map(|consent| consent.source.clone()));
         Some(ContactCommand::RecordConsent {
             category: None,
             status,
@@ -146,7 +162,12 @@ impl People {
     ///
     /// # Errors
     /// Why it is turned away; then nothing of it is done.
-    pub fn plan(&mut self, rules: &Rules, row: &ContactRow, at: DateTime<Utc>) -> Result<Planned, ImportRowError> {
+    pub fn plan(
+        &mut self,
+        rules: &Rules,
+        row: &ContactRow,
+        at: DateTime<Utc>,
+    ) -> Result<Planned, ImportRowError> {
         let own_id = rules.contact_id(row.row).0;
         let origin = ContactOrigin::Import { import_id: rules.import_id };
         let changes = Box::new(rules.changes(row));
@@ -154,8 +175,10 @@ impl People {
             // This very row added them, before a crash: whatever became of them since, it is done.
             (own_id, Verdict::Added)
         } else {
-            let holders: BTreeSet<Uuid> =
-                rules.identities(row).filter_map(|identity| self.holders.get(&identity).copied()).collect();
+            let holders: BTreeSet<Uuid> = rules
+                .identities(row)
+                .filter_map(|identity| self.holders.get(&identity).copied())
+                .collect();
             match holders.len() {
                 0 => (own_id, Verdict::Added),
                 1 => (holders.first().copied().unwrap_or(own_id), Verdict::Updated),
@@ -165,7 +188,10 @@ impl People {
         let mut after = Step::new(self.contacts.get(&contact_id).cloned().unwrap_or_default());
         if verdict == Verdict::Added {
             let (workspace_id, contact_id) = (rules.workspace_id, ContactId(contact_id));
-            after.decide(ContactCommand::Add { workspace_id, contact_id, changes, origin, at }, row)?;
+            after.decide(
+                ContactCommand::Add { workspace_id, contact_id, changes, origin, at },
+                row,
+            )?;
         } else {
             after.decide(ContactCommand::Update { changes, origin, at }, row)?;
         }
@@ -229,7 +255,8 @@ fn belongs_to_several(row: &ContactRow) -> ImportRowError {
         (row.user_id.is_some(), "user id"),
         (row.external_id.is_some(), "external id"),
     ];
-    let given: Vec<&str> = given.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect();
+    let given: Vec<&str> =
+        given.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect();
     let message = format!(
         "the {} belong to different contacts: merge them with mergeContacts, or correct the row",
         given.join(" and the ")
@@ -244,7 +271,9 @@ pub(crate) fn taken(kind: &str, row: &ContactRow) -> ImportRowError {
         Identity::USER_ID => "WhatsApp user id",
         _ => "external id",
     };
-    let message = format!("another contact has this {what}: merge them with mergeContacts, or correct the row");
+    let message = format!(
+        "another contact has this {what}: merge them with mergeContacts, or correct the row"
+    );
     ImportRowError { row: row.row, column: None, message }
 }
 
@@ -307,7 +336,8 @@ mod tests {
     #[test]
     fn a_number_that_comes_again_updates_whom_it_added() {
         let mut people = People::default();
-        let planned = run(&mut people, &rules(), "phone,name\n+447700900123,Ana\n+447700900123,Ana Maria\n");
+        let planned =
+            run(&mut people, &rules(), "phone,name\n+447700900123,Ana\n+447700900123,Ana Maria\n");
         assert_eq!(verdicts(&planned), [ADDED, UPDATED]);
         let (first, second) = (planned[0].as_ref().unwrap(), planned[1].as_ref().unwrap());
         assert_eq!(first.contact_id, second.contact_id);
@@ -363,7 +393,8 @@ mod tests {
         let mut people = People::default();
         let rules = Rules { consent: opted_in(), ..rules() };
         let planned = run(&mut people, &rules, "phone,consent\n+447700900123,no\n+447700900124,\n");
-        let status = |n: usize| people.contacts[&planned[n].as_ref().unwrap().contact_id].consent.status();
+        let status =
+            |n: usize| people.contacts[&planned[n].as_ref().unwrap().contact_id].consent.status();
         assert_eq!((status(0), status(1)), (ConsentStatus::OptedOut, ConsentStatus::OptedIn));
     }
 
@@ -373,9 +404,15 @@ mod tests {
         let planned = run(&mut people, &rules(), "phone\n+447700900123\n");
         let id = planned[0].as_ref().unwrap().contact_id;
         let contact = people.contacts.get_mut(&id).unwrap();
-        let stop = ContactCommand::OptOut { category: None, source: "STOP".to_owned(), evidence: None, at: at(-5) };
+        let stop = ContactCommand::OptOut {
+            category: None,
+            source: "STOP".to_owned(),
+            evidence: None,
+            at: at(-5),
+        };
         contact.decide(stop).unwrap().into_iter().for_each(|event| contact.fold(event));
-        let weekly = Rules { consent: opted_in(), import_id: ImportId(Uuid::from_u128(9)), ..rules() };
+        let weekly =
+            Rules { consent: opted_in(), import_id: ImportId(Uuid::from_u128(9)), ..rules() };
         run(&mut people, &weekly, "phone\n+447700900123\n");
         assert_eq!(people.contacts[&id].consent.status(), ConsentStatus::OptedOut);
         let date = at(-1).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -386,7 +423,11 @@ mod tests {
     #[test]
     fn who_was_erased_after_an_opt_out_comes_back_opted_out_whatever_the_file_says() {
         let mut people = People::default();
-        people.suppressed.insert(Identity::new(Uuid::from_u128(1), Identity::PHONE, "+447700900123"));
+        people.suppressed.insert(Identity::new(
+            Uuid::from_u128(1),
+            Identity::PHONE,
+            "+447700900123",
+        ));
         let rules = Rules { consent: opted_in(), ..rules() };
         let planned = run(&mut people, &rules, "phone\n+447700900123\n");
         let id = planned[0].as_ref().unwrap().contact_id;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::contact::{
-    ConsentLedger, ConsentStatus, Contact, ContactChanges, ContactCommand, ContactDetails, ContactEvent,
-    ContactOrigin, PortfolioIdentity,
+    ConsentLedger, ConsentStatus, Contact, ContactChanges, ContactCommand, ContactDetails,
+    ContactEvent, ContactOrigin, PortfolioIdentity,
 };
 use domain::primitives::{ImportId, Personal, PhoneNumber, UserId};
 use serde_json::Value;
@@ -52,7 +52,8 @@ type Parts = BTreeMap<Part, Value>;
 
 fn parts(details: &ContactDetails) -> Parts {
     let known = |text: &Option<Personal<String>>| text.as_ref().and_then(Personal::known).cloned();
-    let phone = details.phone.as_ref().and_then(Personal::known).map(|phone| phone.as_str().to_owned());
+    let phone =
+        details.phone.as_ref().and_then(Personal::known).map(|phone| phone.as_str().to_owned());
     let single = [
         (Part::Phone, phone),
         (Part::Username, known(&details.username)),
@@ -65,7 +66,8 @@ fn parts(details: &ContactDetails) -> Parts {
     let attributes = details.attributes.as_ref().and_then(Personal::known).into_iter().flatten();
     let attributes = attributes.map(|(key, value)| (Part::Attribute(key.clone()), value.clone()));
     let users = details.identities.as_ref().and_then(Personal::known).into_iter().flatten();
-    let users = users.map(|user| (Part::User(user.portfolio_id.clone()), Value::from(user.user_id.as_str())));
+    let users = users
+        .map(|user| (Part::User(user.portfolio_id.clone()), Value::from(user.user_id.as_str())));
     single.chain(attributes).chain(users).collect()
 }
 
@@ -112,7 +114,12 @@ impl Marks {
     }
 
     /// Commands that bring back what was, as far as the import's word is still the last one.
-    fn commands(&self, contact: &Contact, origin: ContactOrigin, at: DateTime<Utc>) -> Vec<ContactCommand> {
+    fn commands(
+        &self,
+        contact: &Contact,
+        origin: ContactOrigin,
+        at: DateTime<Utc>,
+    ) -> Vec<ContactCommand> {
         let now = parts(&contact.details);
         let mut changes = ContactChanges {
             remove_tags: self.tags.intersection(&contact.tags).cloned().collect(),
@@ -148,13 +155,19 @@ fn restore(changes: &mut ContactChanges, part: &Part, was: Option<&Value>) {
         Part::User(portfolio_id) => {
             let user_id = text.and_then(|text| UserId::parse(&text).ok());
             let portfolio_id = portfolio_id.clone();
-            changes.add_identities.extend(user_id.map(|user_id| PortfolioIdentity { portfolio_id, user_id }));
+            changes
+                .add_identities
+                .extend(user_id.map(|user_id| PortfolioIdentity { portfolio_id, user_id }));
         }
     }
 }
 
 /// The words before the import's, told again as of the import's own: a word that is younger than it stays the last.
-fn consent_again(was: &ConsentLedger, is: &ConsentLedger, at: DateTime<Utc>) -> Vec<ContactCommand> {
+fn consent_again(
+    was: &ConsentLedger,
+    is: &ConsentLedger,
+    at: DateTime<Utc>,
+) -> Vec<ContactCommand> {
     let mut commands = Vec::new();
     if was.general != is.general
         && let Some(ours) = &is.general
@@ -168,7 +181,8 @@ fn consent_again(was: &ConsentLedger, is: &ConsentLedger, at: DateTime<Utc>) -> 
             at,
         });
     }
-    let dropped = was.by_category.iter().filter(|(category, _)| !is.by_category.contains_key(category));
+    let dropped =
+        was.by_category.iter().filter(|(category, _)| !is.by_category.contains_key(category));
     commands.extend(dropped.map(|(category, word)| ContactCommand::RecordConsent {
         category: Some(*category),
         status: word.status,
@@ -205,7 +219,9 @@ pub(crate) fn judge(import_id: ImportId, traces: &[Trace], at: DateTime<Utc>) ->
             (true, _) => marks.note(&before, &contact),
             (false, event) => {
                 is_touched = true;
-                if let ContactEvent::Tagged { tags, .. } | ContactEvent::Untagged { tags, .. } = event {
+                if let ContactEvent::Tagged { tags, .. } | ContactEvent::Untagged { tags, .. } =
+                    event
+                {
                     marks.tags.retain(|tag| !tags.contains(tag));
                 }
             }
@@ -220,7 +236,8 @@ pub(crate) fn judge(import_id: ImportId, traces: &[Trace], at: DateTime<Utc>) ->
     if is_ours {
         // Without a suppression: an opt-out that only the import spoke of is taken back with it, and one that was on the
         // suppression list before is there still.
-        let erase = ContactCommand::Erase { reason: UNDONE.to_owned(), suppressions: Vec::new(), at };
+        let erase =
+            ContactCommand::Erase { reason: UNDONE.to_owned(), suppressions: Vec::new(), at };
         return if is_touched { Reversal::Keep } else { Reversal::Remove(vec![erase]) };
     }
     let commands = marks.commands(&contact, ContactOrigin::Undo { import_id }, at);
@@ -280,8 +297,15 @@ mod tests {
             name: Some(Some(name.to_owned())),
             ..ContactChanges::default()
         };
-        let (workspace_id, contact_id) = (WorkspaceId(Uuid::from_u128(1)), ContactId(Uuid::from_u128(2)));
-        ContactCommand::Add { workspace_id, contact_id, changes: Box::new(changes), origin, at: at(0) }
+        let (workspace_id, contact_id) =
+            (WorkspaceId(Uuid::from_u128(1)), ContactId(Uuid::from_u128(2)));
+        ContactCommand::Add {
+            workspace_id,
+            contact_id,
+            changes: Box::new(changes),
+            origin,
+            at: at(0),
+        }
     }
 
     fn change(origin: ContactOrigin, name: &str, tags: &[&str]) -> ContactCommand {
@@ -295,7 +319,14 @@ mod tests {
 
     fn consent(status: ConsentStatus, minute: i64) -> ContactCommand {
         let (category, source, evidence) = (None, "fair".to_owned(), None);
-        ContactCommand::RecordConsent { category, status, source, evidence, given_at: at(minute), at: at(minute) }
+        ContactCommand::RecordConsent {
+            category,
+            status,
+            source,
+            evidence,
+            given_at: at(minute),
+            at: at(minute),
+        }
     }
 
     /// `true`: by the import.
@@ -313,7 +344,9 @@ mod tests {
 
     fn reverted(steps: Vec<(bool, ContactCommand)>) -> Contact {
         let (mut contact, traces) = traces(steps);
-        let Reversal::Revert(commands) = judge(IMPORT, &traces, at(9)) else { panic!("nothing is reverted") };
+        let Reversal::Revert(commands) = judge(IMPORT, &traces, at(9)) else {
+            panic!("nothing is reverted")
+        };
         for command in commands {
             contact.decide(command).unwrap().into_iter().for_each(|event| contact.fold(event));
         }
@@ -326,9 +359,15 @@ mod tests {
 
     #[test]
     fn whom_the_import_added_goes_unless_somebody_touched_them_since() {
-        let (_, untouched) = traces(vec![(true, add(by_import(), "Ana")), (true, consent(ConsentStatus::OptedIn, 1))]);
+        let (_, untouched) = traces(vec![
+            (true, add(by_import(), "Ana")),
+            (true, consent(ConsentStatus::OptedIn, 1)),
+        ]);
         assert!(matches!(judge(IMPORT, &untouched, at(9)), Reversal::Remove(_)));
-        let (_, stopped) = traces(vec![(true, add(by_import(), "Ana")), (false, consent(ConsentStatus::OptedOut, 2))]);
+        let (_, stopped) = traces(vec![
+            (true, add(by_import(), "Ana")),
+            (false, consent(ConsentStatus::OptedOut, 2)),
+        ]);
         assert!(matches!(judge(IMPORT, &stopped, at(9)), Reversal::Keep));
     }
 
@@ -356,7 +395,10 @@ mod tests {
 
     #[test]
     fn consent_comes_back_and_a_later_stop_stays() {
-        let opted_in = vec![(false, add(ContactOrigin::Api, "Ana")), (true, consent(ConsentStatus::OptedIn, 1))];
+        let opted_in = vec![
+            (false, add(ContactOrigin::Api, "Ana")),
+            (true, consent(ConsentStatus::OptedIn, 1)),
+        ];
         assert_eq!(reverted(opted_in.clone()).consent.status(), ConsentStatus::Unknown);
         let mut stopped = opted_in;
         stopped.push((false, consent(ConsentStatus::OptedOut, 2)));
@@ -366,9 +408,12 @@ mod tests {
 
     #[test]
     fn a_second_undo_finds_what_the_first_one_did() {
-        let steps = vec![(false, add(ContactOrigin::Api, "Ana")), (true, change(by_import(), "ANA", &[]))];
+        let steps =
+            vec![(false, add(ContactOrigin::Api, "Ana")), (true, change(by_import(), "ANA", &[]))];
         let (mut contact, mut traces) = traces(steps);
-        let Reversal::Revert(commands) = judge(IMPORT, &traces, at(9)) else { panic!("nothing is reverted") };
+        let Reversal::Revert(commands) = judge(IMPORT, &traces, at(9)) else {
+            panic!("nothing is reverted")
+        };
         for command in commands {
             for event in contact.decide(command).unwrap() {
                 contact.fold(event.clone());

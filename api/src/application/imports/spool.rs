@@ -54,7 +54,11 @@ impl Spools {
     }
 
     /// Begins a spool; dropped before [`SpoolWriter::finish`], it leaves nothing behind.
-    pub(crate) async fn create(&self, id: ImportId, keys: &KeyRing) -> Result<SpoolWriter, SpoolError> {
+    pub(crate) async fn create(
+        &self,
+        id: ImportId,
+        keys: &KeyRing,
+    ) -> Result<SpoolWriter, SpoolError> {
         let SubjectKey::Live(key) = keys.ensure_key(subject(id)).await? else {
             return Err(SpoolError::Unreadable);
         };
@@ -73,10 +77,16 @@ impl Spools {
     }
 
     /// Opens a spool at its beginning.
-    pub(crate) async fn open(&self, id: ImportId, keys: &KeyRing) -> Result<SpoolReader, SpoolError> {
+    pub(crate) async fn open(
+        &self,
+        id: ImportId,
+        keys: &KeyRing,
+    ) -> Result<SpoolReader, SpoolError> {
         let file = match File::open(self.path(id)).await {
             Ok(file) => BufReader::with_capacity(FRAME_BYTES, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SpoolError::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SpoolError::Missing);
+            }
             Err(error) => return Err(error.into()),
         };
         match keys.subject_key(subject(id)).await? {
@@ -123,7 +133,10 @@ impl Spools {
 }
 
 async fn is_abandoned(path: &Path) -> bool {
-    let modified = fs::metadata(path).await.and_then(|data| data.modified()).unwrap_or_else(|_| SystemTime::now());
+    let modified = fs::metadata(path)
+        .await
+        .and_then(|data| data.modified())
+        .unwrap_or_else(|_| SystemTime::now());
     modified.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER)
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use domain::Identity;
 use domain::api_key::Scope;
 use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand, ContactOrigin};
 use domain::port::EventFeed;
 use domain::primitives::{Actor, Personal, PhoneNumber};
-use domain::Identity;
 use infrastructure::clock::{SystemClock, SystemIds};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -34,7 +34,8 @@ impl World {
         let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let flags = [flag("store.url", &url), flag("secrets.master_key", &"42".repeat(32))];
         let config = Config::load(None, [], &flags).unwrap();
-        let gateway = Gateway::open(config, Arc::new(SystemClock), Arc::new(SystemIds::new())).await.unwrap();
+        let gateway =
+            Gateway::open(config, Arc::new(SystemClock), Arc::new(SystemIds::new())).await.unwrap();
         let mut models = JoinSet::new();
         let read = gateway.read.clone();
         models.spawn(async move { read.run().await });
@@ -64,8 +65,14 @@ impl World {
     }
 
     async fn upload(&self, csv: String, input: StartImport) -> AppResult<ImportView> {
-        let chunks: Vec<_> = csv.into_bytes().chunks(10_000).map(|c| Ok::<_, String>(Bytes::copy_from_slice(c))).collect();
-        Ok(start_upload(&self.gateway, &self.caller, input, futures::stream::iter(chunks)).await?.value)
+        let chunks: Vec<_> = csv
+            .into_bytes()
+            .chunks(10_000)
+            .map(|c| Ok::<_, String>(Bytes::copy_from_slice(c)))
+            .collect();
+        Ok(start_upload(&self.gateway, &self.caller, input, futures::stream::iter(chunks))
+            .await?
+            .value)
     }
 
     async fn view(&self, id: ImportId) -> ImportView {
@@ -120,13 +127,16 @@ impl World {
             name: Some(Some(name.to_owned())),
             ..ContactChanges::default()
         };
-        self.command(id, ContactCommand::Add {
-            workspace_id: self.workspace,
-            contact_id: domain::primitives::ContactId(id),
-            changes: Box::new(changes),
-            origin: ContactOrigin::Api,
-            at: now,
-        })
+        self.command(
+            id,
+            ContactCommand::Add {
+                workspace_id: self.workspace,
+                contact_id: domain::primitives::ContactId(id),
+                changes: Box::new(changes),
+                origin: ContactOrigin::Api,
+                at: now,
+            },
+        )
         .await;
         id
     }
@@ -175,7 +185,8 @@ async fn good_rows_come_in_bad_ones_are_told_and_a_repetition_doubles_nobody() {
     csv.push_str("12,No number,,\n");
     csv.push_str(&format!("{},Again,,\n", phone(3)));
     csv.push_str(&format!("{},Two people,,crm-5\n", phone(4)));
-    let first = world.imported(&csv, StartImport { tags: vec!["fair".to_owned()], ..input() }).await;
+    let first =
+        world.imported(&csv, StartImport { tags: vec!["fair".to_owned()], ..input() }).await;
     assert_eq!(first.status, ImportStatus::Completed, "{:?}", first.reason);
     assert_eq!(counts(&first), (1_203, 1_200, 1, 2));
     assert_eq!(first.errors.iter().map(|error| error.row).collect::<Vec<_>>(), [1_202, 1_204]);
@@ -187,7 +198,8 @@ async fn good_rows_come_in_bad_ones_are_told_and_a_repetition_doubles_nobody() {
     assert_eq!(contact.attribute("city"), Some(&json!("Berlin")));
     assert!(contact.tags.contains("fair"));
 
-    let second = world.imported(&csv, StartImport { tags: vec!["fair".to_owned()], ..input() }).await;
+    let second =
+        world.imported(&csv, StartImport { tags: vec!["fair".to_owned()], ..input() }).await;
     assert_eq!(counts(&second), (1_203, 0, 1_201, 2));
     assert_eq!(world.contacts().await, 1_200);
 }
@@ -220,7 +232,9 @@ async fn a_worker_that_is_killed_at_any_moment_goes_on_and_counts_right() {
     let started = world.upload(file(0..4_000), input()).await.unwrap();
     for row in [1, 1_000, 2_500] {
         world.work();
-        world.until(started.id, |view| view.rows >= row || view.status != ImportStatus::Running).await;
+        world
+            .until(started.id, |view| view.rows >= row || view.status != ImportStatus::Running)
+            .await;
         world.kill_worker().await;
     }
     world.work();
@@ -242,7 +256,13 @@ async fn a_dry_run_says_what_would_happen_at_once_and_changes_nobody() {
     assert_eq!(view.status, ImportStatus::Completed);
     assert_eq!(counts(&view), (602, 599, 2, 1));
     assert!(world.contact_by(&phone(0)).await.is_none());
-    let page = world.gateway.bus.ledger().read_after(before, &domain::port::EventFilter::default(), 100).await.unwrap();
+    let page = world
+        .gateway
+        .bus
+        .ledger()
+        .read_after(before, &domain::port::EventFilter::default(), 100)
+        .await
+        .unwrap();
     assert!(page.events.iter().all(|event| event.event_type.starts_with("import.")));
     let undone = undo(&world.gateway, &world.caller, &view.id.to_string()).await;
     assert_eq!(undone.unwrap_err().code, ErrorCode::Conflict);
@@ -263,7 +283,12 @@ async fn an_undo_takes_back_what_nobody_has_built_on_and_may_be_repeated() {
     // Somebody says stop: that stands on the import.
     let (stopped, _) = world.contact_by(&phone(2)).await.unwrap();
     let now = world.gateway.clock.now();
-    let stop = ContactCommand::OptOut { category: None, source: "STOP".to_owned(), evidence: None, at: now };
+    let stop = ContactCommand::OptOut {
+        category: None,
+        source: "STOP".to_owned(),
+        evidence: None,
+        at: now,
+    };
     world.command(stopped, stop).await;
 
     let id = import.id.to_string();
@@ -293,14 +318,32 @@ async fn who_was_erased_after_an_opt_out_stays_opted_out() {
     let world = World::working().await;
     let id = world.add_by_hand(&phone(1), "Ana").await;
     let now = world.gateway.clock.now();
-    world.command(id, ContactCommand::OptOut { category: None, source: "STOP".to_owned(), evidence: None, at: now }).await;
+    world
+        .command(
+            id,
+            ContactCommand::OptOut {
+                category: None,
+                source: "STOP".to_owned(),
+                evidence: None,
+                at: now,
+            },
+        )
+        .await;
     let context = command::context(&world.gateway, &world.caller);
-    infrastructure::ledger::erase_contact(&world.gateway.bus, id, "asked for it", &context).await.unwrap();
+    infrastructure::ledger::erase_contact(&world.gateway.bus, id, "asked for it", &context)
+        .await
+        .unwrap();
     let consent = StartImport { consent: Some(ConsentStatus::OptedIn), ..input() };
     let import = world.imported(&file(0..3), consent).await;
     assert_eq!(counts(&import), (3, 3, 0, 0));
-    assert_eq!(world.contact_by(&phone(1)).await.unwrap().1.consent.status(), ConsentStatus::OptedOut);
-    assert_eq!(world.contact_by(&phone(2)).await.unwrap().1.consent.status(), ConsentStatus::OptedIn);
+    assert_eq!(
+        world.contact_by(&phone(1)).await.unwrap().1.consent.status(),
+        ConsentStatus::OptedOut
+    );
+    assert_eq!(
+        world.contact_by(&phone(2)).await.unwrap().1.consent.status(),
+        ConsentStatus::OptedIn
+    );
 }
 
 #[tokio::test]
@@ -311,24 +354,47 @@ async fn what_is_wrong_with_the_whole_is_said_with_its_field() {
         (big.as_str(), input(), "input.csv"),
         ("", input(), "input.csv"),
         ("city\nBerlin\n", input(), "input.csv"),
-        ("phone\n+4930123456\n", StartImport { mapping: Some(json!({ "phone": "fax" })), ..input() }, "input.mapping"),
-        ("phone\n+4930123456\n", StartImport { mapping: Some(json!({ "Handy": "phone" })), ..input() }, "input.mapping"),
-        ("phone\n+4930123456\n", StartImport { default_region: Some("XX".to_owned()), ..input() }, "input.defaultRegion"),
-        ("phone\n+4930123456\n", StartImport { tags: vec![" ".to_owned()], ..input() }, "input.tags"),
+        (
+            "phone\n+4930123456\n",
+            StartImport { mapping: Some(json!({ "phone": "fax" })), ..input() },
+            "input.mapping",
+        ),
+        (
+            "phone\n+4930123456\n",
+            StartImport { mapping: Some(json!({ "Handy": "phone" })), ..input() },
+            "input.mapping",
+        ),
+        (
+            "phone\n+4930123456\n",
+            StartImport { default_region: Some("XX".to_owned()), ..input() },
+            "input.defaultRegion",
+        ),
+        (
+            "phone\n+4930123456\n",
+            StartImport { tags: vec![" ".to_owned()], ..input() },
+            "input.tags",
+        ),
     ];
     for (csv, input, field) in cases {
         let error = world.inline(csv, input).await.unwrap_err();
-        assert_eq!((error.code, error.field.as_deref()), (ErrorCode::ValidationFailed, Some(field)));
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::ValidationFailed, Some(field))
+        );
     }
     let started = world.upload("city\nBerlin\n".to_owned(), input()).await.unwrap();
     let failed = world.ended(started.id).await;
     assert_eq!(failed.status, ImportStatus::Failed);
     assert!(failed.reason.unwrap().contains("phone"));
-    let broken = futures::stream::iter([Ok(Bytes::from_static(b"phone\n")), Err("connection reset")]);
+    let broken =
+        futures::stream::iter([Ok(Bytes::from_static(b"phone\n")), Err("connection reset")]);
     let error = start_upload(&world.gateway, &world.caller, input(), broken).await.unwrap_err();
     assert_eq!(error.field.as_deref(), Some("body"));
     let left = std::fs::read_dir(world.dir.path().join("imports")).unwrap();
-    assert!(left.flatten().all(|entry| entry.path().extension().is_none_or(|extension| extension != "part")));
+    assert!(
+        left.flatten()
+            .all(|entry| entry.path().extension().is_none_or(|extension| extension != "part"))
+    );
 }
 
 #[tokio::test]
@@ -348,7 +414,10 @@ async fn two_imports_of_a_workspace_run_at_a_time() {
     let first = world.inline(&file(0..3), input()).await.unwrap();
     world.upload(file(3..6), input()).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(world.inline(&file(6..9), input()).await.unwrap_err().code, ErrorCode::RateLimited);
+        assert_eq!(
+            world.inline(&file(6..9), input()).await.unwrap_err().code,
+            ErrorCode::RateLimited
+        );
     }
     let running = undo(&world.gateway, &world.caller, &first.id.to_string()).await.unwrap_err();
     assert_eq!(running.code, ErrorCode::Conflict);
@@ -371,7 +440,10 @@ async fn imports_need_the_scope_and_the_workspace() {
     let stranger = Caller { workspaces: Some(elsewhere), ..world.caller.clone() };
     for id in [id.as_str(), "no id"] {
         assert_eq!(get(&world.gateway, &stranger, id).await.unwrap_err().code, ErrorCode::NotFound);
-        assert_eq!(undo(&world.gateway, &stranger, id).await.unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(
+            undo(&world.gateway, &stranger, id).await.unwrap_err().code,
+            ErrorCode::NotFound
+        );
     }
     let named = StartImport { workspace_id: Some(world.workspace.to_string()), ..input() };
     let refused = start_inline(&world.gateway, &stranger, file(0..3), named).await.unwrap_err();

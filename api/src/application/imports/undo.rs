@@ -42,7 +42,11 @@ struct Tally {
 ///
 /// # Errors
 /// Where the store is away, another node is at it, or somebody keeps changing the same people. Repeat it.
-pub(crate) async fn run(gateway: &Gateway, id: ImportId, stop: &watch::Receiver<bool>) -> anyhow::Result<bool> {
+pub(crate) async fn run(
+    gateway: &Gateway,
+    id: ImportId,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<bool> {
     let lease = gateway.store.leases.acquire(&lease_name(id), &gateway.node, LEASE).await?;
     let Some(lease) = lease else { bail!("another node is at this import") };
     let done = take_back(gateway, id, &lease, stop).await;
@@ -61,7 +65,8 @@ async fn take_back(
     if loaded.aggregate.undone_at.is_some() {
         return Ok(true);
     }
-    let context = process_context(id, Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }));
+    let context =
+        process_context(id, Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }));
     // Messages that stand on a person come from a read model.
     let head = gateway.bus.ledger().head().await?;
     gateway.read.wait_for(names::MESSAGES, head, CATCH_UP).await?;
@@ -87,7 +92,8 @@ async fn take_back(
             bail!("another node is at this import");
         }
         // What the undoing itself writes lies behind the import's end.
-        let events: Vec<StoredEvent> = page.events.into_iter().filter(|event| event.position < last).collect();
+        let events: Vec<StoredEvent> =
+            page.events.into_iter().filter(|event| event.position < last).collect();
         let mut done = futures::stream::iter(events)
             .map(|event| one(gateway, id, event, &context))
             .buffer_unordered(AT_ONCE);
@@ -144,7 +150,10 @@ async fn one(
         let traces = events
             .iter()
             .map(|event| {
-                Ok(Trace { is_ours: is_ours(event.metadata.correlation_id), event: event.decode()? })
+                Ok(Trace {
+                    is_ours: is_ours(event.metadata.correlation_id),
+                    event: event.decode()?,
+                })
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let (outcome, commands) = match revert::judge(id, &traces, gateway.clock.now()) {
@@ -159,12 +168,16 @@ async fn one(
         };
         match write(&gateway.bus, stream.id, sequence, commands.clone(), context).await {
             Ok(position) => return Ok((outcome, position)),
-            Err(TransactError::Command(CommandError::Conflict { .. }) | TransactError::TooBusy) => {}
+            Err(TransactError::Command(CommandError::Conflict { .. }) | TransactError::TooBusy) => {
+            }
             Err(TransactError::IdentityTaken { .. }) => {
                 let commands = revert::without_identities(commands);
                 match write(&gateway.bus, stream.id, sequence, commands, context).await {
                     Ok(position) => return Ok((outcome, position)),
-                    Err(TransactError::Command(CommandError::Conflict { .. }) | TransactError::TooBusy) => {}
+                    Err(
+                        TransactError::Command(CommandError::Conflict { .. })
+                        | TransactError::TooBusy,
+                    ) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -28,7 +28,12 @@ pub async fn apply(gateway: &Gateway, effects: &[Effect], target: EffectTarget, 
     }
 }
 
-async fn apply_one(gateway: &Gateway, effect: &Effect, target: EffectTarget, context: &Context) -> anyhow::Result<()> {
+async fn apply_one(
+    gateway: &Gateway,
+    effect: &Effect,
+    target: EffectTarget,
+    context: &Context,
+) -> anyhow::Result<()> {
     let at = gateway.clock.now();
     match effect {
         Effect::HoldPair { .. } | Effect::HoldNumber { .. } => {}
@@ -37,11 +42,14 @@ async fn apply_one(gateway: &Gateway, effect: &Effect, target: EffectTarget, con
             gateway.bus.execute::<Account>(target.account_id.0, command, context).await?;
         }
         Effect::PauseWaba { reason, until } => {
-            let Some(account) = gateway.bus.load::<Account>(target.account_id.0).await? else { return Ok(()) };
+            let Some(account) = gateway.bus.load::<Account>(target.account_id.0).await? else {
+                return Ok(());
+            };
             let queries = gateway.read.queries();
             for other in queries.accounts_by_waba(&account.aggregate.waba_id).await? {
                 if other.state.status == AccountStatus::Connected {
-                    let command = AccountCommand::Pause { reason: reason.clone(), until: *until, at };
+                    let command =
+                        AccountCommand::Pause { reason: reason.clone(), until: *until, at };
                     gateway.bus.execute::<Account>(other.id, command, context).await?;
                 }
             }
@@ -49,7 +57,8 @@ async fn apply_one(gateway: &Gateway, effect: &Effect, target: EffectTarget, con
         Effect::StopTemplate { reason, for_good } => {
             let Some(template_id) = target.template_id else { return Ok(()) };
             let status = if *for_good { TemplateStatus::Disabled } else { TemplateStatus::Paused };
-            let command = TemplateCommand::RecordVerdict { status, reason: Some(reason.clone()), at };
+            let command =
+                TemplateCommand::RecordVerdict { status, reason: Some(reason.clone()), at };
             gateway.bus.execute::<Template>(template_id.0, command, context).await?;
         }
         Effect::OptOutOfMarketing { source } => {

@@ -97,14 +97,25 @@ impl Lane {
     ) -> anyhow::Result<Self> {
         let now = gateway.clock.now();
         let mut pairs: HashMap<String, PairLimit> = HashMap::new();
-        let attempts = gateway.read.queries().recent_attempts(account_id.0, now - PAIR_MEMORY).await?;
-        let contacts: Vec<Uuid> = attempts.iter().map(|(id, _)| *id).collect::<HashSet<_>>().into_iter().collect();
+        let attempts =
+            gateway.read.queries().recent_attempts(account_id.0, now - PAIR_MEMORY).await?;
+        let contacts: Vec<Uuid> =
+            attempts.iter().map(|(id, _)| *id).collect::<HashSet<_>>().into_iter().collect();
         let contacts = gateway.bus.load_many::<Contact>(&contacts).await?;
-        let account = gateway.bus.load::<Account>(account_id.0).await?.map(|loaded| loaded.aggregate).unwrap_or_default();
+        let account = gateway
+            .bus
+            .load::<Account>(account_id.0)
+            .await?
+            .map(|loaded| loaded.aggregate)
+            .unwrap_or_default();
         for (contact_id, at) in attempts {
             let contact = contacts.get(&contact_id).map(|loaded| &loaded.aggregate);
-            let Some(recipient) = contact.and_then(|contact| recipient_of(contact, &account)) else { continue };
-            let pair = pairs.get(recipient.key()).map_or(PairLimit::first(at), |pair| pair.sent(at));
+            let Some(recipient) = contact.and_then(|contact| recipient_of(contact, &account))
+            else {
+                continue;
+            };
+            let pair =
+                pairs.get(recipient.key()).map_or(PairLimit::first(at), |pair| pair.sent(at));
             pairs.insert(recipient.key().to_owned(), pair);
         }
         let concurrency = gateway.config.dispatch.concurrency;
@@ -165,7 +176,9 @@ impl Lane {
         let now = self.gateway.clock.now();
         let idle = now + Duration::from_std(IDLE)?;
         self.forget(now);
-        let Some(account) = self.gateway.bus.load::<Account>(self.account_id.0).await? else { return Ok(idle) };
+        let Some(account) = self.gateway.bus.load::<Account>(self.account_id.0).await? else {
+            return Ok(idle);
+        };
         let account = account.aggregate;
         self.pace.set_granted(account.messages_per_second());
         self.settle_orphans(&account, now).await?;
@@ -175,10 +188,16 @@ impl Lane {
             AccountStatus::Paused if account.paused_until.is_some_and(|until| until <= now) => {
                 self.gateway
                     .bus
-                    .execute::<Account>(self.account_id.0, AccountCommand::Resume { at: now }, &self.context)
+                    .execute::<Account>(
+                        self.account_id.0,
+                        AccountCommand::Resume { at: now },
+                        &self.context,
+                    )
                     .await?;
             }
-            AccountStatus::Paused | AccountStatus::Disconnected => return Ok(account.paused_until.map_or(idle, |u| u.min(idle))),
+            AccountStatus::Paused | AccountStatus::Disconnected => {
+                return Ok(account.paused_until.map_or(idle, |u| u.min(idle)));
+            }
         }
         let free = self.slots().saturating_sub(self.calling);
         if free == 0 {
@@ -189,20 +208,28 @@ impl Lane {
             return Ok(next_token.min(idle));
         }
         let campaigns = self.campaigns().await?;
-        let excluded: Vec<Uuid> = campaigns.iter().filter(|(_, c)| !c.may_send).map(|(id, _)| id.0).collect();
+        let excluded: Vec<Uuid> =
+            campaigns.iter().filter(|(_, c)| !c.may_send).map(|(id, _)| id.0).collect();
         let limit = free.min(TURN_MAX) + self.taken.len() + self.held.len();
         let queries = self.gateway.read.queries();
         let due: Vec<AgendaItem> = queries
             .due(self.account_id.0, now, limit.min(TURN_MAX + HELD_MAX), &excluded)
             .await?
             .into_iter()
-            .filter(|due| !self.taken.contains_key(&due.message_id) && !self.held.contains_key(&due.message_id))
+            .filter(|due| {
+                !self.taken.contains_key(&due.message_id)
+                    && !self.held.contains_key(&due.message_id)
+            })
             .take(free.min(TURN_MAX))
             .collect();
         if due.is_empty() {
             let next_due = queries.next_due_at(self.account_id.0, now, &excluded).await?;
             let next_held = self.held.values().min().copied();
-            return Ok([next_due, next_held].into_iter().flatten().fold(idle, DateTime::min).max(now + Duration::milliseconds(5)));
+            return Ok([next_due, next_held]
+                .into_iter()
+                .flatten()
+                .fold(idle, DateTime::min)
+                .max(now + Duration::milliseconds(5)));
         }
         self.dispatch(&account, &campaigns, due, now).await?;
         Ok(self.pace.next_at(self.gateway.clock.now()).min(idle))
@@ -211,7 +238,8 @@ impl Lane {
     /// Drops what need not be remembered any more.
     fn forget(&mut self, now: DateTime<Utc>) {
         let seen = Position(*self.gateway.read.watch(names::MESSAGES).borrow());
-        self.taken.retain(|_, taken| !matches!(taken, Taken::Recorded(position) if *position <= seen));
+        self.taken
+            .retain(|_, taken| !matches!(taken, Taken::Recorded(position) if *position <= seen));
         self.held.retain(|_, until| *until > now);
         if self.pairs.len() > 10_000 {
             self.pairs.retain(|_, pair| !pair.is_clear(now));
@@ -224,7 +252,11 @@ impl Lane {
         let campaigns = self.gateway.bus.load_many::<Campaign>(&waiting).await?;
         let plans = campaigns.values().filter_map(|loaded| loaded.aggregate.plan.as_ref());
         let templates: HashSet<Uuid> = plans.map(|plan| plan.template_id.0).collect();
-        let templates = self.gateway.bus.load_many::<Template>(&templates.into_iter().collect::<Vec<_>>()).await?;
+        let templates = self
+            .gateway
+            .bus
+            .load_many::<Template>(&templates.into_iter().collect::<Vec<_>>())
+            .await?;
         Ok(campaigns
             .into_iter()
             .map(|(id, loaded)| {
@@ -236,7 +268,10 @@ impl Lane {
                     matches!(t.aggregate.status, TemplateStatus::Paused | TemplateStatus::Pending)
                 });
                 let lane = CampaignLane {
-                    may_send: matches!(campaign.status, CampaignStatus::Running | CampaignStatus::Completed) && !is_held,
+                    may_send: matches!(
+                        campaign.status,
+                        CampaignStatus::Running | CampaignStatus::Completed
+                    ) && !is_held,
                     messages_per_second: plan.and_then(|plan| plan.messages_per_second),
                 };
                 (CampaignId(id), lane)
@@ -251,12 +286,19 @@ impl Lane {
         due: Vec<AgendaItem>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let contacts: Vec<Uuid> = due.iter().map(|due| due.contact_id).collect::<HashSet<_>>().into_iter().collect();
-        let template_ids: Vec<Uuid> =
-            due.iter().filter_map(|due| due.template_id).collect::<HashSet<_>>().into_iter().collect();
+        let contacts: Vec<Uuid> =
+            due.iter().map(|due| due.contact_id).collect::<HashSet<_>>().into_iter().collect();
+        let template_ids: Vec<Uuid> = due
+            .iter()
+            .filter_map(|due| due.template_id)
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect();
         let queries = self.gateway.read.queries();
         let (people, templates, windows, blocks) = tokio::try_join!(
-            async { Ok::<_, anyhow::Error>(self.gateway.bus.load_many::<Contact>(&contacts).await?) },
+            async {
+                Ok::<_, anyhow::Error>(self.gateway.bus.load_many::<Contact>(&contacts).await?)
+            },
             async { Ok(self.gateway.bus.load_many::<Template>(&template_ids).await?) },
             async { Ok(queries.windows(self.account_id.0, &contacts).await?) },
             async { Ok(queries.marketing_blocks(&contacts).await?) },
@@ -266,18 +308,22 @@ impl Lane {
         let mut settled: Vec<(Uuid, MessageCommand, Context)> = vec![];
         for due in due {
             let contact = people.get(&due.contact_id).map_or(&nobody, |loaded| &loaded.aggregate);
-            let template = due.template_id.and_then(|id| templates.get(&id)).map(|loaded| &loaded.aggregate);
+            let template =
+                due.template_id.and_then(|id| templates.get(&id)).map(|loaded| &loaded.aggregate);
             let verdict = judge(&DeliveryFacts {
                 now,
                 contact,
                 content_kind: due.content_kind,
                 category: template.and_then(|template| template.category).or(due.category),
-                template_status: due.template_id.map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
+                template_status: due
+                    .template_id
+                    .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
                 window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
                 marketing_blocked_until: blocks.get(&due.contact_id).copied(),
-                quiet_hours: account.settings.quiet_hours.zip(
-                    contact.zone().or_else(|| account.settings.time_zone.parse().ok()),
-                ),
+                quiet_hours: account
+                    .settings
+                    .quiet_hours
+                    .zip(contact.zone().or_else(|| account.settings.time_zone.parse().ok())),
                 expires_at: due.expires_at,
             });
             match verdict {
@@ -287,24 +333,35 @@ impl Lane {
                     self.context.clone(),
                 )),
                 Verdict::Expire => {
-                    settled.push((due.message_id, MessageCommand::Expire { at: now }, self.context.clone()));
+                    settled.push((
+                        due.message_id,
+                        MessageCommand::Expire { at: now },
+                        self.context.clone(),
+                    ));
                 }
-                Verdict::Wait { until, .. } => self.hold(due.message_id, until.unwrap_or(now + RECHECK)),
+                Verdict::Wait { until, .. } => {
+                    self.hold(due.message_id, until.unwrap_or(now + RECHECK))
+                }
                 Verdict::Send => {
                     let Some(recipient) = recipient_of(contact, account) else {
                         self.hold(due.message_id, now + RECHECK);
                         continue;
                     };
-                    let pair_free_at = self.pairs.get(recipient.key()).map_or(now, |pair| pair.next_at(now));
-                    let campaign_full =
-                        due.campaign_id.is_some_and(|id| !self.campaign_may_send(CampaignId(id), campaigns, now));
+                    let pair_free_at =
+                        self.pairs.get(recipient.key()).map_or(now, |pair| pair.next_at(now));
+                    let campaign_full = due
+                        .campaign_id
+                        .is_some_and(|id| !self.campaign_may_send(CampaignId(id), campaigns, now));
                     if pair_free_at > now {
                         self.hold(due.message_id, pair_free_at);
                     } else if !campaign_full {
                         if self.pace.take(1, now) == 0 {
                             break;
                         }
-                        let pair = self.pairs.get(recipient.key()).map_or(PairLimit::first(now), |p| p.sent(now));
+                        let pair = self
+                            .pairs
+                            .get(recipient.key())
+                            .map_or(PairLimit::first(now), |p| p.sent(now));
                         self.pairs.insert(recipient.key().to_owned(), pair);
                         ready.push((due, recipient));
                     }
@@ -322,7 +379,10 @@ impl Lane {
         campaigns: &HashMap<CampaignId, CampaignLane>,
         now: DateTime<Utc>,
     ) -> bool {
-        let Some(limit) = campaigns.get(&id).and_then(|campaign| campaign.messages_per_second) else { return true };
+        let Some(limit) = campaigns.get(&id).and_then(|campaign| campaign.messages_per_second)
+        else {
+            return true;
+        };
         let pace = self.campaign_paces.entry(id).or_insert_with(|| Pace::new(limit, now));
         pace.set_granted(limit);
         pace.take(1, now) == 1
@@ -339,7 +399,9 @@ impl Lane {
             return;
         }
         let ids: Vec<Uuid> = settled.iter().map(|(id, ..)| *id).collect();
-        for (id, result) in ids.into_iter().zip(self.gateway.bus.execute_many::<Message>(settled).await) {
+        for (id, result) in
+            ids.into_iter().zip(self.gateway.bus.execute_many::<Message>(settled).await)
+        {
             match result {
                 Ok(committed) => {
                     self.taken.insert(id, Taken::Recorded(committed.position));
@@ -370,13 +432,15 @@ impl Lane {
         let patience = i64::from(self.gateway.config.dispatch.send_by_s);
         let send_by = now + Duration::seconds(patience);
         // By a clock that counts suspension: a node that was stopped and wakes must not send late.
-        let deadline = self.gateway.clock.since_boot() + StdDuration::from_secs(patience.unsigned_abs());
+        let deadline =
+            self.gateway.clock.since_boot() + StdDuration::from_secs(patience.unsigned_abs());
         let components: HashMap<Uuid, TemplateComponents> =
             templates.iter().filter_map(|(id, t)| Some((*id, t.parsed().ok()?))).collect();
         let commands = ready
             .iter()
             .map(|(due, _)| {
-                let command = MessageCommand::RequestSend { attempt: due.attempts + 1, send_by, at: now };
+                let command =
+                    MessageCommand::RequestSend { attempt: due.attempts + 1, send_by, at: now };
                 (due.message_id, command, self.context.clone())
             })
             .collect();
@@ -392,7 +456,8 @@ impl Lane {
             };
             let attempt = message.attempt_count();
             let components = due.template_id.and_then(|id| components.get(&id));
-            let request = send_request(MessageId(due.message_id), attempt, &message, &recipient, components);
+            let request =
+                send_request(MessageId(due.message_id), attempt, &message, &recipient, components);
             self.taken.insert(due.message_id, Taken::Calling);
             self.calling += 1;
             let results = self.results.0.clone();
@@ -410,7 +475,9 @@ impl Lane {
                 };
                 let message_id = MessageId(due.message_id);
                 // The lane outlives its calls; where it does not, the orphan rule settles the attempt.
-                let _ = results.send(Called { message_id, due, recipient, attempt, send_by, answer }).await;
+                let _ = results
+                    .send(Called { message_id, due, recipient, attempt, send_by, answer })
+                    .await;
             });
         }
         Ok(())
@@ -445,7 +512,8 @@ impl Lane {
             };
             let (command, effects) = match call.answer {
                 Ok(outcome) => {
-                    metrics::counter!("gateway_sends_total", "outcome" => outcome_label(&outcome)).increment(1);
+                    metrics::counter!("gateway_sends_total", "outcome" => outcome_label(&outcome))
+                        .increment(1);
                     settle(outcome, facts, &account.aggregate)
                 }
                 Err(error) => (unsendable(&error, facts), vec![]),
@@ -455,7 +523,8 @@ impl Lane {
         }
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         self.settle_parked(&results).await;
-        for ((message_id, due, recipient, effects), result) in consequences.into_iter().zip(results) {
+        for ((message_id, due, recipient, effects), result) in consequences.into_iter().zip(results)
+        {
             match result {
                 Ok(committed) => {
                     self.taken.insert(message_id.0, Taken::Recorded(committed.position));
@@ -468,7 +537,10 @@ impl Lane {
             for effect in &effects {
                 match effect {
                     Effect::HoldPair { until } => {
-                        let pair = self.pairs.get(recipient.key()).map_or(PairLimit::first(now), |pair| *pair);
+                        let pair = self
+                            .pairs
+                            .get(recipient.key())
+                            .map_or(PairLimit::first(now), |pair| *pair);
                         self.pairs.insert(recipient.key().to_owned(), pair.held(*until));
                     }
                     Effect::HoldNumber { until } => self.pace.hold_until(*until),
@@ -497,8 +569,17 @@ impl Lane {
     }
 
     /// Attempts whose node died between the intent and the outcome: nobody knows.
-    async fn settle_orphans(&mut self, account: &Account, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let overdue = self.gateway.read.queries().sending_overdue(self.account_id.0, now - ORPHAN_MARGIN).await?;
+    async fn settle_orphans(
+        &mut self,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let overdue = self
+            .gateway
+            .read
+            .queries()
+            .sending_overdue(self.account_id.0, now - ORPHAN_MARGIN)
+            .await?;
         let commands: Vec<_> = overdue
             .into_iter()
             .filter(|due| !self.taken.contains_key(&due.message_id))
@@ -521,8 +602,10 @@ impl Lane {
             Some(TemplateCategory::Utility),
             Some(TemplateCategory::Authentication),
         ];
-        let sent_again: Vec<_> =
-            categories.into_iter().filter(|category| policy.action(*category) == InDoubtAction::SendAgain).collect();
+        let sent_again: Vec<_> = categories
+            .into_iter()
+            .filter(|category| policy.action(*category) == InDoubtAction::SendAgain)
+            .collect();
         if sent_again.is_empty() {
             return Ok(());
         }
@@ -538,10 +621,18 @@ impl Lane {
             .into_iter()
             .filter(|due| !self.taken.contains_key(&due.message_id))
             // Silence from WhatsApp proves nothing while no webhook at all has come since the attempt.
-            .filter(|due| heard_at.is_some_and(|heard| heard > due.at - Duration::seconds(i64::from(policy.grace_seconds))))
+            .filter(|due| {
+                heard_at.is_some_and(|heard| {
+                    heard > due.at - Duration::seconds(i64::from(policy.grace_seconds))
+                })
+            })
             .map(|due| {
                 let resolution = InDoubtResolution::SendAgain;
-                (due.message_id, MessageCommand::Resolve { resolution, due_at: now, at: now }, self.context.clone())
+                (
+                    due.message_id,
+                    MessageCommand::Resolve { resolution, due_at: now, at: now },
+                    self.context.clone(),
+                )
             })
             .collect();
         self.record_settled(commands).await;

@@ -8,6 +8,8 @@ mod supervisor;
 mod wire;
 
 pub use effects::{EffectTarget, apply as apply_effects};
-pub use outcome::{AttemptFacts, Effect, effects as effects_of, failure as failure_of, retry_at as retry_after};
+pub use outcome::{
+    AttemptFacts, Effect, effects as effects_of, failure as failure_of, retry_at as retry_after,
+};
 pub use supervisor::run;
 pub use wire::{WireError, callback_data, wire_content};

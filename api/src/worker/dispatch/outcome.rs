@@ -44,7 +44,11 @@ pub struct AttemptFacts {
 }
 
 /// The command that records an outcome, and its effects.
-pub fn settle(outcome: SendOutcome, facts: AttemptFacts, account: &Account) -> (MessageCommand, Vec<Effect>) {
+pub fn settle(
+    outcome: SendOutcome,
+    facts: AttemptFacts,
+    account: &Account,
+) -> (MessageCommand, Vec<Effect>) {
     let AttemptFacts { attempt, now, random, .. } = facts;
     match outcome {
         SendOutcome::Accepted(accepted) => match Wamid::parse(&accepted.wamid) {
@@ -57,7 +61,8 @@ pub fn settle(outcome: SendOutcome, facts: AttemptFacts, account: &Account) -> (
         SendOutcome::NotSent(reason) => not_sent(reason, facts),
         SendOutcome::Unknown(outcome) => {
             let consequence = outcome.error.map(|error| error.consequence);
-            let effects = consequence.map(|c| effects(&c, attempt, now, random)).unwrap_or_default();
+            let effects =
+                consequence.map(|c| effects(&c, attempt, now, random)).unwrap_or_default();
             (unknown(facts, account, &outcome.reason.to_string()), effects)
         }
         SendOutcome::Refused(error) => {
@@ -82,8 +87,14 @@ fn not_sent(reason: NotSent, facts: AttemptFacts) -> (MessageCommand, Vec<Effect
     };
     if reason == NotSent::BadToken {
         // The message is fine; the account is not.
-        let effect = Effect::PauseAccount { reason: format!("{reason}; give the account a new one"), until: None };
-        return (MessageCommand::RecordRefused { attempt, failure, retry_at: Some(now), at: now }, vec![effect]);
+        let effect = Effect::PauseAccount {
+            reason: format!("{reason}; give the account a new one"),
+            until: None,
+        };
+        return (
+            MessageCommand::RecordRefused { attempt, failure, retry_at: Some(now), at: now },
+            vec![effect],
+        );
     }
     (MessageCommand::RecordRefused { attempt, failure, retry_at, at: now }, vec![])
 }
@@ -116,7 +127,12 @@ pub fn failure(consequence: &Consequence) -> Failure {
 }
 
 /// When the same message goes again; `None`: never.
-pub fn retry_at(consequence: &Consequence, attempt: u32, now: DateTime<Utc>, random: u64) -> Option<DateTime<Utc>> {
+pub fn retry_at(
+    consequence: &Consequence,
+    attempt: u32,
+    now: DateTime<Utc>,
+    random: u64,
+) -> Option<DateTime<Utc>> {
     match consequence.message {
         MessageFate::Permanent | MessageFate::NotAboutAMessage | MessageFate::Unknown => None,
         // What stands in the way is paused by the effects, and the message waits in the queue behind it.
@@ -129,9 +145,16 @@ pub fn retry_at(consequence: &Consequence, attempt: u32, now: DateTime<Utc>, ran
 }
 
 /// Everything else that follows.
-pub fn effects(consequence: &Consequence, attempt: u32, now: DateTime<Utc>, random: u64) -> Vec<Effect> {
+pub fn effects(
+    consequence: &Consequence,
+    attempt: u32,
+    now: DateTime<Utc>,
+    random: u64,
+) -> Vec<Effect> {
     let mut effects = vec![];
-    let until = |seconds: Option<u64>| seconds.map(|s| now + Duration::seconds(i64::try_from(s).unwrap_or(i64::MAX / 1_000)));
+    let until = |seconds: Option<u64>| {
+        seconds.map(|s| now + Duration::seconds(i64::try_from(s).unwrap_or(i64::MAX / 1_000)))
+    };
     if let Some(pair) = consequence.pair {
         let backoff = match consequence.message {
             MessageFate::RetryLater { backoff, .. } => after(backoff, attempt, now, random),
@@ -141,16 +164,22 @@ pub fn effects(consequence: &Consequence, attempt: u32, now: DateTime<Utc>, rand
     }
     if let Some(number) = consequence.number {
         match (until(number.seconds), consequence.message) {
-            (Some(until), _) if until - now <= SILENT_HOLD => effects.push(Effect::HoldNumber { until }),
+            (Some(until), _) if until - now <= SILENT_HOLD => {
+                effects.push(Effect::HoldNumber { until })
+            }
             (None, MessageFate::RetryLater { backoff, .. }) => {
                 effects.push(Effect::HoldNumber { until: after(backoff, attempt, now, random) });
             }
-            (until, _) => effects.push(Effect::PauseAccount { reason: consequence.explanation(), until }),
+            (until, _) => {
+                effects.push(Effect::PauseAccount { reason: consequence.explanation(), until })
+            }
         }
     }
     for pause in [consequence.waba, consequence.app].into_iter().flatten() {
         let until = match (until(pause.seconds), consequence.message) {
-            (None, MessageFate::RetryLater { backoff, .. }) => Some(after(backoff, attempt, now, random)),
+            (None, MessageFate::RetryLater { backoff, .. }) => {
+                Some(after(backoff, attempt, now, random))
+            }
             (until, _) => until,
         };
         effects.push(Effect::PauseWaba { reason: consequence.explanation(), until });
@@ -165,12 +194,21 @@ pub fn effects(consequence: &Consequence, attempt: u32, now: DateTime<Utc>, rand
     // Only this code is the person's own word; other blocks are kept with the failure that caused them (see the read
     // model's marketing blocks).
     if consequence.code == Some(STOPPED_MARKETING) {
-        effects.push(Effect::OptOutOfMarketing { source: format!("WhatsApp: {}", consequence.title) });
+        effects
+            .push(Effect::OptOutOfMarketing { source: format!("WhatsApp: {}", consequence.title) });
     }
     effects
 }
 
 fn after(wait: Backoff, attempt: u32, now: DateTime<Utc>, random: u64) -> DateTime<Utc> {
-    let seconds = |s: u64| Duration::seconds(i64::try_from(s.min(31_536_000)).unwrap_or(31_536_000));
-    backoff(now, attempt, seconds(wait.first_seconds), wait.factor, seconds(wait.max_seconds), random)
+    let seconds =
+        |s: u64| Duration::seconds(i64::try_from(s.min(31_536_000)).unwrap_or(31_536_000));
+    backoff(
+        now,
+        attempt,
+        seconds(wait.first_seconds),
+        wait.factor,
+        seconds(wait.max_seconds),
+        random,
+    )
 }

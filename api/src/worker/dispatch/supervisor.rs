@@ -58,7 +58,8 @@ async fn round(gateway: &Arc<Gateway>, groups: &mut HashMap<String, Group>) -> a
             wanted.entry(lease_name(id, &account)).or_default().push(id);
         }
     }
-    let gone: Vec<String> = groups.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+    let gone: Vec<String> =
+        groups.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
     for name in gone {
         if let Some(group) = groups.remove(&name) {
             let lease = end(group).await;

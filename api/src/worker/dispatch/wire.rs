@@ -36,7 +36,10 @@ pub fn send_request(
 ) -> Result<wire::send::SendRequest, WireError> {
     let header = message.header.as_ref().ok_or(WireError::NotSendable("it was never planned"))?;
     let content = message.content.as_ref().and_then(Personal::known).ok_or(WireError::Erased)?;
-    let template = header.template.as_ref().map(|template| (template.name.as_str(), template.language.as_str()));
+    let template = header
+        .template
+        .as_ref()
+        .map(|template| (template.name.as_str(), template.language.as_str()));
     let content = wire_content(content, template, components)?;
     let mut request = match (&recipient.phone, &recipient.user_id) {
         (Some(phone), _) => wire::send::SendRequest::to_number(phone, content),
@@ -97,7 +100,8 @@ pub fn wire_content(
         Content::Inbound { .. } => return Err(WireError::NotSendable("it was received")),
     };
     // The parser's text may quote values, so only the kind is told.
-    serde_json::from_value(json!({ "type": kind, kind: body })).map_err(|_| WireError::NotSendable(kind_name(content)))
+    serde_json::from_value(json!({ "type": kind, kind: body }))
+        .map_err(|_| WireError::NotSendable(kind_name(content)))
 }
 
 fn kind_name(content: &Content) -> &'static str {

@@ -9,8 +9,8 @@ use domain::template::{Template, TemplateCategory, TemplateCommand};
 use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
 use infrastructure::ledger::{CommandError, Context};
 use infrastructure::webhook::interpret::{
-    AccountChange, BanState, IdentityMove, Interpreted, Item, MessageItem, NumberQuality, PreferenceChoice,
-    PreferenceItem, RestrictionKind, TemplateName, UserIdUpdate,
+    AccountChange, BanState, IdentityMove, Interpreted, Item, MessageItem, NumberQuality,
+    PreferenceChoice, PreferenceItem, RestrictionKind, TemplateName, UserIdUpdate,
 };
 use infrastructure::webhook::journal::JournalEntry;
 use infrastructure::webhook::optout::OptWord;
@@ -42,7 +42,9 @@ pub async fn item(
         Item::Status(status) => statuses.push(target.id, entry.id, path, at, *status),
         Item::Inbound(message) => inbound(gateway, target, *message, at, &context).await?,
         Item::Echo(message) => echo(gateway, target, *message, at, &context).await?,
-        Item::Preference(preference) => self::preference(gateway, target, preference, &context).await?,
+        Item::Preference(preference) => {
+            self::preference(gateway, target, preference, &context).await?
+        }
         Item::NumberChanged(change) | Item::UserIdChanged(change) => {
             identity_moved(gateway, target, *change, &context).await?;
         }
@@ -50,18 +52,22 @@ pub async fn item(
         Item::TemplateVerdict(verdict) => {
             if let Some(status) = verdict.status.known().copied() {
                 let reason = verdict.reason;
-                let command = TemplateCommand::RecordVerdict { status, reason, at: gateway.clock.now() };
+                let command =
+                    TemplateCommand::RecordVerdict { status, reason, at: gateway.clock.now() };
                 templates(gateway, targets, &verdict.template, &command, &context).await?;
             }
         }
         Item::TemplateCategory(change) => {
-            if let Some(category) = change.category.known().copied().filter(|_| !change.announced_only) {
+            if let Some(category) =
+                change.category.known().copied().filter(|_| !change.announced_only)
+            {
                 let command = TemplateCommand::RecordCategory { category, at: gateway.clock.now() };
                 templates(gateway, targets, &change.template, &command, &context).await?;
             }
         }
         Item::TemplateQuality(change) => {
-            let command = TemplateCommand::RecordQuality { quality: change.quality, at: gateway.clock.now() };
+            let command =
+                TemplateCommand::RecordQuality { quality: change.quality, at: gateway.clock.now() };
             templates(gateway, targets, &change.template, &command, &context).await?;
         }
         Item::NumberQuality(change) => number_quality(gateway, targets, &change, &context).await?,
@@ -76,10 +82,13 @@ pub async fn item(
         Item::AccountUpdate(change) => account_update(gateway, targets, change, &context).await?,
         Item::ValueErrors { errors } => {
             for error in errors {
-                let consequence = Consequence::of_code(error.code, ErrorPath::Number, ErrorContext::default());
+                let consequence =
+                    Consequence::of_code(error.code, ErrorPath::Number, ErrorContext::default());
                 warn!(account.id = %target.id, code = error.code, "WhatsApp reports trouble with the number");
-                let effects = effects_of(&consequence, 1, gateway.clock.now(), gateway.ids.random());
-                let whom = EffectTarget { account_id: target.id, contact_id: None, template_id: None };
+                let effects =
+                    effects_of(&consequence, 1, gateway.clock.now(), gateway.ids.random());
+                let whom =
+                    EffectTarget { account_id: target.id, contact_id: None, template_id: None };
                 apply_effects(gateway, &effects, whom, &context).await;
             }
         }
@@ -120,14 +129,31 @@ async fn inbound(
         username: item.username.clone(),
         wa_id: item.wa_id.clone(),
     };
-    let contact_id = person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
+    let contact_id =
+        person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
     if let Some(wish) = &item.opt_out {
         match wish.word(&gateway.config.optout.words) {
             Some(OptWord::Stop) => {
-                person::opt_out(gateway, contact_id, None, "the person wrote STOP", wish.text(), context).await?;
+                person::opt_out(
+                    gateway,
+                    contact_id,
+                    None,
+                    "the person wrote STOP",
+                    wish.text(),
+                    context,
+                )
+                .await?;
             }
             Some(OptWord::Start) => {
-                person::opt_in_again(gateway, contact_id, None, "the person wrote START", wish.text(), context).await?;
+                person::opt_in_again(
+                    gateway,
+                    contact_id,
+                    None,
+                    "the person wrote START",
+                    wish.text(),
+                    context,
+                )
+                .await?;
             }
             None => {}
         }
@@ -136,7 +162,11 @@ async fn inbound(
         header: Box::new(header(target, contact_id, &item)?),
         from: item.counterpart,
         wamid: item.wamid.clone(),
-        content: Content::Inbound { message_type: item.message_type, body: item.body, preview: item.preview },
+        content: Content::Inbound {
+            message_type: item.message_type,
+            body: item.body,
+            preview: item.preview,
+        },
         opens_window: item.opens_window,
         at,
     };
@@ -155,12 +185,17 @@ async fn echo(
     context: &Context,
 ) -> anyhow::Result<()> {
     let contact_id =
-        person::find_or_add(gateway, target, &item.counterpart, &Profile::default(), context).await?;
+        person::find_or_add(gateway, target, &item.counterpart, &Profile::default(), context)
+            .await?;
     let command = MessageCommand::RecordEcho {
         header: Box::new(header(target, contact_id, &item)?),
         to: item.counterpart,
         wamid: item.wamid.clone(),
-        content: Content::Inbound { message_type: item.message_type, body: item.body, preview: item.preview },
+        content: Content::Inbound {
+            message_type: item.message_type,
+            body: item.body,
+            preview: item.preview,
+        },
         at,
     };
     let message_id = received_id(gateway, target, &item.wamid, at);
@@ -169,8 +204,14 @@ async fn echo(
     Ok(())
 }
 
-fn header(target: &Target, contact_id: ContactId, item: &MessageItem) -> anyhow::Result<MessageHeader> {
-    let Some(workspace_id) = target.account.workspace_id else { anyhow::bail!("the account has no workspace") };
+fn header(
+    target: &Target,
+    contact_id: ContactId,
+    item: &MessageItem,
+) -> anyhow::Result<MessageHeader> {
+    let Some(workspace_id) = target.account.workspace_id else {
+        anyhow::bail!("the account has no workspace")
+    };
     Ok(MessageHeader {
         workspace_id,
         account_id: target.id,
@@ -212,7 +253,8 @@ async fn preference(
     match preference.choice {
         PreferenceChoice::Stop => {
             let profile = Profile::default();
-            let contact_id = person::find_or_add(gateway, target, &preference.who, &profile, context).await?;
+            let contact_id =
+                person::find_or_add(gateway, target, &preference.who, &profile, context).await?;
             person::opt_out(gateway, contact_id, category, source, None, context).await?;
         }
         PreferenceChoice::Resume => {
@@ -237,7 +279,9 @@ async fn identity_moved(
     };
     let changes = ContactChanges {
         phone: change.new_phone.map(Some),
-        add_identities: person::portfolio_identity(target, change.new_user_id.as_ref()).into_iter().collect(),
+        add_identities: person::portfolio_identity(target, change.new_user_id.as_ref())
+            .into_iter()
+            .collect(),
         ..ContactChanges::default()
     };
     person::change(gateway, contact_id, changes, context).await
@@ -255,7 +299,9 @@ async fn user_id_updated(
         return Ok(());
     };
     let changes = ContactChanges {
-        add_identities: person::portfolio_identity(target, update.current.as_ref()).into_iter().collect(),
+        add_identities: person::portfolio_identity(target, update.current.as_ref())
+            .into_iter()
+            .collect(),
         ..ContactChanges::default()
     };
     person::change(gateway, contact_id, changes, context).await
@@ -276,14 +322,20 @@ async fn templates(
         };
         match gateway.bus.execute::<Template>(id, command.clone(), context).await {
             Ok(_) => count("recorded"),
-            Err(CommandError::Domain(error)) => info!(template.id = %id, %error, "WhatsApp's word on a template was refused"),
+            Err(CommandError::Domain(error)) => {
+                info!(template.id = %id, %error, "WhatsApp's word on a template was refused")
+            }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-async fn template_of(gateway: &Gateway, target: &Target, name: &TemplateName) -> anyhow::Result<Option<Uuid>> {
+async fn template_of(
+    gateway: &Gateway,
+    target: &Target,
+    name: &TemplateName,
+) -> anyhow::Result<Option<Uuid>> {
     if let Some(whatsapp_id) = &name.whatsapp_id
         && let Some(id) = template_by_whatsapp_id(gateway, target, whatsapp_id).await?
     {
@@ -295,12 +347,24 @@ async fn template_of(gateway: &Gateway, target: &Target, name: &TemplateName) ->
     Ok(found.map(|stored| stored.id))
 }
 
-async fn template_by_whatsapp_id(gateway: &Gateway, target: &Target, whatsapp_id: &str) -> anyhow::Result<Option<Uuid>> {
+async fn template_by_whatsapp_id(
+    gateway: &Gateway,
+    target: &Target,
+    whatsapp_id: &str,
+) -> anyhow::Result<Option<Uuid>> {
     let found = gateway.read.queries().templates_by_whatsapp_id(whatsapp_id).await?;
-    Ok(found.into_iter().find(|stored| stored.state.account_id == Some(target.id)).map(|stored| stored.id))
+    Ok(found
+        .into_iter()
+        .find(|stored| stored.state.account_id == Some(target.id))
+        .map(|stored| stored.id))
 }
 
-async fn account(gateway: &Gateway, target: &Target, command: AccountCommand, context: &Context) -> anyhow::Result<()> {
+async fn account(
+    gateway: &Gateway,
+    target: &Target,
+    command: AccountCommand,
+    context: &Context,
+) -> anyhow::Result<()> {
     gateway.bus.execute::<Account>(target.id.0, command, context).await?;
     count("recorded");
     Ok(())
@@ -318,7 +382,8 @@ async fn number_quality(
             account(gateway, target, AccountCommand::RecordLimit { limit, at }, context).await?;
         }
         if let Some(quality) = change.quality {
-            account(gateway, target, AccountCommand::RecordQuality { quality, at }, context).await?;
+            account(gateway, target, AccountCommand::RecordQuality { quality, at }, context)
+                .await?;
         }
         if change.throughput_upgraded {
             let command = AccountCommand::RecordNumber {
@@ -345,7 +410,12 @@ async fn account_update(
     let command = match change {
         AccountChange::Restriction { restrictions } => restrictions
             .iter()
-            .find(|r| matches!(r.kind, RestrictionKind::BusinessInitiated | RestrictionKind::CustomerInitiated))
+            .find(|r| {
+                matches!(
+                    r.kind,
+                    RestrictionKind::BusinessInitiated | RestrictionKind::CustomerInitiated
+                )
+            })
             .and_then(|r| pause("WhatsApp has restricted the account".to_owned(), r.until)),
         AccountChange::Ban { state: BanState::Disabled, .. } => {
             pause("WhatsApp has disabled the account".to_owned(), None)
@@ -354,7 +424,9 @@ async fn account_update(
             Some(AccountCommand::Resume { at })
         }
         AccountChange::Deleted => pause("the account was deleted at WhatsApp".to_owned(), None),
-        AccountChange::Offboarded => pause("the account was taken off the Cloud API".to_owned(), None),
+        AccountChange::Offboarded => {
+            pause("the account was taken off the Cloud API".to_owned(), None)
+        }
         AccountChange::PartnerRemoved { .. } | AccountChange::AppUninstalled => {
             pause("WhatsApp has withdrawn the gateway's access to the account".to_owned(), None)
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use domain::Identity;
 use domain::contact::{
-    Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin, ConsentStatus, PortfolioIdentity,
+    ConsentStatus, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin,
+    PortfolioIdentity,
 };
 use domain::message::Recipient;
 use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
@@ -28,7 +29,11 @@ pub struct Profile {
 }
 
 /// The contact that these identities name; `None`: nobody.
-pub async fn find(gateway: &Gateway, target: &Target, who: &Recipient) -> anyhow::Result<Option<ContactId>> {
+pub async fn find(
+    gateway: &Gateway,
+    target: &Target,
+    who: &Recipient,
+) -> anyhow::Result<Option<ContactId>> {
     let Some(workspace) = target.account.workspace_id else { return Ok(None) };
     let identities = identities(workspace, target, who);
     let holders = gateway.bus.resolve_identities(&identities).await?;
@@ -46,7 +51,9 @@ pub async fn find_or_add(
     profile: &Profile,
     context: &Context,
 ) -> anyhow::Result<ContactId> {
-    let Some(workspace_id) = target.account.workspace_id else { anyhow::bail!("the account has no workspace") };
+    let Some(workspace_id) = target.account.workspace_id else {
+        anyhow::bail!("the account has no workspace")
+    };
     for _ in 0..RACES_MAX {
         let at = gateway.clock.now();
         let known = match find(gateway, target, who).await? {
@@ -142,11 +149,13 @@ pub async fn change(
     context: &Context,
 ) -> anyhow::Result<()> {
     let at = gateway.clock.now();
-    let command = ContactCommand::Update { changes: Box::new(changes), origin: ContactOrigin::Whatsapp, at };
+    let command =
+        ContactCommand::Update { changes: Box::new(changes), origin: ContactOrigin::Whatsapp, at };
     match gateway.bus.execute::<Contact>(id.0, command, context).await {
         Ok(_) => Ok(()),
         Err(CommandError::IdentityTaken { .. }) => {
-            metrics::counter!("gateway_webhook_items_total", "outcome" => "identity_taken").increment(1);
+            metrics::counter!("gateway_webhook_items_total", "outcome" => "identity_taken")
+                .increment(1);
             Ok(())
         }
         Err(CommandError::Domain(ContactError::Erased | ContactError::Merged)) => Ok(()),

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
+use crate::app::Gateway;
+use crate::worker;
 use domain::account::{Account, AccountStatus, Credential};
 use domain::primitives::AccountId;
 use infrastructure::webhook::interpret::Interpreted;
-use crate::app::Gateway;
-use crate::worker;
 
 /// An account that an item is for.
 #[derive(Clone, Debug)]
@@ -29,7 +29,11 @@ impl<'a> Routes<'a> {
     }
 
     /// The accounts an item is for: one for what names a number, all of the WABA for what names only that.
-    pub async fn of(&mut self, path_account: AccountId, item: &Interpreted) -> anyhow::Result<Vec<Target>> {
+    pub async fn of(
+        &mut self,
+        path_account: AccountId,
+        item: &Interpreted,
+    ) -> anyhow::Result<Vec<Target>> {
         let Some(secret) = self.secret_of(path_account).await? else { return Ok(vec![]) };
         let gateway = self.gateway;
         let accounts = match &mut self.accounts {
@@ -37,14 +41,24 @@ impl<'a> Routes<'a> {
             none => none.insert(all_accounts(gateway).await?),
         };
         let shares_secret = |target: &&Target| {
-            target.account.credentials.get(&Credential::AppSecret).is_some_and(|c| c.fingerprint == secret)
+            target
+                .account
+                .credentials
+                .get(&Credential::AppSecret)
+                .is_some_and(|c| c.fingerprint == secret)
         };
         let candidates = accounts.iter().filter(shares_secret);
         if let Some(number) = &item.phone_number_id {
-            return Ok(candidates.filter(|t| t.account.phone_number_id == *number).cloned().collect());
+            return Ok(candidates
+                .filter(|t| t.account.phone_number_id == *number)
+                .cloned()
+                .collect());
         }
-        let of_waba = candidates.filter(|target| Some(&target.account.waba_id) == item.waba_id.as_ref());
-        let Some(display) = &item.display_phone_number else { return Ok(of_waba.cloned().collect()) };
+        let of_waba =
+            candidates.filter(|target| Some(&target.account.waba_id) == item.waba_id.as_ref());
+        let Some(display) = &item.display_phone_number else {
+            return Ok(of_waba.cloned().collect());
+        };
         Ok(of_waba.filter(|target| has_display_number(&target.account, display)).cloned().collect())
     }
 

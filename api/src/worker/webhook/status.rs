@@ -9,14 +9,18 @@ use domain::port::FeedError;
 use domain::primitives::{AccountId, Actor, MessageId, Wamid};
 use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
 use infrastructure::ledger::{CommandError, Context};
-use infrastructure::webhook::interpret::{Callback, Interpreted, Item, StatusItem, interpret_bytes};
+use infrastructure::webhook::interpret::{
+    Callback, Interpreted, Item, StatusItem, interpret_bytes,
+};
 use infrastructure::webhook::journal::{JournalId, ParkedItem};
 use projections::Scope;
 use tracing::debug;
 use uuid::Uuid;
 
 use crate::app::Gateway;
-use crate::worker::dispatch::{Effect, EffectTarget, apply_effects, effects_of, failure_of, retry_after};
+use crate::worker::dispatch::{
+    Effect, EffectTarget, apply_effects, effects_of, failure_of, retry_after,
+};
 
 /// A status with its place in the journal.
 struct Pending {
@@ -34,7 +38,14 @@ pub struct Statuses(Vec<Pending>);
 
 impl Statuses {
     /// Keeps a status for the end of the page. Words that this version does not know stay in the journal.
-    pub fn push(&mut self, account_id: AccountId, journal_id: JournalId, path: String, at: DateTime<Utc>, item: StatusItem) {
+    pub fn push(
+        &mut self,
+        account_id: AccountId,
+        journal_id: JournalId,
+        path: String,
+        at: DateTime<Utc>,
+        item: StatusItem,
+    ) {
         let Some(status) = item.status.known().copied().filter(|_| !item.is_group) else {
             count("ignored");
             return;
@@ -64,13 +75,15 @@ impl Statuses {
                 None => unknown.push(pending),
             }
         }
-        let ids: Vec<Uuid> = found.iter().map(|(id, _)| id.0).collect::<HashSet<_>>().into_iter().collect();
+        let ids: Vec<Uuid> =
+            found.iter().map(|(id, _)| id.0).collect::<HashSet<_>>().into_iter().collect();
         let messages = gateway.bus.load_many::<Message>(&ids).await?;
         let now = gateway.clock.now();
         let mut commands = vec![];
         let mut effects: Vec<(Vec<Effect>, EffectTarget, Context)> = vec![];
         for (message_id, pending) in found {
-            let header = messages.get(&message_id.0).and_then(|loaded| loaded.aggregate.header.as_ref());
+            let header =
+                messages.get(&message_id.0).and_then(|loaded| loaded.aggregate.header.as_ref());
             let Some(header) = header else {
                 unknown.push(pending);
                 continue;
@@ -95,7 +108,11 @@ impl Statuses {
                         template_id: header.template.as_ref().map(|template| template.id),
                     };
                     let random = gateway.ids.random();
-                    effects.push((effects_of(consequence, number, now, random), target, context.clone()));
+                    effects.push((
+                        effects_of(consequence, number, now, random),
+                        target,
+                        context.clone(),
+                    ));
                     (Some(failure_of(consequence)), retry_after(consequence, number, now, random))
                 }
                 None => (pending.item.failure.clone(), None),
@@ -146,7 +163,10 @@ fn consequence(pending: &Pending) -> Option<Consequence> {
         .then(|| Consequence::of_code(code, ErrorPath::FailedStatus, ErrorContext::default()))
 }
 
-async fn messages_by_wamid(gateway: &Gateway, pending: &[Pending]) -> anyhow::Result<HashMap<String, MessageId>> {
+async fn messages_by_wamid(
+    gateway: &Gateway,
+    pending: &[Pending],
+) -> anyhow::Result<HashMap<String, MessageId>> {
     let wamids: Vec<&Wamid> = pending
         .iter()
         .filter(|pending| pending.item.callback == Callback::None)
@@ -154,7 +174,9 @@ async fn messages_by_wamid(gateway: &Gateway, pending: &[Pending]) -> anyhow::Re
         .collect();
     let mut found = HashMap::new();
     for wamid in wamids {
-        if let Some(stored) = gateway.read.queries().message_by_wamid(&Scope::everything(), wamid).await? {
+        if let Some(stored) =
+            gateway.read.queries().message_by_wamid(&Scope::everything(), wamid).await?
+        {
             found.insert(wamid.as_str().to_owned(), MessageId(stored.id));
         }
     }
@@ -185,11 +207,16 @@ async fn park(gateway: &Gateway, unknown: Vec<Pending>, now: DateTime<Utc>) -> a
 ///
 /// # Errors
 /// Where a store is away: they stay parked.
-pub async fn settle_parked(gateway: &Gateway, account_id: AccountId, wamids: &[Wamid]) -> anyhow::Result<()> {
+pub async fn settle_parked(
+    gateway: &Gateway,
+    account_id: AccountId,
+    wamids: &[Wamid],
+) -> anyhow::Result<()> {
     if wamids.is_empty() {
         return Ok(());
     }
-    let hashes: Vec<Vec<u8>> = wamids.iter().map(|wamid| wamid_hash(gateway, account_id, wamid)).collect();
+    let hashes: Vec<Vec<u8>> =
+        wamids.iter().map(|wamid| wamid_hash(gateway, account_id, wamid)).collect();
     let parked = gateway.journal.find_parked(&hashes).await?;
     if parked.is_empty() {
         return Ok(());
@@ -201,7 +228,9 @@ pub async fn settle_parked(gateway: &Gateway, account_id: AccountId, wamids: &[W
         let Some(entry) = gateway.journal.read(item.journal_id).await? else { continue };
         // Past its retention: nothing is left to settle.
         let Some(body) = entry.body.bytes() else { continue };
-        let found = interpret_bytes(body, entry.received_at).into_iter().find(|found| found.path == item.item_path);
+        let found = interpret_bytes(body, entry.received_at)
+            .into_iter()
+            .find(|found| found.path == item.item_path);
         if let Some(Interpreted { item: Item::Status(status), at, path, .. }) = found {
             statuses.push(account_id, item.journal_id, path, at, *status);
         }
