@@ -112,6 +112,8 @@ impl Projections {
             let rebuilding = projector.clone();
             tasks.spawn(async move { rebuilding.run_rebuilds().await });
         }
+        let all = self.clone();
+        tasks.spawn(async move { all.follow().await });
         // They never end by themselves; a panic in one must not pass for a read model that is merely slow.
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended
@@ -122,7 +124,24 @@ impl Projections {
         }
     }
 
-    /// [`Self::run`] for one read model: for nodes that share the work by leases.
+    /// Keeps knowing which tables answer where other nodes rebuild them: part of [`Self::run`], and for nodes that leave
+    /// all projectors to others. Never returns.
+    pub async fn follow(&self) {
+        if !self.db.is_shared() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(projector::POLL_REBUILD).await;
+            if let Err(error) = registry::refresh(&self.db).await {
+                tracing::warn!(
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "the read models' generations could not be read"
+                );
+            }
+        }
+    }
+
+    /// [`Self::run`] for one read model: for nodes that share the work by leases, beside [`Self::follow`].
     ///
     /// # Errors
     /// [`UnknownProjection`].

@@ -21,9 +21,10 @@ pub const BATCH_MAX: usize = 2_000;
 const UNSTORED_MAX: u64 = 10_000;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
-/// How often a shared database is asked how far another node's projector is, and whether somebody wants a rebuild.
+/// How often a shared database is asked how far another node's projector is …
 const POLL: Duration = Duration::from_millis(50);
-const POLL_REBUILD: Duration = Duration::from_secs(2);
+/// … and what another node rebuilt, or wants rebuilt.
+pub(crate) const POLL_REBUILD: Duration = Duration::from_secs(2);
 
 /// What a read model makes of events.
 #[async_trait]
@@ -50,6 +51,8 @@ pub enum ProjectError {
     /// Without the decoder's own words, which may quote somebody's data.
     #[error("{event_type} at {position} is of no shape this version knows")]
     Event { event_type: String, position: Position },
+    #[error("the tables were made by another version of the gateway, which keeps them")]
+    OtherVersion,
 }
 
 impl ProjectError {
@@ -65,6 +68,7 @@ impl ProjectError {
             Self::Event { event_type, position } => {
                 format!("EVENT_UNREADABLE {event_type} at {position}")
             }
+            Self::OtherVersion => "OTHER_VERSION".to_owned(),
         }
     }
 }
@@ -312,6 +316,9 @@ impl Projector {
     async fn load_cursor(&self) -> Result<Cursor, ProjectError> {
         let schema = self.schema();
         let mut entry = self.entry().await?;
+        if entry.version != schema.version {
+            return Err(ProjectError::OtherVersion);
+        }
         let head = self.feed.head().await?.0;
         if entry.position > head {
             tracing::warn!(
@@ -370,7 +377,11 @@ impl Projector {
     /// Goes on with the rebuild that the registry names, to its end. `false`: there is none.
     pub async fn rebuild_once(&self) -> Result<bool, ProjectError> {
         let schema = self.schema();
-        let Some((target, mut position)) = self.entry().await?.target else { return Ok(false) };
+        let entry = self.entry().await?;
+        let Some((target, mut position)) = entry.target else { return Ok(false) };
+        if entry.version != schema.version {
+            return Err(ProjectError::OtherVersion);
+        }
         let view = self.db.at_generation(schema, target);
         loop {
             match self.step_rebuild(&view, target, position).await? {

@@ -72,9 +72,12 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
     for _ in 0..2 {
         let known = load(db, schema).await?;
         match known {
+            // A newer version's tables stay as they are; the projector says so instead of writing to them.
+            Some(entry) if entry.version > schema.version => {
+                db.set_live(schema, entry.generation);
+                return Ok(entry);
+            }
             Some(entry) if entry.version == schema.version => {
-                // Tables that answer exist, unless a power cut took back their making but not the row's; both are one
-                // transaction below, so this is only for a target.
                 if let Some((target, _)) = entry.target {
                     db.batch(create_sql(schema, target)).await?;
                 }

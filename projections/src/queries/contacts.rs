@@ -179,8 +179,8 @@ impl Queries {
         let (has_next, has_previous) =
             if backwards { (from.is_some(), has_more) } else { (has_more, from.is_some()) };
         let mut page = Page::of(items, has_next, has_previous);
-        if was_cut && !backwards {
-            page.end = place;
+        if was_cut {
+            *(if backwards { &mut page.start } else { &mut page.end }) = place;
         }
         Ok(page)
     }

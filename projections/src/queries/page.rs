@@ -75,6 +75,8 @@ pub struct Page<T> {
     pub items: Vec<(Cursor, T)>,
     pub has_next: bool,
     pub has_previous: bool,
+    /// Where to go on backwards. Before the first item where rows were looked at that are no items.
+    pub start: Option<Cursor>,
     /// Where to go on. Behind the last item where rows were looked at that are no items.
     pub end: Option<Cursor>,
 }
@@ -85,8 +87,9 @@ impl<T> Page<T> {
     }
 
     pub(super) fn of(items: Vec<(Cursor, T)>, has_next: bool, has_previous: bool) -> Self {
+        let start = items.first().map(|(cursor, _)| *cursor);
         let end = items.last().map(|(cursor, _)| *cursor);
-        Self { items, has_next, has_previous, end }
+        Self { items, has_next, has_previous, start, end }
     }
 }
 

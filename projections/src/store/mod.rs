@@ -49,8 +49,10 @@ impl StoreError {
             Self::Sqlite(SqliteError::Statement { source, .. }) => {
                 source.to_string().contains("no such table")
             }
+            // Dropped before it was planned, or between that and its being run.
             Self::Postgres(sqlx::Error::Database(error)) => {
                 error.code().as_deref() == Some("42P01")
+                    || error.message().starts_with("could not open relation")
             }
             _ => false,
         }

@@ -27,7 +27,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::store::{ReadDb, Sql, View};
+use crate::store::{ReadDb, Sql};
 use crate::{Projections, SCHEMAS};
 
 pub const WORKSPACE: WorkspaceId = WorkspaceId(Uuid::from_u128(0x0a11));
@@ -288,7 +288,7 @@ impl TestDb {
 }
 
 /// Every row of every table, in the order of the keys.
-pub async fn dump(view: &View) -> BTreeMap<&'static str, Vec<String>> {
+pub async fn dump(db: &ReadDb) -> BTreeMap<&'static str, Vec<String>> {
     let mut tables = BTreeMap::new();
     for table in SCHEMAS.iter().flat_map(|schema| schema.tables) {
         let names = |columns: &[crate::store::Column]| {
@@ -300,7 +300,7 @@ pub async fn dump(view: &View) -> BTreeMap<&'static str, Vec<String>> {
             table.name,
             names(table.key_columns())
         ));
-        let rows = view.query(sql).await.unwrap();
+        let rows = db.query(sql).await.unwrap();
         tables.insert(table.name, rows.iter().map(|row| format!("{:?}", row.0)).collect());
     }
     tables

@@ -64,7 +64,7 @@ fn any_division_into_batches_gives_the_same_tables_as_one_by_one() {
                 for ((db, batches), projections) in databases.into_iter().zip(running) {
                     log.in_batches_of(batches);
                     projections.catch_up(None).await.unwrap();
-                    dumps.push(dump(&db.db.live()).await);
+                    dumps.push(dump(&db.db).await);
                     db.close().await;
                 }
                 assert_same(&dumps[0], &dumps[1]);
@@ -88,11 +88,11 @@ fn a_rebuild_equals_what_was_kept_up_to_date() {
                 let projections = caught_up(&db, &log).await;
                 histories::run(&log, second, now);
                 projections.catch_up(None).await.unwrap();
-                let live = dump(&db.db.live()).await;
+                let live = dump(&db.db).await;
                 for name in names::ALL {
                     projections.rebuild_now(name).await.unwrap().unwrap();
                 }
-                assert_same(&live, &dump(&db.db.live()).await);
+                assert_same(&live, &dump(&db.db).await);
                 assert!(db.db.tables().await.unwrap().iter().all(|table| !table.ends_with("_g1")));
                 db.close().await;
             }
@@ -137,14 +137,14 @@ async fn a_rebuild_goes_on_while_the_log_grows_and_readers_read() {
         };
         tokio::time::timeout(SOON, rebuilt).await.unwrap();
         projections.wait_for_all(Position(log.head()), SOON).await.unwrap();
-        let live = dump(&db.db.live()).await;
+        let live = dump(&db.db).await;
         assert_eq!(live["messages"].len(), 400);
         running.abort();
 
         let fresh = TestDb::sqlite().await;
         if db.name == "sqlite" {
             caught_up(&fresh, &log).await;
-            assert_same(&live, &dump(&fresh.db.live()).await);
+            assert_same(&live, &dump(&fresh.db).await);
         }
         db.close().await;
     }
@@ -159,7 +159,7 @@ async fn a_rebuild_that_was_cut_off_is_finished_after_a_restart() {
             queue(&log, n, header(n % 6, None), 0, 10);
         }
         let projections = caught_up(&db, &log).await;
-        let live = dump(&db.db.live()).await;
+        let live = dump(&db.db).await;
         // Asked for, and never begun before the process ended.
         assert!(projections.rebuild(names::MESSAGES).await.unwrap());
         assert!(!projections.rebuild(names::MESSAGES).await.unwrap());
@@ -176,7 +176,7 @@ async fn a_rebuild_that_was_cut_off_is_finished_after_a_restart() {
         };
         tokio::time::timeout(SOON, rebuilt).await.unwrap();
         running.abort();
-        assert_same(&live, &dump(&db.db.live()).await);
+        assert_same(&live, &dump(&db.db).await);
         db.close().await;
     }
 }
@@ -202,11 +202,11 @@ async fn two_projectors_on_one_database_write_each_event_once() {
         one.wait_for_all(head, SOON).await.unwrap();
         two.wait_for_all(head, SOON).await.unwrap();
         running.iter().for_each(tokio::task::JoinHandle::abort);
-        let both = dump(&db.db.live()).await;
+        let both = dump(&db.db).await;
         let alone = TestDb::sqlite().await;
         log.in_batches_of(vec![]);
         caught_up(&alone, &log).await;
-        let alone = dump(&alone.db.live()).await;
+        let alone = dump(&alone.db).await;
         assert_eq!(both["messages"].len(), 200);
         assert_same(&both, &alone);
         db.close().await;
@@ -263,7 +263,7 @@ async fn an_unknown_event_is_passed_over_and_an_unreadable_one_stops_the_project
             status.iter().all(|s| s.state == ProjectionState::Live && s.lag == 0),
             "{status:?}"
         );
-        assert_eq!(dump(&db.db.live()).await["messages"].len(), 2);
+        assert_eq!(dump(&db.db).await["messages"].len(), 2);
         running.abort();
         db.close().await;
     }
@@ -281,7 +281,7 @@ async fn a_log_that_was_replaced_by_a_shorter_one_is_read_from_its_beginning() {
         drop(caught_up(&db, &log).await);
         log.truncate(kept);
         caught_up(&db, &log).await;
-        let tables = dump(&db.db.live()).await;
+        let tables = dump(&db.db).await;
         assert_eq!((tables["messages"].len(), tables["contacts"].len()), (0, 6));
         db.close().await;
     }
@@ -293,15 +293,33 @@ async fn tables_of_another_shape_are_built_anew() {
         let log = Log::default();
         histories::start(&log);
         drop(caught_up(&db, &log).await);
-        let before = dump(&db.db.live()).await;
+        let before = dump(&db.db).await;
         let older =
             Sql::new("UPDATE projections SET version = version - 1 WHERE name = 'contacts'");
         assert!(db.db.commit(&db.db.live(), &older, vec![]).await.unwrap());
         caught_up(&db, &log).await;
-        assert_same(&before, &dump(&db.db.live()).await);
+        assert_same(&before, &dump(&db.db).await);
         let tables = db.db.tables().await.unwrap();
         assert!(tables.contains(&"contacts_g2".to_owned()), "{tables:?}");
         assert!(!tables.contains(&"contacts_g1".to_owned()), "{tables:?}");
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_newer_versions_tables_are_left_alone() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        histories::start(&log);
+        drop(caught_up(&db, &log).await);
+        let newer =
+            Sql::new("UPDATE projections SET version = version + 1 WHERE name = 'contacts'");
+        assert!(db.db.commit(&db.db.live(), &newer, vec![]).await.unwrap());
+        add_contact(&log, 50, &[], 0);
+        let projections = db.projections(&log).await;
+        let refused = projections.catch_up(None).await;
+        assert!(matches!(refused, Err(crate::ProjectError::OtherVersion)), "{refused:?}");
+        assert_eq!(dump(&db.db).await["contacts"].len(), 6);
         db.close().await;
     }
 }
@@ -325,13 +343,13 @@ async fn nothing_of_an_erased_person_is_left() {
             tables.values().flatten().any(|row| row.contains(text))
         };
         let secrets = ["Marker3", "marker3", "15100000003", "crm-3", "order-1507643", "order-3"];
-        let before = dump(&db.db.live()).await;
+        let before = dump(&db.db).await;
         assert!(has(&before, "Marker3") && has(&before, "15100000003") && has(&before, "crm-3"));
         let erase =
             ContactCommand::Erase { reason: "asked".to_owned(), suppressions: vec![], at: at(40) };
         assert!(log.command::<Contact>(id(3), erase, at(40)));
         projections.catch_up(None).await.unwrap();
-        let after = dump(&db.db.live()).await;
+        let after = dump(&db.db).await;
         for secret in secrets {
             assert!(!has(&after, secret), "{secret} in {after:?}");
         }
