@@ -28,7 +28,8 @@ async fn a_number_never_sends_more_than_granted_in_any_moving_second() {
         let stats = sandbox.sandbox.stats();
         let peak = stats.per_second_peak["402000000000003"];
         assert!(peak <= 80, "{peak} in a moving second");
-        let violations: u64 = stats.pace_violations.values().chain(stats.pair_violations.values()).sum();
+        let violations: u64 =
+            stats.pace_violations.values().chain(stats.pair_violations.values()).sum();
         assert_eq!(violations, 0, "{stats:?}");
         // Obeying costs little: 600 at 95 % of 80 take 7.9 s.
         assert!(seconds < 16.0, "{seconds} s");
