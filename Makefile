@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test fmt lint docs check-docs bench
+.PHONY: help run build test fmt lint docs check-docs
 
 CARGO ?= cargo
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -32,6 +32,3 @@ docs: ## writes the generated docs (docs/schema.graphql, docs/events.md) anew
 check-docs: ## checks that the generated docs are current and that rustdoc has no complaints
 	$(CARGO) test --locked --workspace docs_are_current
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
-
-bench: ## the project's own load measurements, in release (ARGS=...)
-	$(CARGO) run --locked --release --bin whatsapp-gateway -- bench $(ARGS)

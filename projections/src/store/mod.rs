@@ -224,7 +224,7 @@ impl ReadDb {
         }
     }
 
-    /// [`View::query_chunked`] over the live tables.
+    /// `View::query_chunked` over the live tables.
     ///
     /// # Errors
     /// [`StoreError`] where the database failed.

@@ -273,7 +273,7 @@ impl TemplateComponents {
     /// Whether WhatsApp would take this value in this slot, as far as one value tells.
     ///
     /// # Errors
-    /// [`ValueProblem`] where it is of the wrong kind, empty or too long.
+    /// `ValueProblem` where it is of the wrong kind, empty or too long.
     pub fn check_value(slot: &Slot, value: &ParameterValue) -> Result<(), ValueProblem> {
         let Some(value) = accept(slot.kind, value) else {
             return Err(ValueProblem::WrongKind {
@@ -300,7 +300,7 @@ impl TemplateComponents {
     /// Whether WhatsApp would take all values together: each in its slot, and every text with its values filled in.
     ///
     /// # Errors
-    /// The first [`ValueProblem`].
+    /// The first `ValueProblem`.
     pub fn check_values(
         &self,
         values: &BTreeMap<String, ParameterValue>,
