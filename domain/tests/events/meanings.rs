@@ -167,7 +167,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
          Without `code` it never got there. Where it is tried again, `message.retry_scheduled` \
          follows; where none follows, the message has failed.",
     ),
-    ("message.retry_scheduled", "It is due again after a refusal."),
+    (
+        "message.retry_scheduled",
+        "It is due again: after a refusal that may pass, or because a doubt was settled by \
+         sending again.",
+    ),
     (
         "message.in_doubt",
         "Nobody knows whether WhatsApp took the call: it timed out, broke, or the gateway was \
