@@ -12,6 +12,7 @@ use domain::import::{
 };
 use domain::port::{AggregateType, EventFeed, Fence, StreamId};
 use domain::primitives::{ImportId, Personal};
+use futures::FutureExt;
 use infrastructure::event_store::{Database, Lease};
 use infrastructure::import::{
     ColumnMapping, ContactFileReader, ContactRow, FileError, Options, RowResult,
@@ -66,8 +67,8 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         for id in gateway.local.imports.take_undos() {
             let (gateway, stop) = (gateway.clone(), stop.clone());
             tasks.spawn(async move {
-                let done = imports::take_back(&gateway, id, &stop).await.map(drop);
-                (Task::Undo(id), done)
+                let done = caught(imports::take_back(&gateway, id, &stop)).await;
+                (Task::Undo(id), done.map(drop))
             });
         }
         for id in running(&gateway).await {
@@ -75,14 +76,14 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
                 continue;
             }
             let (gateway, stop) = (gateway.clone(), stop.clone());
-            tasks.spawn(async move { (Task::Import(id), import(&gateway, id, &stop).await) });
+            tasks.spawn(
+                async move { (Task::Import(id), caught(import(&gateway, id, &stop)).await) },
+            );
         }
         tokio::select! {
-            Some(ended) = tasks.join_next() => match ended {
-                Ok(ended) => settle(&gateway, ended, &mut active, &mut not_before),
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => {}
-            },
+            Some(Ok(ended)) = tasks.join_next() => {
+                settle(&gateway, ended, &mut active, &mut not_before);
+            }
             () = gateway.clock.sleep_until(now + IDLE) => {}
             () = gateway.local.imports.woken() => {}
             _ = stop.changed() => {}
@@ -90,6 +91,12 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
     // Each stops after the step it is at.
     while tasks.join_next().await.is_some() {}
+}
+
+/// One file that makes us panic must not stop the others, nor itself for ever.
+async fn caught<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let caught = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    caught.unwrap_or_else(|_| Err(anyhow::anyhow!("the work on an import panicked")))
 }
 
 fn settle(
@@ -154,6 +161,12 @@ async fn import(
     if loaded.aggregate.status != ImportStatus::Running {
         return end(gateway, id).await;
     }
+    let is_shared = matches!(gateway.store.database, Database::Postgres(_));
+    let age = loaded.aggregate.started_at.map(|at| gateway.clock.now() - at).unwrap_or_default();
+    if is_shared && age < MISSING_FOR && !imports::spools(gateway).has(id).await {
+        // The node that took the upload does it.
+        return Ok(());
+    }
     let Some(lease) = gateway.store.leases.acquire(&lease_name(id), &gateway.node, LEASE).await?
     else {
         return Ok(());
@@ -201,11 +214,6 @@ async fn go_on(
     let spool = match imports::spools(gateway).open(id, gateway.bus.keys()).await {
         Ok(spool) => spool,
         Err(SpoolError::Missing) => {
-            let since = import.started_at.unwrap_or(gateway.clock.now());
-            let may_be_elsewhere = matches!(gateway.store.database, Database::Postgres(_));
-            if may_be_elsewhere && gateway.clock.now() - since < MISSING_FOR {
-                return Ok(());
-            }
             return job.fail("the uploaded file is not there any more: import it again").await;
         }
         Err(SpoolError::Unreadable) => return job.fail(UNREADABLE).await,

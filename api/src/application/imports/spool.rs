@@ -95,6 +95,11 @@ impl Spools {
         }
     }
 
+    /// Whether an import's spool is on this machine.
+    pub(crate) async fn has(&self, id: ImportId) -> bool {
+        fs::try_exists(self.path(id)).await.unwrap_or(false)
+    }
+
     /// Removes a spool and destroys its key. Repeating it is harmless.
     pub(crate) async fn remove(&self, id: ImportId, keys: &KeyRing) -> Result<(), SpoolError> {
         keys.destroy_keys(&[subject(id)]).await?;
