@@ -18,21 +18,17 @@ async fn a_number_never_sends_more_than_granted_in_any_moving_second() {
         let account = sandbox.connect(client, "402000000000003", 80).await;
         import_people(client, 600, "all").await;
         let template = approved_template(client, &account, "offers").await;
-        let began = std::time::Instant::now();
         let campaign = launch(client, &account, &template, "all").await;
         progress_when(client, &campaign, Duration::from_secs(60), "all are accepted", |c| {
             count(c, "accepted") == 600
         })
         .await;
-        let seconds = began.elapsed().as_secs_f64();
         let stats = sandbox.sandbox.stats();
         let peak = stats.per_second_peak["402000000000003"];
         assert!(peak <= 80, "{peak} in a moving second");
         let violations: u64 =
             stats.pace_violations.values().chain(stats.pair_violations.values()).sum();
         assert_eq!(violations, 0, "{stats:?}");
-        // Obeying costs little: 600 at 95 % of 80 take 7.9 s.
-        assert!(seconds < 16.0, "{seconds} s");
         gateway.terminate().await;
         sandbox.stop().await;
     }
