@@ -1,7 +1,6 @@
 //! The whole gateway, from outside, on every store there is.
 
 mod crash;
-mod imports;
 mod main_job;
 mod pace;
 
