@@ -37,10 +37,11 @@ const AT_ONCE: usize = 4;
 const IDLE: Duration = Duration::seconds(1);
 const RETRY: Duration = Duration::seconds(2);
 const SWEEP_EVERY: Duration = Duration::hours(1);
-const LEASE: std::time::Duration = std::time::Duration::from_secs(30);
-const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(8);
+/// What the next node waits for when this one is killed.
+const LEASE: std::time::Duration = std::time::Duration::from_secs(12);
+const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(4);
 /// How long the contacts' read model is waited for before the wait is logged.
-const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(30);
+const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(6);
 /// A file that no node seems to have is given up after this; the node that has it may be away until then.
 const MISSING_FOR: Duration = Duration::hours(24);
 
