@@ -505,7 +505,8 @@ impl AccountMutation {
         Ok(accounts::probe_credentials(gateway, caller, access_token, app_secret).await?.into())
     }
 
-    /// Makes no call itself; health checks and the webhook subscription follow and show under `health`. Scope MANAGE.
+    /// Makes no call itself; health checks and the webhook subscription follow and show under `health`.
+    /// Scope MANAGE, with a key that is not limited to accounts.
     async fn connect_account(
         &self,
         ctx: &Context<'_>,

@@ -96,16 +96,15 @@ impl From<CampaignView> for Campaign {
 
 #[ComplexObject]
 impl Campaign {
-    /// The account that sends it.
-    async fn account(&self, ctx: &Context<'_>) -> Answer<Account> {
+    /// The account that sends it; null with an error where the key may not read it.
+    async fn account(&self, ctx: &Context<'_>) -> Answer<Option<Account>> {
         if let Some(view) = load(&session(ctx).accounts, self.view.account_id).await? {
-            return Ok(view.into());
+            return Ok(Some(view.into()));
         }
         // The read model may not know a new one yet.
         let (gateway, caller) = asked(ctx);
-        Ok(accounts::get(gateway, caller, &self.view.account_id.to_string(), None, None)
-            .await?
-            .into())
+        let id = self.view.account_id.to_string();
+        Ok(Some(accounts::get(gateway, caller, &id, None, None).await?.into()))
     }
 
     /// What is sent.

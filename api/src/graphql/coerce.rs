@@ -127,7 +127,7 @@ impl<'a> Checker<'a> {
             BaseType::List(inner) => match value {
                 ConstValue::List(items) => {
                     for (index, item) in items.iter().enumerate() {
-                        self.value(item, inner, format!("{path}.{index}"));
+                        self.value(item, inner, format!("{path}[{index}]"));
                     }
                 }
                 single => self.value(single, inner, path),
@@ -231,7 +231,7 @@ mod tests {
             found,
             [
                 "input.audience.exclude.everyone",
-                "input.audience.tags.1",
+                "input.audience.tags[1]",
                 "input.messagesPerSecond",
                 "input.name",
                 "input.schedule.startAt",
@@ -248,7 +248,7 @@ mod tests {
         let query = "query($s: [MessageStatus!], $at: DateTime) { messages(filter: { status: $s, createdFrom: $at }) \
                      { nodes { id } } message(id: true) { id } }";
         let found = fields(query, json!({ "s": ["SENT", "LOST"], "at": "today" }));
-        assert_eq!(found, ["filter.status.1", "filter.createdFrom", "id"]);
+        assert_eq!(found, ["filter.status[1]", "filter.createdFrom", "id"]);
         assert!(fields(query.replace("true", "12").as_str(), json!({ "s": ["SENT"] })).is_empty());
     }
 

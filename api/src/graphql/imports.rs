@@ -171,7 +171,7 @@ impl ImportMutation {
         Ok(imports::start_inline(gateway, caller, input.csv, start).await?.into())
     }
 
-    /// Takes back what one import added or changed, as far as nothing newer stands on it. Scope MANAGE.
+    /// Takes back what one import added or changed, as far as nothing newer stands on it. Scopes MANAGE and PERSONAL.
     async fn undo_import(&self, ctx: &Context<'_>, id: ID) -> Answer<ContactImportPayload> {
         let (gateway, caller) = asked(ctx);
         Ok(imports::undo(gateway, caller, &id).await?.into())

@@ -135,14 +135,18 @@ impl From<MessageView> for Message {
 
 #[ComplexObject]
 impl Message {
-    /// The account it went through.
-    async fn account(&self, ctx: &Context<'_>) -> Answer<Account> {
+    /// The account it went through; null with an error where the key may not read it.
+    async fn account(&self, ctx: &Context<'_>) -> Answer<Option<Account>> {
         if let Some(view) = load(&session(ctx).accounts, self.keys.account).await? {
-            return Ok(view.into());
+            return Ok(Some(view.into()));
         }
         // The read model may not know a new one yet.
         let (gateway, caller) = asked(ctx);
-        Ok(accounts::get(gateway, caller, &self.keys.account.to_string(), None, None).await?.into())
+        Ok(Some(
+            accounts::get(gateway, caller, &self.keys.account.to_string(), None, None)
+                .await?
+                .into(),
+        ))
     }
 
     /// The person; null where lists do not show them yet.
