@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::account::Account;
 use domain::api_key::Scope;
 use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand};
-use domain::port::Position;
+use domain::port::{EventFeed, Position};
 use domain::primitives::{ContactId, PhoneNumber, WorkspaceId};
 use domain::segment::Segment;
 use domain::template::TemplateCategory;
@@ -29,8 +29,8 @@ use crate::app::Gateway;
 
 pub(crate) use change::{SUPPRESSION_SOURCE, introduce};
 pub use change::{add, upsert};
-pub use erase::erase;
 pub(crate) use erase::leave_no_trace;
+pub use erase::{erase, finish_erasures};
 pub use merge::merge;
 
 /// Tags of one input.
@@ -132,6 +132,16 @@ impl std::fmt::Debug for ContactFilter {
 /// The region and the portfolio that inputs of a workspace are read with: of its first account that is still connected,
 /// else of its first one.
 pub(crate) async fn home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<Home> {
+    if let Some(home) = known_home(gateway, workspace).await? {
+        return Ok(home);
+    }
+    // The first account may have been connected a moment ago.
+    let head = gateway.ledger.head().await?;
+    read::wait_directory(gateway, Some(head)).await?;
+    Ok(known_home(gateway, workspace).await?.unwrap_or_default())
+}
+
+async fn known_home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<Option<Home>> {
     let scope = projections::Scope::workspace(workspace.0);
     let request = projections::PageRequest::first(projections::PAGE_MAX);
     let filter = projections::AccountFilter::default();
@@ -139,7 +149,7 @@ pub(crate) async fn home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult
     let is_live =
         |account: &Account| account.status != domain::account::AccountStatus::Disconnected;
     let first = accounts.iter().find(|stored| is_live(&stored.state)).or(accounts.first());
-    Ok(first.map(|stored| Home::of(&stored.state)).unwrap_or_default())
+    Ok(first.map(|stored| Home::of(&stored.state)))
 }
 
 /// How numbers and user ids of an input are to be understood.

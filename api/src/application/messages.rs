@@ -10,7 +10,7 @@ use domain::api_key::Scope;
 use domain::campaign::Campaign;
 use domain::contact::Contact;
 use domain::message::{
-    Direction, InDoubtResolution, MediaKind, Message, MessageCommand, MessageStatus,
+    Direction, InDoubtResolution, MediaKind, Message, MessageCommand, MessageError, MessageStatus,
 };
 use domain::port::Position;
 use domain::primitives::{MessageId, Wamid};
@@ -168,7 +168,12 @@ pub async fn resolve_in_doubt(
     resolution: InDoubtResolution,
 ) -> AppResult<Written<MessageView>> {
     caller.require(Scope::Send)?;
-    let (id, _) = command::known::<Message>(gateway, caller, id, "message").await?;
+    let (id, loaded) = command::known::<Message>(gateway, caller, id, "message").await?;
+    if loaded.aggregate.attempt_count() == 0 {
+        let status = loaded.aggregate.status();
+        let error = MessageError::NotAllowed { action: "settled", status };
+        return Err(AppError::domain(error, ""));
+    }
     let now = gateway.clock.now();
     execute(
         gateway,

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use domain::api_key::Scope;
 use domain::contact::{Contact, ContactEvent};
-use domain::port::{AggregateType, EventFeed, Position, RecordedEvent, StreamId};
+use domain::port::{AggregateType, EventFeed, Position, StreamId};
 use domain::primitives::{ContactId, Personal, PhoneNumber, UserId};
+use infrastructure::crypto::KeyRing;
+use infrastructure::crypto::secret::Secret;
 use infrastructure::event_store::Database;
 use infrastructure::ledger::erase_contact_in;
-use infrastructure::webhook::journal::Person;
+use infrastructure::webhook::journal::{Person, WebhookJournal};
+use projections::Projections;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -21,15 +25,21 @@ use crate::application::command;
 use crate::application::error::{AppError, AppResult, ErrorCode};
 use crate::application::view::{ContactView, Written};
 
-/// How long the answer waits for the read models to have seen the erasure.
+/// How long the answer waits for the journal, the read models and the files to be cleaned.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long one wait for the read models lasts; it is repeated until they are there.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// An hour: a read model that stands still for so long is an alarm of its own.
+const CATCH_UPS_MAX: u32 = 720;
+/// Where the key ring keeps whom to clean away, as long as that is not done.
+const TASKS: &str = "erasure/";
 /// How often the files are tried to be cleaned while somebody reads them.
 const SCRUBS: u32 = 20;
 const SCRUB_PAUSE: Duration = Duration::from_millis(100);
 /// Contacts that were merged into one, looked at most.
 const FAMILY_MAX: usize = 1_000;
 /// Tables of the log's database that held the person in rows that were rewritten or deleted.
-const SCRUBBED_TABLES: [&str; 4] = ["webhook_journal", "webhook_parked", "data_keys", "identities"];
+const SCRUBBED_TABLES: [&str; 4] = ["webhook_journal", "webhook_parked", "data_keys", "secrets"];
 
 /// Makes everything about a person unreadable, the log included, and keeps the counts. Contacts that were merged into this
 /// one, or that this one was merged into, are the same person and go too. An opt-out survives as a keyed hash. Repeating it
@@ -49,28 +59,111 @@ pub async fn erase(
     caller.require(Scope::Personal)?;
     let (id, _) = command::known::<Contact>(gateway, caller, id, "contact").await?;
     let family = family(gateway, id).await?;
-    let person = person(gateway, &family).await?;
+    let named = named(gateway, &family).await?;
+    let task = format!("{TASKS}{}", family[0]);
+    // What is still to be cleaned is kept in the key ring until it is: after the log, nobody else knows their names.
+    let known = gateway.keys.secret(&task).await.map_err(AppError::unavailable)?;
+    let names = Secret::new(named.and(known.as_ref()).to_json());
     let context = command::context(gateway, caller);
-    // The log first, so that nothing new is written about them; their names are known from before.
-    let (family, reason) = (&family, &reason);
+    let (family, reason, names) = (&family, &reason, &names);
+    let name = &task;
     let (_, position) = command::transact(gateway, &context, None, &|tx| {
         Box::pin(async move {
             for member in family {
                 let erased = erase_contact_in(tx, *member, reason).await;
                 erased.map_err(|error| command::refused(error, ""))?;
             }
+            tx.put_secret(name, Some(names));
             Ok(())
         })
     })
     .await?;
-    if let Err(error) = gateway.journal.erase(&person).await {
-        return Err(AppError {
-            message: "the person is erased from the log; the journal of webhooks could not be cleaned: repeat this".to_owned(),
-            ..AppError::unavailable(error)
-        });
+    // Goes on where this caller stops waiting.
+    let cleaning = tokio::spawn(Cleaner::of(gateway).clean(task, position));
+    match tokio::time::timeout(PATIENCE, cleaning).await {
+        Ok(Ok(cleaned)) => cleaned?,
+        Ok(Err(error)) => return Err(AppError::internal(error)),
+        Err(_) => {
+            let message = "the person is erased from the log; copies are still being cleaned: repeat this to hear of the end";
+            return Err(AppError::new(ErrorCode::Unavailable, message));
+        }
     }
-    leave_no_trace(gateway, position).await?;
     written(gateway, caller, ContactId(id), position).await
+}
+
+/// Finishes what erasures of before could not, because the gateway stopped. Called at every start.
+///
+/// # Errors
+/// UNAVAILABLE; repeating it goes on.
+pub async fn finish_erasures(gateway: &Gateway) -> AppResult<()> {
+    let pending = gateway.store.vault.secrets(TASKS).await?;
+    for (task, _) in pending {
+        let head = gateway.ledger.head().await?;
+        Cleaner::of(gateway).clean(task, head).await?;
+    }
+    Ok(())
+}
+
+/// Takes a person out of everything that is not the log itself.
+struct Cleaner {
+    journal: WebhookJournal,
+    read: Projections,
+    database: Database,
+    keys: KeyRing,
+}
+
+impl Cleaner {
+    fn of(gateway: &Gateway) -> Self {
+        Self {
+            journal: gateway.journal.clone(),
+            read: gateway.read.clone(),
+            database: gateway.store.database.clone(),
+            keys: gateway.keys.clone(),
+        }
+    }
+
+    async fn clean(self, task: String, position: Position) -> AppResult<()> {
+        let Some(names) = self.keys.secret(&task).await.map_err(AppError::unavailable)? else {
+            return Ok(());
+        };
+        self.journal
+            .erase(&Names::of_json(&names).person())
+            .await
+            .map_err(AppError::unavailable)?;
+        scrub(&self.read, &self.database, position).await?;
+        self.keys.put_secret(&task, None).await.map_err(AppError::unavailable)?;
+        // The names themselves were a row until now.
+        scrub(&self.read, &self.database, position).await
+    }
+}
+
+/// By what a person is known, or was: for the time between the erasure and the end of the cleaning.
+#[derive(Default, Serialize, Deserialize)]
+struct Names {
+    numbers: BTreeSet<PhoneNumber>,
+    users: BTreeSet<UserId>,
+}
+
+impl Names {
+    fn of_json(json: &Secret) -> Self {
+        serde_json::from_str(json.expose()).unwrap_or_default()
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Together with what an erasure that did not end knew.
+    fn and(mut self, known: Option<&Secret>) -> Self {
+        let known = known.map(Self::of_json).unwrap_or_default();
+        self.numbers.extend(known.numbers);
+        self.users.extend(known.users);
+        self
+    }
+
+    fn person(self) -> Person {
+        Person::new(self.numbers, self.users)
+    }
 }
 
 /// All contacts that are this person.
@@ -96,46 +189,41 @@ async fn family(gateway: &Gateway, id: Uuid) -> AppResult<Vec<Uuid>> {
 }
 
 /// Every number and user id that they have, or had.
-async fn person(gateway: &Gateway, family: &[Uuid]) -> AppResult<Person> {
+async fn named(gateway: &Gateway, family: &[Uuid]) -> AppResult<Names> {
     let streams: Vec<_> =
         family.iter().map(|id| StreamId::new(AggregateType::Contact, *id)).collect();
-    let events = gateway.ledger.read_streams(&streams).await?;
-    let mut numbers: Vec<PhoneNumber> = vec![];
-    let mut users: Vec<UserId> = vec![];
-    for event in &events {
-        let (phone, identities) = named(event)?;
-        numbers.extend(phone);
-        users.extend(identities);
-    }
-    Ok(Person::new(numbers, users))
-}
-
-fn named(event: &RecordedEvent) -> AppResult<(Option<PhoneNumber>, Vec<UserId>)> {
-    Ok(match event.decode::<ContactEvent>()? {
-        ContactEvent::Added { phone, identities, .. }
-        | ContactEvent::Updated { phone, identities, .. } => {
+    let mut names = Names::default();
+    for event in gateway.ledger.read_streams(&streams).await? {
+        if let ContactEvent::Added { phone, identities, .. }
+        | ContactEvent::Updated { phone, identities, .. } = event.decode()?
+        {
+            names.numbers.extend(phone.and_then(Personal::into_known));
             let identities = identities.and_then(Personal::into_known).unwrap_or_default();
-            let users = identities.into_iter().map(|identity| identity.user_id).collect();
-            (phone.and_then(Personal::into_known), users)
+            names.users.extend(identities.into_iter().map(|identity| identity.user_id));
         }
-        _ => (None, vec![]),
-    })
+    }
+    Ok(names)
 }
 
 /// Waits until no read model holds what was erased up to `position`, and cleans the files.
 ///
 /// # Errors
-/// UNAVAILABLE where that takes longer than this waits.
+/// UNAVAILABLE where the database failed.
 pub(crate) async fn leave_no_trace(gateway: &Gateway, position: Position) -> AppResult<()> {
-    gateway.read.wait_for_all(position, PATIENCE).await.map_err(|_| {
-        AppError::new(
-            ErrorCode::Unavailable,
-            "the person is erased from the log; the read models are still catching up: repeat this to be sure",
-        )
-    })?;
+    scrub(&gateway.read, &gateway.store.database, position).await
+}
+
+async fn scrub(read: &Projections, database: &Database, position: Position) -> AppResult<()> {
+    let mut waits = 0;
+    while let Err(stale) = read.wait_for_all(position, CATCH_UP).await {
+        waits += 1;
+        if waits == CATCH_UPS_MAX {
+            return Err(AppError::unavailable(stale));
+        }
+    }
     for _ in 0..SCRUBS {
-        let is_read_clean = gateway.read.scrub().await.map_err(AppError::unavailable)?;
-        if is_read_clean && scrub_log(&gateway.store.database).await? {
+        let is_read_clean = read.scrub().await.map_err(AppError::unavailable)?;
+        if is_read_clean && scrub_log(database).await? {
             return Ok(());
         }
         tokio::time::sleep(SCRUB_PAUSE).await;
