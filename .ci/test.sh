@@ -22,34 +22,32 @@ trap 'exit 143' TERM
 
 step() { printf '\n== %s\n' "$*" >&2; }
 
+step "what the tests need"
+tools=${CARGO_TARGET_DIR:-target}/tools
+.ci/install.sh "$tools" >&2
+PATH=$(cd "$tools/bin" && pwd):$PATH
+export PATH
+
 step "formatting"
 cargo fmt --all --check
+
+step "spelling"
+typos --config .typos.toml
+
+step "dependencies"
+cargo deny --locked check --hide-inclusion-graph bans licenses sources
+# Advisories come from the network. Where there is none they are left out, and said to be.
+if cargo deny fetch db >/dev/null 2>&1; then
+  cargo deny --locked check advisories
+else
+  echo "left out: advisories, as their database could not be fetched"
+fi
 
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 
 step "rustdoc"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-
-step "spelling"
-if command -v typos >/dev/null; then
-  typos --config .typos.toml
-else
-  echo "left out: typos is not installed (cargo install --locked typos-cli takes some minutes)"
-fi
-
-step "dependencies"
-if cargo deny --version >/dev/null 2>&1; then
-  cargo deny --locked check --hide-inclusion-graph bans licenses sources
-  # Advisories come from the network. Where there is none they are left out, and said to be.
-  if cargo deny fetch db >/dev/null 2>&1; then
-    cargo deny --locked check advisories
-  else
-    echo "left out: advisories, as their database could not be fetched"
-  fi
-else
-  echo "left out: cargo-deny is not installed (cargo install --locked cargo-deny takes some minutes)"
-fi
 
 if [ -z "${TEST_DATABASE_URL:-}" ]; then
   step "starting PostgreSQL"

@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copys_name_fits() {
+    fn the_name_of_a_copy_fits() {
         assert_eq!(copy_name("Sale"), "Sale (copy)");
         assert_eq!(copy_name(&"x".repeat(200)).chars().count(), 200);
     }
