@@ -244,8 +244,10 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Value> {
         // The speed falls for a minute after the last message; only counts say whether anything still moves.
         let per_second = progress["messagesPerSecond"].take();
         let count = |name: &str| progress[name].as_u64().unwrap_or_default();
-        let total = count("recipients").max(1);
-        let done = total - count("pending").min(total);
+        // Nobody is known yet where nobody is counted.
+        let total = count("recipients");
+        let done = total.saturating_sub(count("pending"));
+        let total = total.max(1);
         let bar = "█".repeat((done * 30 / total) as usize);
         let line = format!(
             "{bar:<30} {:>3} %  accepted {}  delivered {}  read {}  failed {}  {:.0}/s",

@@ -63,9 +63,10 @@ impl Pace {
         self.level = (self.level + count as f64).min(self.depth());
     }
 
-    /// When the next message may go.
+    /// When the next messages may go: as soon as the bucket is half full, so that a busy number spends one append on
+    /// many messages. An idle number's bucket is full, and waits for nothing.
     pub fn next_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let missing = (1.0 - self.level).max(0.0);
+        let missing = ((self.depth() / 2.0).max(1.0) - self.level).max(0.0);
         let wait =
             Duration::milliseconds((missing / self.rate_per_second() * 1000.0).ceil() as i64);
         let refilled = self.refilled_at + wait;
@@ -183,6 +184,18 @@ mod tests {
         let mut pace = Pace::new(80, at(0));
         let sent: usize = (1..=10_000).step_by(10).map(|ms| pace.take(100, at(ms))).sum();
         assert!((740..=764).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_busy_number_waits_for_many_and_an_idle_one_for_nothing() {
+        let mut pace = Pace::new(1_000, at(0));
+        let next = pace.next_at(at(0));
+        assert_eq!(pace.take(1_000, next), 25);
+        assert_eq!(pace.take(1, at(5_000)), 1);
+        assert_eq!(pace.next_at(at(5_000)), at(5_000));
+        let mut slow = Pace::new(1, at(0));
+        let next = slow.next_at(at(0));
+        assert_eq!(slow.take(1, next), 1);
     }
 
     #[test]
