@@ -2,6 +2,7 @@
 
 mod connect;
 mod health;
+pub(crate) mod sandbox;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -259,7 +260,13 @@ pub async fn rotate_credentials(
         })
     })
     .await?;
+    sandbox::make_ready(gateway, AccountId(id)).await;
     written(gateway, AccountId(id), position).await
+}
+
+/// The path that Meta calls for an account.
+pub(crate) fn callback_path(id: AccountId) -> String {
+    format!("/webhooks/whatsapp/{id}")
 }
 
 /// Stops sending from an account until it is resumed. Scope MANAGE.

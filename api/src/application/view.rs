@@ -340,7 +340,7 @@ impl AccountView {
             quality_rating: account.quality,
             in_doubt_policy: settings.in_doubt_policy,
             reach_limit: account.limit.and_then(|limit| limit.people_per_day),
-            webhook_path: format!("/webhooks/whatsapp/{id}"),
+            webhook_path: super::accounts::callback_path(id),
             connected_at: account.connected_at?,
         })
     }

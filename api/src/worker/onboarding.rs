@@ -14,13 +14,13 @@ use domain::template::Quality;
 use infrastructure::cloud_api::client::{Access, CallError, CallbackOverride, CloudApi};
 use infrastructure::cloud_api::wire::response::ThroughputLevel;
 use infrastructure::ledger::Context;
-use infrastructure::sandbox::{NumberSpec, TemplateVerdict};
 use projections::names;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::app::Gateway;
+use crate::application::accounts::{callback_path, sandbox};
 use crate::worker::all_accounts;
 
 /// Checks are repeated this often while nothing changes; Meta counts these calls against a budget of 200 an hour.
@@ -117,7 +117,7 @@ async fn onboard(
 ) -> anyhow::Result<bool> {
     let Some(provider) = account.provider else { return Ok(false) };
     if provider == AccountProvider::Sandbox {
-        provision(gateway, id, account).await?;
+        sandbox::provision(gateway, id, account).await?;
     }
     let api = gateway.api_of(provider);
     let access = gateway.access(account).await?;
@@ -225,11 +225,6 @@ async fn subscribe(
     );
 }
 
-/// The path that Meta calls for an account.
-pub fn callback_path(id: AccountId) -> String {
-    format!("/webhooks/whatsapp/{id}")
-}
-
 /// Meta calls https only; a Cloud API stand-in on this machine calls loopback.
 fn callback_url(gateway: &Gateway, id: AccountId, account: &Account) -> Option<String> {
     let public = gateway.public_url();
@@ -239,27 +234,6 @@ fn callback_url(gateway: &Gateway, id: AccountId, account: &Account) -> Option<S
         return None;
     }
     public.join(&callback_path(id)).ok().map(Into::into)
-}
-
-/// Gives the built-in sandbox the number; its webhooks come to our own listener.
-async fn provision(gateway: &Gateway, id: AccountId, account: &Account) -> anyhow::Result<()> {
-    let secret =
-        async |kind| anyhow::Ok(gateway.credential(account, kind).await?.expose().to_owned());
-    let mut spec = NumberSpec::new(
-        account.phone_number_id.clone(),
-        account.waba_id.clone(),
-        secret(Credential::AccessToken).await?,
-        secret(Credential::AppSecret).await?,
-    );
-    spec.webhook_url = gateway.local_url().join(&callback_path(id)).ok().map(Into::into);
-    spec.verify_token = Some(secret(Credential::VerifyToken).await?);
-    spec.verified_name.clone_from(&account.settings.name);
-    spec.messages_per_second =
-        account.settings.messages_per_second.unwrap_or(spec.messages_per_second);
-    // Nobody reviews templates in a sandbox unless a test plays Meta.
-    spec.template_verdict = TemplateVerdict::Approve;
-    gateway.sandbox.sandbox.provision(spec)?;
-    Ok(())
 }
 
 async fn record(

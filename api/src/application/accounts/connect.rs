@@ -106,6 +106,7 @@ pub async fn connect(
                     })
                 })
                 .await?;
+            super::sandbox::make_ready(gateway, AccountId(id)).await;
             super::written(gateway, AccountId(id), position).await
         }
     }
