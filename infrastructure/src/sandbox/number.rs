@@ -10,7 +10,7 @@ use super::behaviour::nearest;
 use super::fate::hash;
 
 /// Most messages per second that a number may have; Meta's highest level is 1000.
-pub const MESSAGES_PER_SECOND_MAX: u32 = 1000;
+pub const MESSAGES_PER_SECOND_MAX: u32 = 1_000_000;
 const ID_CHARS_MAX: usize = 32;
 const SECRET_CHARS_MAX: usize = 1024;
 
@@ -188,7 +188,7 @@ impl NumberSpec {
             }
         }
         if !(1..=MESSAGES_PER_SECOND_MAX).contains(&self.messages_per_second) {
-            return invalid("messagesPerSecond", "1 to 1000");
+            return invalid("messagesPerSecond", "1 to 1000000");
         }
         let tiers = [
             "TIER_50",
