@@ -1,6 +1,7 @@
 //! The only place that wires: opens the stores, makes the parts and starts the process managers.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use anyhow::{Context as _, bail};
 use domain::account::{Account, AccountProvider, Credential};
 use domain::port::{Clock, IdSource};
 use domain::primitives::AccountId;
+use futures::FutureExt;
 use infrastructure::cloud_api::client::{Access, CloudApi, CloudApiConfig, Endpoint, SendOutcome};
 use infrastructure::cloud_api::wire::send::SendRequest;
 use infrastructure::crypto::secret::Secret;
@@ -21,7 +23,7 @@ use infrastructure::webhook::journal::WebhookJournal;
 use projections::Projections;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use url::Url;
 
 use crate::application::Local;
@@ -30,6 +32,8 @@ use crate::worker;
 
 /// How long a call under way is waited for when the gateway stops.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(40);
+/// How long a process manager that panicked rests before it is started again.
+const AFTER_PANIC: chrono::Duration = chrono::Duration::seconds(5);
 
 /// Everything a use case or a process manager needs.
 pub struct Gateway {
@@ -374,16 +378,35 @@ impl Workers {
 
     /// Starts the process managers; by now the gateway listens.
     pub fn manage(&mut self) {
-        let gateway = &self.gateway;
-        let stopped = || self.stop.subscribe();
-        self.tasks.extend([
-            ("webhooks", tokio::spawn(worker::webhook::run(gateway.clone(), stopped()))),
-            ("imports", tokio::spawn(worker::import::run(gateway.clone(), stopped()))),
-            ("onboarding", tokio::spawn(worker::onboarding::run(gateway.clone(), stopped()))),
-            ("campaigns", tokio::spawn(worker::campaign::run(gateway.clone(), stopped()))),
-            ("dispatch", tokio::spawn(worker::dispatch::run(gateway.clone(), stopped()))),
-            ("upkeep", tokio::spawn(worker::upkeep::run(gateway.clone(), stopped()))),
-        ]);
+        self.supervise("webhooks", worker::webhook::run);
+        self.supervise("imports", worker::import::run);
+        self.supervise("onboarding", worker::onboarding::run);
+        self.supervise("campaigns", worker::campaign::run);
+        self.supervise("dispatch", worker::dispatch::run);
+        self.supervise("upkeep", worker::upkeep::run);
+    }
+
+    /// Starts a process manager, and starts it again where it panics: everything it knows, it reads anew.
+    fn supervise<F>(
+        &mut self,
+        name: &'static str,
+        run: impl Fn(Arc<Gateway>, watch::Receiver<bool>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (gateway, stopped) = (self.gateway.clone(), self.stop.subscribe());
+        let task = tokio::spawn(async move {
+            while !*stopped.borrow() {
+                let ended = AssertUnwindSafe(run(gateway.clone(), stopped.clone())).catch_unwind();
+                if ended.await.is_ok() {
+                    return;
+                }
+                metrics::counter!("gateway_worker_panics_total", "worker" => name).increment(1);
+                error!(worker = name, "panicked; it is started again in a moment");
+                gateway.clock.sleep_until(gateway.clock.now() + AFTER_PANIC).await;
+            }
+        });
+        self.tasks.push((name, task));
     }
 
     /// Stops them: nothing new is begun, calls under way are waited for and recorded, leases are given back.

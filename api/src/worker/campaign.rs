@@ -1,7 +1,7 @@
 //! The campaign process manager: starts what is due, expands audiences chunk by chunk, cancels what was cancelled and
 //! closes what is done. Everything it does is a command, and everything it knows it reads anew, so it can stop anywhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
@@ -13,7 +13,7 @@ use domain::port::{AggregateType, EventFeed, Fence, Position, StreamId};
 use domain::primitives::{Actor, CampaignId, ContactId};
 use domain::template::Template;
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
-use projections::names;
+use projections::{QueryError, names};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -80,9 +80,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
 
 /// One step for every campaign that has one. Answers whether there is more to do at once.
 async fn round(gateway: &Gateway, context: &Context) -> bool {
-    let unfinished =
-        [CampaignStatus::Scheduled, CampaignStatus::Running, CampaignStatus::Cancelled];
-    let campaigns = match gateway.read.queries().campaigns_in(&unfinished).await {
+    let campaigns = match unfinished(gateway).await {
         Ok(campaigns) => campaigns,
         Err(error) => {
             warn!(%error, "campaigns could not be read; trying again");
@@ -90,7 +88,7 @@ async fn round(gateway: &Gateway, context: &Context) -> bool {
         }
     };
     let mut busy = false;
-    for id in campaigns.into_iter().map(|stored| CampaignId(stored.id)) {
+    for id in campaigns {
         match step(gateway, id, context).await {
             Ok(more) => busy |= more,
             Err(error) => {
@@ -99,6 +97,15 @@ async fn round(gateway: &Gateway, context: &Context) -> bool {
         }
     }
     busy
+}
+
+/// Campaigns under way, and cancelled ones of which something still waits.
+async fn unfinished(gateway: &Gateway) -> Result<BTreeSet<CampaignId>, QueryError> {
+    let queries = gateway.read.queries();
+    let under_way =
+        queries.campaigns_in(&[CampaignStatus::Scheduled, CampaignStatus::Running]).await?;
+    let waiting = queries.campaigns_with_agenda().await?;
+    Ok(under_way.into_iter().map(|stored| stored.id).chain(waiting).map(CampaignId).collect())
 }
 
 async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::Result<bool> {
@@ -306,5 +313,6 @@ async fn cancel_waiting(
     }
     // The list comes from the read model: wait until it knows, or the same messages come again.
     let _ = gateway.read.wait_for(names::MESSAGES, last, CATCH_UP).await;
-    Ok(true)
+    // Where nothing could be cancelled, there is nothing to do at once either.
+    Ok(last > Position::default())
 }

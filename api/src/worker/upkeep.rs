@@ -7,22 +7,33 @@ use chrono::{DateTime, Duration, Utc};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::webhook;
 use crate::app::Gateway;
 
 const EVERY: Duration = Duration::seconds(5);
 const FORGET_EVERY: Duration = Duration::hours(1);
 /// The contract promises 24 h.
 const IDEMPOTENCY_KEPT: Duration = Duration::hours(48);
+/// A status is looked at once more after it was parked for this long: by then the read models know its message.
+const SETTLED_AFTER: Duration = Duration::seconds(30);
 const PRUNE_BATCH: usize = 5_000;
 
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut forgot_at = DateTime::<Utc>::MIN_UTC;
+    let mut swept = 0;
     let mut keys_seen = gateway.clock.now() - Duration::minutes(10);
     while !*stop.borrow() {
         let now = gateway.clock.now();
         if let Err(error) = look(&gateway, now, &mut keys_seen).await {
             warn!(error = %format!("{error:#}"), "upkeep failed; trying again");
+        }
+        match webhook::sweep_parked(&gateway, swept, now - SETTLED_AFTER).await {
+            Ok(after) => swept = after,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                warn!(error = %format!("{error:#}"), "parked statuses were not looked at; trying again");
+            }
         }
         if now - forgot_at >= FORGET_EVERY {
             match forget(&gateway, now).await {
@@ -60,7 +71,11 @@ async fn look(
 
 async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     let retention = gateway.config.journal.retention;
-    gateway.journal.prune(now, retention).await?;
+    // What was answered and not interpreted yet is kept, whatever the clock says.
+    let cursor = gateway.journal.cursor(webhook::CURSOR).await?;
+    let waiting = gateway.journal.read_after(cursor, 1).await?.pop();
+    let kept_from = waiting.map(|entry| entry.received_at + Duration::days(retention.into()));
+    gateway.journal.prune(kept_from.map_or(now, |at| at.min(now)), retention).await?;
     gateway.journal.prune_parked(now - Duration::days(i64::from(retention))).await?;
     while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH
     {

@@ -3,6 +3,7 @@
 //! until its message is known.
 
 mod apply;
+mod error;
 mod person;
 mod route;
 mod status;
@@ -16,10 +17,11 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::app::Gateway;
+use error::ItemError;
 use route::Routes;
 use status::Statuses;
 
-pub use status::settle_parked;
+pub use status::{settle_parked, sweep_parked};
 
 const LEASE_NAME: &str = "webhooks";
 const LEASE: Duration = Duration::from_secs(12);
@@ -27,30 +29,44 @@ const LEASE: Duration = Duration::from_secs(12);
 const PAGE: usize = 200;
 const IDLE: chrono::Duration = chrono::Duration::milliseconds(250);
 /// The journal's cursor of this process manager.
-const CURSOR: &str = "interpretation";
+pub const CURSOR: &str = "interpretation";
+
+/// What a look at the journal led to.
+enum Look {
+    /// There may be more.
+    Busy,
+    /// Everything up to here is interpreted.
+    Idle(JournalId),
+    /// Another node interprets, or a store is away: look again in a moment.
+    Wait,
+}
 
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut held = None;
-    let mut seen = JournalId::default();
     while !*stop.borrow() {
         let acquired = gateway.store.leases.acquire(LEASE_NAME, &gateway.node, LEASE).await;
         held = acquired.as_ref().ok().cloned().flatten();
-        let mut busy = false;
-        if held.is_some() {
-            match page(&gateway).await {
-                Ok((more, cursor)) => (busy, seen) = (more, cursor),
-                Err(error) => {
-                    warn!(error = %format!("{error:#}"), "webhooks could not be interpreted; trying again");
-                }
-            }
-        }
-        if !busy {
-            tokio::select! {
-                () = gateway.clock.sleep_until(gateway.clock.now() + IDLE) => {}
+        let look = match &held {
+            Some(_) => page(&gateway).await.unwrap_or_else(|error| {
+                let error = anyhow::Error::from(error);
+                warn!(error = %format!("{error:#}"), "webhooks could not be interpreted; trying again");
+                Look::Wait
+            }),
+            None => Look::Wait,
+        };
+        let pause = gateway.clock.sleep_until(gateway.clock.now() + IDLE);
+        match look {
+            Look::Busy => {}
+            Look::Idle(seen) => tokio::select! {
+                () = pause => {}
                 () = gateway.journal.changed(seen) => {}
                 _ = stop.changed() => {}
-            }
+            },
+            Look::Wait => tokio::select! {
+                () = pause => {}
+                _ = stop.changed() => {}
+            },
         }
     }
     if let Some(lease) = held
@@ -60,21 +76,21 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Interprets one page of the journal. Answers whether there may be more, and how far it is.
-async fn page(gateway: &Gateway) -> anyhow::Result<(bool, JournalId)> {
+/// Interprets one page of the journal.
+async fn page(gateway: &Gateway) -> Result<Look, ItemError> {
     let cursor = gateway.journal.cursor(CURSOR).await?;
     let entries = gateway.journal.read_after(cursor, PAGE).await?;
-    let Some(last) = entries.last().map(|entry| entry.id) else { return Ok((false, cursor)) };
+    let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(Look::Idle(cursor)) };
     let is_full = entries.len() == PAGE;
     apply_entries(gateway, &entries).await?;
     // Another node may have been here; then this was told twice, which is harmless.
     gateway.journal.move_cursor(CURSOR, cursor, last).await?;
-    Ok((is_full, last))
+    Ok(if is_full { Look::Busy } else { Look::Idle(last) })
 }
 
 /// Interprets entries in order: everything else at once, statuses together at the end, since they are many and concern
 /// only messages.
-async fn apply_entries(gateway: &Gateway, entries: &[JournalEntry]) -> anyhow::Result<()> {
+async fn apply_entries(gateway: &Gateway, entries: &[JournalEntry]) -> Result<(), ItemError> {
     let mut routes = Routes::new(gateway);
     let mut statuses = Statuses::default();
     for entry in entries {
@@ -83,16 +99,14 @@ async fn apply_entries(gateway: &Gateway, entries: &[JournalEntry]) -> anyhow::R
         let mut foreign = 0;
         for item in interpret_bytes(body, entry.received_at) {
             let path = item.path.clone();
-            if let Err(error) =
-                apply_item(gateway, &mut routes, &mut statuses, entry, item, &mut foreign).await
-            {
-                if error.is::<domain::port::FeedError>() || error.is::<domain::port::LogError>() {
-                    // The store is away: the page is read again.
-                    return Err(error);
+            match apply_item(gateway, &mut routes, &mut statuses, entry, item, &mut foreign).await {
+                Ok(()) => {}
+                Err(error @ ItemError::StoreAway(_)) => return Err(error),
+                Err(ItemError::Refused(error)) => {
+                    metrics::counter!("gateway_webhook_items_total", "outcome" => "failed")
+                        .increment(1);
+                    warn!(journal.id = %entry.id, path, error = %format!("{error:#}"), "an item of a webhook could not be applied; it stays in the journal");
                 }
-                metrics::counter!("gateway_webhook_items_total", "outcome" => "failed")
-                    .increment(1);
-                warn!(journal.id = %entry.id, path, error = %format!("{error:#}"), "an item of a webhook could not be applied; it stays in the journal");
             }
         }
         if foreign > 0 {
@@ -109,7 +123,7 @@ async fn apply_item(
     entry: &JournalEntry,
     item: Interpreted,
     foreign: &mut u32,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let targets = routes.of(entry.account_id, &item).await?;
     if targets.is_empty() {
         *foreign += 1;

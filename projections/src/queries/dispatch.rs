@@ -95,6 +95,23 @@ impl Queries {
         Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
     }
 
+    /// The campaigns that have messages waiting, of whatever account.
+    pub async fn campaigns_with_agenda(&self) -> Result<Vec<Uuid>, QueryError> {
+        let sql = Sql::new(
+            "WITH RECURSIVE found(id) AS ( \
+               SELECT (SELECT campaign_id FROM {agenda} WHERE campaign_id > ? \
+                       ORDER BY campaign_id LIMIT 1) \
+               UNION ALL \
+               SELECT (SELECT a.campaign_id FROM {agenda} AS a WHERE a.campaign_id > found.id \
+                       ORDER BY a.campaign_id LIMIT 1) \
+               FROM found WHERE found.id IS NOT NULL) \
+             SELECT id FROM found WHERE id IS NOT NULL",
+        )
+        .with(Uuid::nil());
+        let rows = self.db.query(sql).await?;
+        Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
+    }
+
     /// The campaigns that have messages waiting at this account; nil stands for messages of none.
     pub async fn waiting_campaigns(&self, account_id: Uuid) -> Result<Vec<Uuid>, QueryError> {
         let sql = Sql::new(

@@ -13,7 +13,7 @@ use domain::contact::Contact;
 use domain::delivery::{DeliveryFacts, Pace, PairLimit, Verdict, judge, recipient_of};
 use domain::message::{InDoubtResolution, Message, MessageCommand, MessageError, Recipient};
 use domain::port::Position;
-use domain::primitives::{AccountId, CampaignId, MessageId, Personal, Wamid};
+use domain::primitives::{AccountId, CampaignId, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
 use infrastructure::ledger::{CommandError, Committed, Context};
@@ -558,13 +558,16 @@ impl Lane {
 
     /// Statuses that came without our callback data and before the answer that named their message.
     async fn settle_parked(&self, results: &[Recorded]) {
-        let wamids: Vec<Wamid> = results
+        let known: HashMap<String, MessageId> = results
             .iter()
             .flatten()
-            .filter_map(|committed| committed.aggregate.wamid().and_then(Personal::known).cloned())
+            .filter_map(|committed| {
+                let wamid = committed.aggregate.wamid().and_then(Personal::known)?;
+                Some((wamid.as_str().to_owned(), MessageId(committed.id)))
+            })
             .collect();
-        if let Err(error) = settle_parked(&self.gateway, self.account_id, &wamids).await {
-            warn!(account.id = %self.account_id, error = %format!("{error:#}"), "parked statuses could not be looked up");
+        if let Err(error) = settle_parked(&self.gateway, self.account_id, &known).await {
+            warn!(account.id = %self.account_id, error = %format!("{:#}", anyhow::Error::from(error)), "parked statuses could not be looked up");
         }
     }
 

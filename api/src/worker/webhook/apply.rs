@@ -18,6 +18,7 @@ use projections::Scope;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::error::ItemError;
 use super::person::{self, Profile};
 use super::route::Target;
 use super::status::Statuses;
@@ -34,7 +35,7 @@ pub async fn item(
     statuses: &mut Statuses,
     entry: &JournalEntry,
     interpreted: Interpreted,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let Interpreted { at, path, item, .. } = interpreted;
     let Some(target) = targets.first() else { return Ok(()) };
     let context = Context::new(Actor::whatsapp(), gateway.ids.next_id(gateway.clock.now()));
@@ -123,7 +124,7 @@ async fn inbound(
     item: MessageItem,
     at: DateTime<Utc>,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let profile = Profile {
         name: item.profile_name.clone(),
         username: item.username.clone(),
@@ -131,7 +132,10 @@ async fn inbound(
     };
     let contact_id =
         person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
-    if let Some(wish) = &item.opt_out {
+    let message_id = received_id(gateway, target, &item.wamid, at);
+    // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
+    let is_known = gateway.bus.load::<Message>(message_id.0).await?.is_some();
+    if let Some(wish) = item.opt_out.as_ref().filter(|_| !is_known) {
         match wish.word(&gateway.config.optout.words) {
             Some(OptWord::Stop) => {
                 person::opt_out(
@@ -170,7 +174,6 @@ async fn inbound(
         opens_window: item.opens_window,
         at,
     };
-    let message_id = received_id(gateway, target, &item.wamid, at);
     gateway.bus.execute::<Message>(message_id.0, command, context).await?;
     count("recorded");
     Ok(())
@@ -183,7 +186,7 @@ async fn echo(
     item: MessageItem,
     at: DateTime<Utc>,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let contact_id =
         person::find_or_add(gateway, target, &item.counterpart, &Profile::default(), context)
             .await?;
@@ -208,9 +211,9 @@ fn header(
     target: &Target,
     contact_id: ContactId,
     item: &MessageItem,
-) -> anyhow::Result<MessageHeader> {
+) -> Result<MessageHeader, ItemError> {
     let Some(workspace_id) = target.account.workspace_id else {
-        anyhow::bail!("the account has no workspace")
+        return Err(ItemError::refused("the account has no workspace"));
     };
     Ok(MessageHeader {
         workspace_id,
@@ -247,7 +250,7 @@ async fn preference(
     target: &Target,
     preference: PreferenceItem,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let category = Some(TemplateCategory::Marketing);
     let source = "WhatsApp user_preferences";
     match preference.choice {
@@ -272,7 +275,7 @@ async fn identity_moved(
     target: &Target,
     change: IdentityMove,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let Some(contact_id) = person::find(gateway, target, &change.old).await? else {
         count("kept");
         return Ok(());
@@ -292,7 +295,7 @@ async fn user_id_updated(
     target: &Target,
     update: UserIdUpdate,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let who = domain::message::Recipient { phone: update.phone, user_id: update.previous };
     let Some(contact_id) = person::find(gateway, target, &who).await? else {
         count("kept");
@@ -314,7 +317,7 @@ async fn templates(
     name: &TemplateName,
     command: &TemplateCommand,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     for target in targets {
         let Some(id) = template_of(gateway, target, name).await? else {
             count("kept");
@@ -335,7 +338,7 @@ async fn template_of(
     gateway: &Gateway,
     target: &Target,
     name: &TemplateName,
-) -> anyhow::Result<Option<Uuid>> {
+) -> Result<Option<Uuid>, ItemError> {
     if let Some(whatsapp_id) = &name.whatsapp_id
         && let Some(id) = template_by_whatsapp_id(gateway, target, whatsapp_id).await?
     {
@@ -351,7 +354,7 @@ async fn template_by_whatsapp_id(
     gateway: &Gateway,
     target: &Target,
     whatsapp_id: &str,
-) -> anyhow::Result<Option<Uuid>> {
+) -> Result<Option<Uuid>, ItemError> {
     let found = gateway.read.queries().templates_by_whatsapp_id(whatsapp_id).await?;
     Ok(found
         .into_iter()
@@ -364,7 +367,7 @@ async fn account(
     target: &Target,
     command: AccountCommand,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     gateway.bus.execute::<Account>(target.id.0, command, context).await?;
     count("recorded");
     Ok(())
@@ -375,7 +378,7 @@ async fn number_quality(
     targets: &[Target],
     change: &NumberQuality,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     for target in targets {
         let at = gateway.clock.now();
         if let Some(limit) = change.limit {
@@ -404,7 +407,7 @@ async fn account_update(
     targets: &[Target],
     change: AccountChange,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let at = gateway.clock.now();
     let pause = |reason: String, until| Some(AccountCommand::Pause { reason, until, at });
     let command = match change {

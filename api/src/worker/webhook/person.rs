@@ -13,6 +13,7 @@ use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
 use domain::template::TemplateCategory;
 use infrastructure::ledger::{CommandError, Context};
 
+use super::error::ItemError;
 use super::route::Target;
 use crate::app::Gateway;
 
@@ -33,7 +34,7 @@ pub async fn find(
     gateway: &Gateway,
     target: &Target,
     who: &Recipient,
-) -> anyhow::Result<Option<ContactId>> {
+) -> Result<Option<ContactId>, ItemError> {
     let Some(workspace) = target.account.workspace_id else { return Ok(None) };
     let identities = identities(workspace, target, who);
     let holders = gateway.bus.resolve_identities(&identities).await?;
@@ -50,9 +51,9 @@ pub async fn find_or_add(
     who: &Recipient,
     profile: &Profile,
     context: &Context,
-) -> anyhow::Result<ContactId> {
+) -> Result<ContactId, ItemError> {
     let Some(workspace_id) = target.account.workspace_id else {
-        anyhow::bail!("the account has no workspace")
+        return Err(ItemError::refused("the account has no workspace"));
     };
     for _ in 0..RACES_MAX {
         let at = gateway.clock.now();
@@ -95,7 +96,7 @@ pub async fn find_or_add(
             Err(error) => return Err(error.into()),
         }
     }
-    anyhow::bail!("the contact could not be found or added")
+    Err(ItemError::refused("the contact could not be found or added"))
 }
 
 /// An erased person's opt-out outlives the erasure.
@@ -106,7 +107,7 @@ async fn keep_suppression(
     contact_id: ContactId,
     who: &Recipient,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let suppressed = gateway.bus.are_suppressed(&identities(workspace, target, who)).await?;
     if suppressed.contains(&true) {
         let at = gateway.clock.now();
@@ -125,7 +126,7 @@ async fn refresh(
     who: &Recipient,
     profile: &Profile,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let Some(loaded) = gateway.bus.load::<Contact>(id.0).await? else { return Ok(()) };
     let contact = loaded.aggregate;
     let changes = ContactChanges {
@@ -147,7 +148,7 @@ pub async fn change(
     id: ContactId,
     changes: ContactChanges,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let at = gateway.clock.now();
     let command =
         ContactCommand::Update { changes: Box::new(changes), origin: ContactOrigin::Whatsapp, at };
@@ -171,7 +172,7 @@ pub async fn opt_out(
     source: &str,
     evidence: Option<&str>,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let at = gateway.clock.now();
     let command = ContactCommand::OptOut {
         category,
@@ -191,7 +192,7 @@ pub async fn opt_in_again(
     source: &str,
     evidence: Option<&str>,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> Result<(), ItemError> {
     let Some(loaded) = gateway.bus.load::<Contact>(id.0).await? else { return Ok(()) };
     let consent = &loaded.aggregate.consent;
     let status = category.map_or(consent.status(), |category| consent.status_for(category));

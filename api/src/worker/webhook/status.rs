@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use domain::GatewayAggregate;
 use domain::message::{DeliveryStatus, Message, MessageCommand, MessageError, StatusReport};
 use domain::port::FeedError;
 use domain::primitives::{AccountId, Actor, MessageId, Wamid};
@@ -14,13 +15,15 @@ use infrastructure::webhook::interpret::{
 };
 use infrastructure::webhook::journal::{JournalId, ParkedItem};
 use projections::Scope;
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::error::ItemError;
 use crate::app::Gateway;
-use crate::worker::dispatch::{
-    Effect, EffectTarget, apply_effects, effects_of, failure_of, retry_after,
-};
+use crate::worker::dispatch::{EffectTarget, apply_effects, effects_of, failure_of, retry_after};
+
+/// Parked statuses looked at together.
+const SWEEP_PAGE: usize = 200;
 
 /// A status with its place in the journal.
 struct Pending {
@@ -57,12 +60,22 @@ impl Statuses {
         self.0.push(Pending { account_id, journal_id, path, at, status, item });
     }
 
-    /// Records them all in one append.
-    pub async fn apply(self, gateway: &Gateway) -> anyhow::Result<()> {
+    /// Records them all in one append, and parks those whose message nobody knows.
+    pub async fn apply(self, gateway: &Gateway) -> Result<(), ItemError> {
+        let unknown = self.record(gateway, &HashMap::new()).await?;
+        park(gateway, unknown).await
+    }
+
+    /// Records those whose message is known, by our callback data, by `known`, or by the read model; answers the others.
+    async fn record(
+        self,
+        gateway: &Gateway,
+        known: &HashMap<String, MessageId>,
+    ) -> Result<Vec<Pending>, ItemError> {
         if self.0.is_empty() {
-            return Ok(());
+            return Ok(vec![]);
         }
-        let by_wamid = messages_by_wamid(gateway, &self.0).await?;
+        let by_wamid = messages_by_wamid(gateway, &self.0, known).await?;
         let mut found: Vec<(MessageId, Pending)> = vec![];
         let mut unknown: Vec<Pending> = vec![];
         for pending in self.0 {
@@ -75,16 +88,23 @@ impl Statuses {
                 None => unknown.push(pending),
             }
         }
-        let ids: Vec<Uuid> =
-            found.iter().map(|(id, _)| id.0).collect::<HashSet<_>>().into_iter().collect();
-        let messages = gateway.bus.load_many::<Message>(&ids).await?;
+        let ids: HashSet<Uuid> = found.iter().map(|(id, _)| id.0).collect();
+        let messages = readable_messages(gateway, ids.into_iter().collect()).await?;
         let now = gateway.clock.now();
         let mut commands = vec![];
-        let mut effects: Vec<(Vec<Effect>, EffectTarget, Context)> = vec![];
         for (message_id, pending) in found {
-            let header =
-                messages.get(&message_id.0).and_then(|loaded| loaded.aggregate.header.as_ref());
-            let Some(header) = header else {
+            let message = match messages.get(&message_id.0) {
+                Some(Ok(message)) => message,
+                Some(Err(Unreadable)) => {
+                    count("failed");
+                    continue;
+                }
+                None => {
+                    unknown.push(pending);
+                    continue;
+                }
+            };
+            let Some(header) = &message.header else {
                 unknown.push(pending);
                 continue;
             };
@@ -99,20 +119,10 @@ impl Statuses {
                 _ => None,
             };
             let consequence = consequence(&pending);
+            let number = attempt.unwrap_or(1);
+            let random = gateway.ids.random();
             let (failure, retry_at) = match &consequence {
                 Some(consequence) => {
-                    let number = attempt.unwrap_or(1);
-                    let target = EffectTarget {
-                        account_id: pending.account_id,
-                        contact_id: Some(header.contact_id),
-                        template_id: header.template.as_ref().map(|template| template.id),
-                    };
-                    let random = gateway.ids.random();
-                    effects.push((
-                        effects_of(consequence, number, now, random),
-                        target,
-                        context.clone(),
-                    ));
                     (Some(failure_of(consequence)), retry_after(consequence, number, now, random))
                 }
                 None => (pending.item.failure.clone(), None),
@@ -126,25 +136,65 @@ impl Statuses {
                 retry_at,
                 at: pending.at,
             };
-            commands.push((message_id.0, MessageCommand::RecordStatus(Box::new(report)), context));
+            let command = MessageCommand::RecordStatus(Box::new(report));
+            if let Some(consequence) = &consequence
+                && message.decide(command.clone()).is_ok_and(|events| !events.is_empty())
+            {
+                // Before the status is on record: cut short in between, both come again. Told again, it is no news, and
+                // what people decided since stays.
+                let effects = effects_of(consequence, number, now, random);
+                let target = EffectTarget {
+                    account_id: pending.account_id,
+                    contact_id: Some(header.contact_id),
+                    template_id: header.template.as_ref().map(|template| template.id),
+                };
+                apply_effects(gateway, &effects, target, &context).await;
+            }
+            commands.push((message_id.0, command, context));
         }
         for result in gateway.bus.execute_many::<Message>(commands).await {
             match result {
                 Ok(committed) => count(if committed.events == 0 { "known" } else { "recorded" }),
                 Err(CommandError::Domain(MessageError::UnknownAttempt { .. })) => count("foreign"),
-                Err(CommandError::Unavailable(error)) => {
-                    return Err(FeedError::Unavailable(Box::new(error)).into());
-                }
-                Err(error) => {
-                    count("failed");
-                    debug!(%error, "a status was refused");
-                }
+                Err(error) => match ItemError::from(error) {
+                    error @ ItemError::StoreAway(_) => return Err(error),
+                    ItemError::Refused(error) => {
+                        count("failed");
+                        debug!(error = %format!("{error:#}"), "a status was refused");
+                    }
+                },
             }
         }
-        for (effects, target, context) in effects {
-            apply_effects(gateway, &effects, target, &context).await;
+        Ok(unknown)
+    }
+}
+
+/// A stream that this version cannot read.
+struct Unreadable;
+
+/// Each message that exists; one that cannot be read costs no other.
+async fn readable_messages(
+    gateway: &Gateway,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<Uuid, Result<Message, Unreadable>>, ItemError> {
+    match gateway.bus.load_many::<Message>(&ids).await {
+        Ok(loaded) => Ok(loaded.into_iter().map(|(id, it)| (id, Ok(it.aggregate))).collect()),
+        Err(FeedError::Corrupt(_)) => {
+            let mut messages = HashMap::with_capacity(ids.len());
+            for id in ids {
+                match gateway.bus.load::<Message>(id).await {
+                    Ok(Some(loaded)) => drop(messages.insert(id, Ok(loaded.aggregate))),
+                    Ok(None) => {}
+                    Err(FeedError::Corrupt(problem)) => {
+                        warn!(message.id = %id, problem, "a message cannot be read");
+                        messages.insert(id, Err(Unreadable));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(messages)
         }
-        park(gateway, unknown, now).await
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -166,14 +216,18 @@ fn consequence(pending: &Pending) -> Option<Consequence> {
 async fn messages_by_wamid(
     gateway: &Gateway,
     pending: &[Pending],
-) -> anyhow::Result<HashMap<String, MessageId>> {
+    known: &HashMap<String, MessageId>,
+) -> Result<HashMap<String, MessageId>, ItemError> {
     let wamids: Vec<&Wamid> = pending
         .iter()
         .filter(|pending| pending.item.callback == Callback::None)
         .map(|pending| &pending.item.wamid)
         .collect();
-    let mut found = HashMap::new();
+    let mut found = known.clone();
     for wamid in wamids {
+        if known.contains_key(wamid.as_str()) {
+            continue;
+        }
         if let Some(stored) =
             gateway.read.queries().message_by_wamid(&Scope::everything(), wamid).await?
         {
@@ -183,11 +237,9 @@ async fn messages_by_wamid(
     Ok(found)
 }
 
-/// Keeps where the status stands until its message is known.
-async fn park(gateway: &Gateway, unknown: Vec<Pending>, now: DateTime<Utc>) -> anyhow::Result<()> {
-    if unknown.is_empty() {
-        return Ok(());
-    }
+/// Keeps where the statuses stand until their messages are known.
+async fn park(gateway: &Gateway, unknown: Vec<Pending>) -> Result<(), ItemError> {
+    let now = gateway.clock.now();
     let parked = unknown
         .into_iter()
         .map(|pending| ParkedItem {
@@ -199,45 +251,77 @@ async fn park(gateway: &Gateway, unknown: Vec<Pending>, now: DateTime<Utc>) -> a
             received_at: now,
         })
         .collect::<Vec<_>>();
-    gateway.journal.park(&parked).await?;
-    Ok(())
+    Ok(gateway.journal.park(&parked).await?)
 }
 
-/// Records statuses that were parked under these wamids, whose messages are known by now.
+/// Records statuses that were parked under these messages' wamids.
 ///
 /// # Errors
 /// Where a store is away: they stay parked.
 pub async fn settle_parked(
     gateway: &Gateway,
     account_id: AccountId,
-    wamids: &[Wamid],
-) -> anyhow::Result<()> {
-    if wamids.is_empty() {
+    known: &HashMap<String, MessageId>,
+) -> Result<(), ItemError> {
+    if known.is_empty() {
         return Ok(());
     }
-    let hashes: Vec<Vec<u8>> =
-        wamids.iter().map(|wamid| wamid_hash(gateway, account_id, wamid)).collect();
-    let parked = gateway.journal.find_parked(&hashes).await?;
+    let hashes: Vec<Vec<u8>> = known
+        .keys()
+        .filter_map(|wamid| Wamid::parse(wamid).ok())
+        .map(|wamid| wamid_hash(gateway, account_id, &wamid))
+        .collect();
+    let mut parked = gateway.journal.find_parked(&hashes).await?;
+    parked.retain(|item| item.account_id == account_id);
+    settle(gateway, parked, known).await
+}
+
+/// Looks once more at statuses that were parked for a while: their message may have become known in the very moment in
+/// which they were parked. Walks on from `after` to what was parked before `before`; answers how far it came.
+///
+/// # Errors
+/// Where a store is away: they stay parked.
+pub async fn sweep_parked(
+    gateway: &Gateway,
+    mut after: u64,
+    before: DateTime<Utc>,
+) -> Result<u64, ItemError> {
+    loop {
+        let mut parked = gateway.journal.parked_after(after, SWEEP_PAGE).await?;
+        parked.retain(|item| item.received_at < before);
+        let Some(last) = parked.last() else { return Ok(after) };
+        after = last.id;
+        settle(gateway, parked, &HashMap::new()).await?;
+    }
+}
+
+/// Records those of these whose message is known by now, and lets go of them and of what is past its retention.
+async fn settle(
+    gateway: &Gateway,
+    parked: Vec<ParkedItem>,
+    known: &HashMap<String, MessageId>,
+) -> Result<(), ItemError> {
     if parked.is_empty() {
         return Ok(());
     }
     let mut statuses = Statuses::default();
-    let mut done = vec![];
-    for item in parked.into_iter().filter(|item| item.account_id == account_id) {
-        done.push(item.id);
+    let mut places = HashMap::new();
+    for item in parked {
+        places.insert((item.journal_id, item.item_path.clone()), item.id);
         let Some(entry) = gateway.journal.read(item.journal_id).await? else { continue };
-        // Past its retention: nothing is left to settle.
         let Some(body) = entry.body.bytes() else { continue };
         let found = interpret_bytes(body, entry.received_at)
             .into_iter()
             .find(|found| found.path == item.item_path);
         if let Some(Interpreted { item: Item::Status(status), at, path, .. }) = found {
-            statuses.push(account_id, item.journal_id, path, at, *status);
+            statuses.push(item.account_id, item.journal_id, path, at, *status);
         }
     }
-    statuses.apply(gateway).await?;
-    gateway.journal.unpark(&done).await?;
-    Ok(())
+    for unknown in statuses.record(gateway, known).await? {
+        places.remove(&(unknown.journal_id, unknown.path));
+    }
+    let settled: Vec<u64> = places.into_values().collect();
+    Ok(gateway.journal.unpark(&settled).await?)
 }
 
 fn wamid_hash(gateway: &Gateway, account_id: AccountId, wamid: &Wamid) -> Vec<u8> {

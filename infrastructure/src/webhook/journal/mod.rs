@@ -507,7 +507,7 @@ impl WebhookJournal {
 
     /// Ends the retention of everything received more than `retention_days` days before `now`'s day: first the days'
     /// keys, so that no copy of a row can be read any more, then the rows and what is parked in them. How many entries.
-    /// Looks at no cursor: a reader that lags so far behind is an alarm long before.
+    /// Looks at no cursor: a caller whose reader lags behind gives an earlier `now`.
     ///
     /// # Errors
     /// [`JournalError::Unavailable`]: some may be gone; repeating it is safe.
