@@ -248,7 +248,16 @@ impl Reader {
 pub async fn rotate_master_key(config: &Config, next: MasterKey) -> anyhow::Result<u64> {
     let clock: Arc<dyn Clock> = Arc::new(infrastructure::clock::SystemClock);
     let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+    let now = clock.now();
     let store = event_store::open(&url, clock).await.context("could not open the event log")?;
+    // A node that goes on would wrap new keys with the old master key.
+    let leases = store.leases.list("").await?;
+    if let Some(held) = leases.iter().find(|held| held.expires_at > now) {
+        bail!(
+            "a gateway is running on this store (it holds the lease {}); stop every node, and try again once their leases have run out, within a minute",
+            held.lease.name
+        );
+    }
     let (vault, meta) = (store.vault.as_ref(), store.meta.as_ref());
     let rotation =
         infrastructure::crypto::rotate_master(vault, meta, &master_key(config)?, &next).await?;
@@ -332,13 +341,23 @@ fn default_master_key_path(database: &Path) -> anyhow::Result<PathBuf> {
 
 impl SandboxHost {
     async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let options = sandbox::Options {
+        let state = config.data_dir().join("sandbox.ndjson");
+        let options = |state| sandbox::Options {
             seed: config.sandbox.seed,
-            state: Some(config.data_dir().join("sandbox.ndjson")),
-            ..sandbox::Options::new(clock)
+            state,
+            ..sandbox::Options::new(clock.clone())
         };
-        let sandbox =
-            sandbox::Sandbox::open(options).context("could not open the sandbox's state")?;
+        let sandbox = match sandbox::Sandbox::open(options(Some(state.clone()))) {
+            // Another node on this PostgreSQL shares the directory.
+            Err(sandbox::SandboxError::State(error))
+                if error.kind() == std::io::ErrorKind::WouldBlock && !config.is_sqlite() =>
+            {
+                warn!(path = %state.display(), "another gateway keeps its sandbox's state here; this one keeps its own in memory. Give each node a data_dir of its own");
+                sandbox::Sandbox::open(options(None))
+            }
+            opened => opened,
+        }
+        .context("could not open the sandbox's state")?;
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let server = sandbox::Server::start(listen, sandbox.clone())
             .await
@@ -352,6 +371,17 @@ impl SandboxHost {
             server.stop(&self.sandbox).await;
         }
     }
+}
+
+/// Which process managers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Managers {
+    /// A gateway that serves.
+    All,
+    /// For a subcommand that brings contacts in while no gateway runs: nothing is sent.
+    Imports,
+    /// For a subcommand that only asks or decides while no gateway runs: nothing is sent.
+    None,
 }
 
 /// The process managers of a running gateway.
@@ -377,9 +407,15 @@ impl Workers {
     }
 
     /// Starts the process managers; by now the gateway listens.
-    pub fn manage(&mut self) {
-        self.supervise("webhooks", worker::webhook::run);
+    pub fn manage(&mut self, managers: Managers) {
+        if managers == Managers::None {
+            return;
+        }
         self.supervise("imports", worker::import::run);
+        if managers == Managers::Imports {
+            return;
+        }
+        self.supervise("webhooks", worker::webhook::run);
         self.supervise("onboarding", worker::onboarding::run);
         self.supervise("campaigns", worker::campaign::run);
         self.supervise("dispatch", worker::dispatch::run);

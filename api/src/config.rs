@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -20,14 +21,19 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What Meta and the console are told; from `listen` where it is not given.
     pub public_url: Option<Url>,
+    /// Where files beside the store go: the sandbox's state, spooled imports, the first API key, the command line's
+    /// socket. On SQLite the database's own folder where it is not given, else `data`.
+    pub data_dir: Option<PathBuf>,
     pub store: StoreConfig,
     pub read_model: ReadModelConfig,
     pub secrets: SecretsConfig,
     pub admin: AdminConfig,
     pub graph: GraphConfig,
     pub tls: TlsConfig,
-    /// Networks (CIDR) of proxies in front that end TLS.
-    pub trusted_proxies: Vec<String>,
+    /// Addresses and networks (10.0.0.0/8) of proxies in front that end TLS. Beyond loopback and without TLS nobody else
+    /// is answered.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     pub journal: JournalConfig,
     pub sandbox: SandboxConfig,
     pub log: LogConfig,
@@ -147,6 +153,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            data_dir: None,
             store: StoreConfig::default(),
             read_model: ReadModelConfig::default(),
             secrets: SecretsConfig::default(),
@@ -240,6 +247,17 @@ impl Sensitive {
                     // A URL with a host takes a password.
                     let _ = url.set_password(Some("***"));
                 }
+                // PostgreSQL takes the password as a parameter too.
+                if url.query().is_some() {
+                    let pairs: Vec<(String, String)> = url
+                        .query_pairs()
+                        .map(|(name, value)| match name.to_ascii_lowercase().contains("password") {
+                            true => (name.into_owned(), "***".to_owned()),
+                            false => (name.into_owned(), value.into_owned()),
+                        })
+                        .collect();
+                    url.query_pairs_mut().clear().extend_pairs(pairs);
+                }
                 url.to_string()
             }
             _ => "***".to_owned(),
@@ -262,6 +280,8 @@ pub enum ConfigError {
     Syntax { origin: String, message: String },
     #[error("unknown key {key} in {origin}{}", hint(.nearest.as_deref()))]
     UnknownKey { key: String, origin: String, nearest: Option<String> },
+    #[error("{key} in {origin} is for a part that this version does not have yet; leave it out")]
+    Later { key: String, origin: String },
     #[error("{key} in {origin}: {problem}")]
     Value { key: String, origin: String, problem: String },
     #[error("{key}: {problem}")]
@@ -318,11 +338,34 @@ impl Config {
         Ok(config)
     }
 
-    /// The directory beside the database: the sandbox's state, the bootstrap key, the command line's socket.
+    /// Where files beside the store go.
     pub fn data_dir(&self) -> PathBuf {
-        let path = self.store.url.expose().strip_prefix("sqlite://").map(PathBuf::from);
-        let parent = path.as_deref().and_then(Path::parent).map(Path::to_owned);
-        parent.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("data"))
+        if let Some(dir) = &self.data_dir {
+            return dir.clone();
+        }
+        match self.sqlite_path().map(|path| path.parent().map(Path::to_owned)) {
+            // A file in the working directory.
+            Some(Some(dir)) if dir.as_os_str().is_empty() => PathBuf::from("."),
+            Some(Some(dir)) => dir,
+            Some(None) | None => PathBuf::from("data"),
+        }
+    }
+
+    fn sqlite_path(&self) -> Option<&Path> {
+        self.store.url.expose().strip_prefix("sqlite://").map(Path::new)
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        self.sqlite_path().is_some()
+    }
+
+    /// Whether a peer may be answered: without TLS beyond loopback, only the proxies in front.
+    pub fn admits(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let is_private = self.tls.cert.is_some() || is_loopback(self.listen.ip());
+        is_private
+            || peer.is_loopback()
+            || self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -353,6 +396,12 @@ impl Config {
             return invalid("graph.version", "use a version such as v26.0");
         }
         let store = self.store.url.expose();
+        if store.starts_with("kurrentdb://") || store.starts_with("esdb://") {
+            return invalid(
+                "store.url",
+                "KurrentDB is not in this version yet; use sqlite://path or postgres://user@host/database",
+            );
+        }
         if !["sqlite://", "postgres://", "postgresql://"]
             .iter()
             .any(|scheme| store.starts_with(scheme))
@@ -375,9 +424,37 @@ impl Config {
     }
 }
 
+/// Addresses and networks, from text.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parse = |text: &String| {
+        let network = text.parse::<IpNet>().ok();
+        network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    };
+    texts
+        .iter()
+        .map(|text| {
+            parse(text).ok_or_else(|| {
+                serde::de::Error::custom(format!(
+                    "{text:?} is no address; use one such as 10.0.0.7, or a network such as 10.0.0.0/8"
+                ))
+            })
+        })
+        .collect()
+}
+
 fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
+
+/// Keys of parts that this version does not have: not to be mistaken for a slip of the pen.
+const LATER: [&str; 5] = [
+    "assistant.api_key",
+    "assistant.base_url",
+    "assistant.model",
+    "otlp.endpoint",
+    "webhooks.allowed_networks",
+];
 
 /// Every key there is, as `table.key`: from the defaults, and the optional ones they do not show.
 fn known_keys() -> Vec<String> {
@@ -392,6 +469,7 @@ fn known_keys() -> Vec<String> {
         }
     }
     let optional = [
+        "data_dir",
         "public_url",
         "read_model.url",
         "secrets.master_key",
@@ -410,6 +488,9 @@ fn require_known(key: &str, origin: &str) -> Result<(), ConfigError> {
     let known = known_keys();
     if known.iter().any(|candidate| candidate == key) {
         return Ok(());
+    }
+    if LATER.contains(&key) {
+        return Err(ConfigError::Later { key: key.to_owned(), origin: origin.to_owned() });
     }
     let nearest = known
         .into_iter()
@@ -543,6 +624,50 @@ mod tests {
     fn a_wrong_value_names_its_key_and_where_it_stands() {
         let error = load("[journal]\nretention = \"long\"", &[], &[]).unwrap_err().to_string();
         assert!(error.contains("journal.retention"), "{error}");
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_yet_is_no_slip_of_the_pen() {
+        let error = load("[otlp]\nendpoint = \"http://127.0.0.1:4317\"", &[], &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Later { .. }), "{error}");
+        let error = load("", &[], &[("store.url", "kurrentdb://127.0.0.1:2113")]).unwrap_err();
+        assert!(error.to_string().contains("not in this version"), "{error}");
+    }
+
+    #[test]
+    fn without_tls_only_the_proxies_in_front_are_answered() {
+        let text = "listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\"]";
+        let config = load(text, &[], &[]).unwrap();
+        for (peer, is_admitted) in [
+            ("10.1.2.3", true),
+            ("192.0.2.7", true),
+            ("127.0.0.1", true),
+            ("::ffff:10.1.2.3", true),
+            ("192.0.2.8", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(config.admits(peer.parse().unwrap()), is_admitted, "{peer}");
+        }
+        let error = load("trusted_proxies = [\"proxy\"]", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("trusted_proxies") && error.contains("10.0.0.0/8"), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_masked_wherever_the_url_has_it() {
+        for url in ["postgres://me:geheim@db/app", "postgres://db/app?user=me&password=geheim"] {
+            let masked = Sensitive::from(url.to_owned()).masked();
+            assert!(!masked.contains("geheim") && masked.contains("db/app"), "{masked}");
+        }
+    }
+
+    #[test]
+    fn files_lie_beside_the_database_unless_told_otherwise() {
+        let dir = |url: &str| load("", &[], &[("store.url", url)]).unwrap().data_dir();
+        assert_eq!(dir("sqlite://my.db"), Path::new("."));
+        assert_eq!(dir("sqlite:///var/lib/gateway/g.db"), Path::new("/var/lib/gateway"));
+        assert_eq!(dir("postgres://db/app"), Path::new("data"));
+        let config = load("data_dir = \"/srv/a\"", &[], &[]).unwrap();
+        assert_eq!(config.data_dir(), Path::new("/srv/a"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How writing subcommands reach a gateway: the one that owns the store, through the Unix socket beside its database; one
-//! elsewhere by `--url` and `--key`; or, where none runs, one of their own for as long as they need it.
+//! elsewhere by `--url` and `--key`; or, where none runs, one of their own for as long as they need it, which sends nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::serve::Running;
 use super::{Global, Usage};
+use crate::app::Managers;
 use crate::config::Config;
 
 /// The socket beside the database, mode 0600: whoever may open it owns the data anyway.
@@ -33,6 +34,14 @@ impl Client {
     /// # Errors
     /// Where no gateway can be reached and none can be started.
     pub async fn connect(global: &Global) -> anyhow::Result<Self> {
+        Self::connect_or_run(global, Managers::None).await
+    }
+
+    /// [`Self::connect`], where a gateway of its own has to run `managers`.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_or_run(global: &Global, managers: Managers) -> anyhow::Result<Self> {
         // One provider for the whole process; a second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         if let Some(base) = &global.url {
@@ -49,7 +58,7 @@ impl Client {
             // Nobody listens: then the store is free, or its owner is named by the refusal.
             Err(_) => {
                 let config = global.load(&[("listen", "127.0.0.1:0".to_owned())])?;
-                Some(Running::start(config, true).await?)
+                Some(Running::start(config, managers).await?)
             }
         };
         let http = builder().unix_socket(socket).build()?;

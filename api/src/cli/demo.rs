@@ -16,6 +16,7 @@ use super::client::Client;
 use super::history::line;
 use super::serve::{Running, key_hint, wait_for_signal};
 use super::{Global, Usage};
+use crate::app::Managers;
 use crate::telemetry;
 
 const RECIPIENTS_MAX: u32 = 1_000_000;
@@ -53,7 +54,7 @@ pub async fn run(global: Global, args: DemoArgs) -> anyhow::Result<()> {
         config.log.level = "warn".to_owned();
     }
     telemetry::init_logs(&config.log)?;
-    let running = Running::start(config, true).await?;
+    let running = Running::start(config, Managers::All).await?;
     eprintln!("The gateway is at {}", running.gateway.public_url());
     let client = Client::connect(&global).await?;
     let outcome = tokio::select! {

@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt;
 
 use super::Global;
 use super::client::Client;
+use crate::app::Managers;
 
 const POLL: Duration = Duration::from_millis(300);
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -57,11 +58,11 @@ pub struct ContactsArgs {
     json: bool,
 }
 
-const IMPORT: &str = "query($id: ID!) { import(id: $id) { id status rows added updated rejected \
+const IMPORT: &str = "query($id: ID!) { import(id: $id) { id status reason rows added updated rejected \
                       errors(first: 500) { row column message } } }";
 
 pub async fn run(global: Global, what: What) -> anyhow::Result<()> {
-    let client = Client::connect(&global).await?;
+    let client = Client::connect_or_run(&global, Managers::Imports).await?;
     let result = match what {
         What::Contacts(args) => contacts(&client, args).await,
         What::Undo { id } => undo(&client, &id).await,
@@ -98,7 +99,7 @@ async fn contacts(client: &Client, args: ContactsArgs) -> anyhow::Result<()> {
         print(&import);
     }
     if import["status"] == "FAILED" {
-        bail!("the import failed");
+        bail!("the import failed: {}", import["reason"].as_str().unwrap_or("no reason is known"));
     }
     Ok(())
 }
@@ -151,8 +152,10 @@ fn print(import: &Value) {
             error["column"].as_str().map(|column| format!(", column {column}")).unwrap_or_default();
         println!("row {}{column}: {}", error["row"], error["message"].as_str().unwrap_or_default());
     }
-    if errors.len() > ERRORS_SHOWN {
-        println!("… and {} more", errors.len() - ERRORS_SHOWN);
+    let shown = errors.len().min(ERRORS_SHOWN) as u64;
+    let rejected = import["rejected"].as_u64().unwrap_or_default();
+    if shown > 0 && rejected > shown {
+        println!("… and {} more rejected rows", rejected - shown);
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::Global;
 use super::client::socket_path;
-use crate::app::{Gateway, Workers};
+use crate::app::{Gateway, Managers, Workers};
 use crate::application::{api_keys, workspaces};
 use crate::config::Config;
 use crate::{http, telemetry};
@@ -37,9 +37,8 @@ impl Running {
     ///
     /// # Errors
     /// Where a store, an address or the master key stands in the way.
-    pub async fn start(config: Config, with_socket: bool) -> anyhow::Result<Self> {
-        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemIds::new()), with_socket)
-            .await
+    pub async fn start(config: Config, managers: Managers) -> anyhow::Result<Self> {
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemIds::new()), managers).await
     }
 
     /// [`Self::start`] on another clock.
@@ -50,7 +49,7 @@ impl Running {
         config: Config,
         clock: Arc<dyn domain::port::Clock>,
         ids: Arc<dyn IdSource>,
-        with_socket: bool,
+        managers: Managers,
     ) -> anyhow::Result<Self> {
         let metrics = telemetry::init_metrics()?;
         let gateway = Gateway::open(config, clock, ids).await?;
@@ -59,15 +58,13 @@ impl Running {
         let bootstrap = api_keys::ensure_bootstrap_key(&gateway).await?;
         let server = http::Server::start(gateway.clone(), metrics.clone())?;
         gateway.set_listening(server.address);
-        let socket = match with_socket {
-            true => Some(http::Server::start_on_socket(
-                gateway.clone(),
-                &socket_path(&gateway.config),
-                metrics,
-            )?),
-            false => None,
+        let path = socket_path(&gateway.config);
+        // Several nodes on one PostgreSQL may share a directory: the first one answers the command line.
+        let socket = match tokio::net::UnixStream::connect(&path).await {
+            Ok(_) => None,
+            Err(_) => Some(http::Server::start_on_socket(gateway.clone(), &path, metrics)?),
         };
-        workers.manage();
+        workers.manage(managers);
         Ok(Self { gateway, bootstrap, server, socket, workers })
     }
 
@@ -89,7 +86,7 @@ pub async fn run(global: Global, args: ServeArgs) -> anyhow::Result<()> {
     let more: Vec<_> = args.listen.map(|listen| ("listen", listen)).into_iter().collect();
     let config = global.load(&more)?;
     telemetry::init_logs(&config.log)?;
-    let running = Running::start(config, true).await?;
+    let running = Running::start(config, Managers::All).await?;
     info!(address = %running.address(), node = %running.gateway.node, "the gateway is listening");
     eprintln!("The gateway is at {}", running.gateway.public_url());
     eprintln!("{}", key_hint(&running.bootstrap));

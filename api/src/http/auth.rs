@@ -1,7 +1,10 @@
 //! Who asks, by the bearer token.
 
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use domain::primitives::Actor;
@@ -35,6 +38,28 @@ pub async fn authenticate(request: &HttpRequest, state: &State) -> AppResult<Cal
             "send an API key as Authorization: Bearer wgk_…",
         )),
     }
+}
+
+/// Lets through whom the configuration admits: beyond loopback and without TLS, only the proxies in front, so that no
+/// token travels in the clear past them.
+///
+/// # Errors
+/// Those of the inner service.
+pub async fn admitted_peers<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    let state = request.app_data::<web::Data<State>>();
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let is_admitted =
+        state.is_some_and(|state| peer.is_some_and(|p| state.gateway.config.admits(p)));
+    if is_admitted {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let error = AppError::forbidden(
+        "this address is none of trusted_proxies, and without TLS nobody else is answered",
+    );
+    Ok(request.into_response(refusal(&error)).map_into_right_body())
 }
 
 /// A refusal of a plain HTTP route, as JSON with the code of the GraphQL contract.

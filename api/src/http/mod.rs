@@ -9,6 +9,7 @@ mod webhook;
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -49,6 +50,7 @@ impl Server {
         let state = State { schema: graphql::schema(gateway.clone()), gateway, metrics };
         let server = HttpServer::new(move || {
             App::new()
+                .wrap(from_fn(auth::admitted_peers))
                 .app_data(web::Data::new(state.clone()))
                 .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
                 .configure(health::configure)
