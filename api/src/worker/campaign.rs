@@ -138,8 +138,9 @@ async fn expand(
     context: &Context,
 ) -> anyhow::Result<bool> {
     let started = started_position(gateway, id).await?;
-    // Contacts that were there when the campaign started are in, so the model must have seen that far.
-    if gateway.read.wait_for(names::CONTACTS, started, CATCH_UP).await.is_err() {
+    // Contacts that were there when the campaign started are in, and segments may ask what was sent to them by then, so
+    // every model must have seen that far.
+    if gateway.read.wait_for_all(started, CATCH_UP).await.is_err() {
         return Ok(false);
     }
     let (Some(plan), Some(account_id), Some(workspace_id)) =

@@ -353,9 +353,13 @@ async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResul
     let mut window_until = window().await?;
     if window_until.is_none_or(|until| until <= draft.now) {
         let head = gateway.ledger.head().await?;
-        if gateway.read.wait_for(names::MESSAGES, head, WINDOW_PATIENCE).await.is_ok() {
-            window_until = window().await?;
+        if gateway.read.wait_for(names::MESSAGES, head, WINDOW_PATIENCE).await.is_err() {
+            return Err(AppError::new(
+                ErrorCode::Unavailable,
+                "it is not known yet whether the person's service window is open; try again in a moment",
+            ));
         }
+        window_until = window().await?;
     }
     Ok(Facts { window_until, marketing_blocked_until: None })
 }
