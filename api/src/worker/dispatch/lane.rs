@@ -16,7 +16,7 @@ use domain::port::Position;
 use domain::primitives::{AccountId, CampaignId, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
-use infrastructure::ledger::{CommandError, Committed, Context};
+use infrastructure::ledger::{CommandError, Committed, Context, Thread};
 use projections::{AgendaItem, names};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
@@ -62,8 +62,18 @@ struct Called {
     recipient: Recipient,
     attempt: u32,
     send_by: DateTime<Utc>,
+    /// Ends in the intent, which the outcome is the answer to.
+    requested: Option<Thread>,
     /// An error: it could not be put into WhatsApp's words, and was never called.
     answer: Result<SendOutcome, WireError>,
+}
+
+/// What is left to do once its outcome is on record.
+struct Settled {
+    message_id: MessageId,
+    due: AgendaItem,
+    recipient: Recipient,
+    requested: Option<Thread>,
 }
 
 /// When calls of this number began within the last second, so that a stalled executor cannot bunch them.
@@ -447,8 +457,8 @@ impl Lane {
         let sender = self.gateway.sender(self.account_id).await?;
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         for ((due, recipient), result) in ready.into_iter().zip(results) {
-            let message = match result {
-                Ok(committed) => committed.aggregate,
+            let (message, requested) = match result {
+                Ok(committed) => (committed.aggregate, committed.thread),
                 Err(error) => {
                     self.look_again(due.message_id, &error);
                     continue;
@@ -475,9 +485,9 @@ impl Lane {
                 };
                 let message_id = MessageId(due.message_id);
                 // The lane outlives its calls; where it does not, the orphan rule settles the attempt.
-                let _ = results
-                    .send(Called { message_id, due, recipient, attempt, send_by, answer })
-                    .await;
+                let called =
+                    Called { message_id, due, recipient, attempt, send_by, requested, answer };
+                let _ = results.send(called).await;
             });
         }
         Ok(())
@@ -504,13 +514,9 @@ impl Lane {
         let mut commands = vec![];
         let mut consequences = vec![];
         for call in called {
-            let facts = AttemptFacts {
-                attempt: call.attempt,
-                send_by: call.send_by,
-                now,
-                random: self.gateway.ids.random(),
-            };
-            let (command, effects) = match call.answer {
+            let Called { message_id, due, recipient, attempt, send_by, requested, answer } = call;
+            let facts = AttemptFacts { attempt, send_by, now, random: self.gateway.ids.random() };
+            let (command, effects) = match answer {
                 Ok(outcome) => {
                     metrics::counter!("gateway_sends_total", "outcome" => outcome_label(&outcome))
                         .increment(1);
@@ -518,22 +524,28 @@ impl Lane {
                 }
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
-            commands.push((call.message_id.0, command, self.context.clone()));
-            consequences.push((call.message_id, call.due, call.recipient, effects));
+            let context = match requested {
+                Some(requested) => self.context.clone().caused_by(requested.event_id),
+                None => self.context.clone(),
+            };
+            commands.push((message_id.0, command, context));
+            consequences.push((Settled { message_id, due, recipient, requested }, effects));
         }
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         self.settle_parked(&results).await;
-        for ((message_id, due, recipient, effects), result) in consequences.into_iter().zip(results)
-        {
-            match result {
+        for ((call, effects), result) in consequences.into_iter().zip(results) {
+            let Settled { message_id, due, recipient, requested } = call;
+            let shown_by = match result {
                 Ok(committed) => {
                     self.taken.insert(message_id.0, Taken::Recorded(committed.position));
+                    committed.thread
                 }
                 Err(error) => {
                     warn!(message.id = %message_id, %error, "an outcome could not be recorded; it is in doubt");
                     self.taken.remove(&message_id.0);
+                    requested
                 }
-            }
+            };
             for effect in &effects {
                 match effect {
                     Effect::HoldPair { until } => {
@@ -552,7 +564,11 @@ impl Lane {
                 contact_id: Some(due.contact_id.into()),
                 template_id: due.template_id.map(Into::into),
             };
-            effects::apply(&self.gateway, &effects, target, &self.context).await;
+            let context = match shown_by {
+                Some(thread) => self.context.clone().because_of(thread),
+                None => self.context.clone(),
+            };
+            effects::apply(&self.gateway, &effects, target, &context).await;
         }
     }
 
