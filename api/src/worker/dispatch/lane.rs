@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::{Account, AccountCommand, AccountStatus, InDoubtAction};
+use domain::account::{Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause};
 use domain::campaign::{Campaign, CampaignStatus};
 use domain::contact::Contact;
 use domain::delivery::{DeliveryFacts, Pace, PairLimit, Verdict, judge, recipient_of};
 use domain::message::{InDoubtResolution, Message, MessageCommand, MessageError, Recipient};
-use domain::port::Position;
+use domain::port::{AggregateType, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
@@ -25,7 +25,8 @@ use uuid::Uuid;
 use super::effects::{self, EffectTarget};
 use super::outcome::{AttemptFacts, Effect, settle, unknown, unsendable};
 use super::wire::{WireError, send_request};
-use crate::app::Gateway;
+use crate::app::{AccessError, Gateway, Sender};
+use crate::worker::latest;
 use crate::worker::webhook::settle_parked;
 
 /// Messages looked at in one turn.
@@ -196,14 +197,9 @@ impl Lane {
         match account.status {
             AccountStatus::Connected => {}
             AccountStatus::Paused if account.paused_until.is_some_and(|until| until <= now) => {
-                self.gateway
-                    .bus
-                    .execute::<Account>(
-                        self.account_id.0,
-                        AccountCommand::Resume { at: now },
-                        &self.context,
-                    )
-                    .await?;
+                self.end_pause(now).await?;
+                // Whether it may send now is looked at anew: what a person stopped stays so.
+                return Ok(now);
             }
             AccountStatus::Paused | AccountStatus::Disconnected => {
                 return Ok(account.paused_until.map_or(idle, |u| u.min(idle)));
@@ -241,8 +237,40 @@ impl Lane {
                 .fold(idle, DateTime::min)
                 .max(now + Duration::milliseconds(5)));
         }
-        self.dispatch(&account, &campaigns, due, now).await?;
+        let sender = match self.gateway.sender(&account).await {
+            Ok(sender) => sender,
+            Err(error) => return self.pause_without(error, now).await.map(|()| idle),
+        };
+        self.dispatch(&account, &campaigns, due, sender, now).await?;
         Ok(self.pace.next_at(self.gateway.clock.now()).min(idle))
+    }
+
+    /// The time of the account's pause is over.
+    async fn end_pause(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        let stream = StreamId::new(AggregateType::Account, self.account_id.0);
+        let context = match latest(&self.gateway, stream, "account.paused").await? {
+            Some(paused) => self.context.clone().answering(&paused),
+            None => self.context.clone(),
+        };
+        let command = AccountCommand::EndPause { at: now };
+        self.gateway.bus.execute::<Account>(self.account_id.0, command, &context).await?;
+        Ok(())
+    }
+
+    /// Nothing can be sent without a credential, and trying burns no attempt: the account waits for a new one.
+    async fn pause_without(&self, error: AccessError, now: DateTime<Utc>) -> anyhow::Result<()> {
+        if !error.needs_rotation() {
+            return Err(error.into());
+        }
+        warn!(account.id = %self.account_id, %error, "the account is paused: it has no usable credential");
+        let command = AccountCommand::Pause {
+            reason: format!("{error}; give the account a new one with rotateAccountCredentials"),
+            until: None,
+            cause: Some(PauseCause::Credentials),
+            at: now,
+        };
+        self.gateway.bus.execute::<Account>(self.account_id.0, command, &self.context).await?;
+        Ok(())
     }
 
     /// Drops what need not be remembered any more.
@@ -294,6 +322,7 @@ impl Lane {
         account: &Account,
         campaigns: &HashMap<CampaignId, CampaignLane>,
         due: Vec<AgendaItem>,
+        sender: Sender,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
         let contacts: Vec<Uuid> =
@@ -379,7 +408,9 @@ impl Lane {
             }
         }
         self.record_settled(settled).await;
-        self.send(ready, &templates.into_iter().map(|(id, t)| (id, t.aggregate)).collect()).await
+        let templates = templates.into_iter().map(|(id, t)| (id, t.aggregate)).collect();
+        self.send(ready, &templates, sender).await;
+        Ok(())
     }
 
     /// A campaign's own limit, where it has one.
@@ -434,9 +465,10 @@ impl Lane {
         &mut self,
         ready: Vec<(AgendaItem, Recipient)>,
         templates: &HashMap<Uuid, Template>,
-    ) -> anyhow::Result<()> {
+        sender: Sender,
+    ) {
         if ready.is_empty() {
-            return Ok(());
+            return;
         }
         let now = self.gateway.clock.now();
         let patience = i64::from(self.gateway.config.dispatch.send_by_s);
@@ -454,7 +486,6 @@ impl Lane {
                 (due.message_id, command, self.context.clone())
             })
             .collect();
-        let sender = self.gateway.sender(self.account_id).await?;
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         for ((due, recipient), result) in ready.into_iter().zip(results) {
             let (message, requested) = match result {
@@ -490,7 +521,6 @@ impl Lane {
                 let _ = results.send(called).await;
             });
         }
-        Ok(())
     }
 
     /// Records what has come back, as much as there is, in one append.

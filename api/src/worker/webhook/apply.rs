@@ -1,7 +1,7 @@
 //! What each item means, as commands.
 
 use chrono::{DateTime, Utc};
-use domain::account::{Account, AccountCommand};
+use domain::account::{Account, AccountCommand, PauseCause};
 use domain::contact::ContactChanges;
 use domain::message::{Content, ContentKind, Message, MessageCommand, MessageHeader, Priority};
 use domain::primitives::{Actor, ContactId, MessageId, Wamid};
@@ -408,7 +408,10 @@ async fn account_update(
     context: &Context,
 ) -> Result<(), ItemError> {
     let at = gateway.clock.now();
-    let pause = |reason: String, until| Some(AccountCommand::Pause { reason, until, at });
+    let cause = PauseCause::Whatsapp;
+    let pause = |reason: String, until| {
+        Some(AccountCommand::Pause { reason, until, cause: Some(cause), at })
+    };
     let command = match change {
         AccountChange::Restriction { restrictions } => restrictions
             .iter()
@@ -423,7 +426,7 @@ async fn account_update(
             pause("WhatsApp has disabled the account".to_owned(), None)
         }
         AccountChange::Ban { state: BanState::Reinstated, .. } | AccountChange::Reconnected => {
-            Some(AccountCommand::Resume { at })
+            Some(AccountCommand::LiftPause { cause, at })
         }
         AccountChange::Deleted => pause("the account was deleted at WhatsApp".to_owned(), None),
         AccountChange::Offboarded => {
