@@ -31,6 +31,10 @@ const IDLE: Duration = Duration::milliseconds(500);
 const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(5);
 /// An id that is another message's is asked for again with the next salt, this often.
 const SALTS_MAX: u64 = 16;
+/// Events of a campaign's stream that others are the answer to.
+const SCHEDULED: &str = "campaign.scheduled";
+const STARTED: &str = "campaign.started";
+const CANCELLED: &str = "campaign.cancelled";
 
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
@@ -253,10 +257,6 @@ async fn resolve_collisions(
     }
     Ok(())
 }
-
-const SCHEDULED: &str = "campaign.scheduled";
-const STARTED: &str = "campaign.started";
-const CANCELLED: &str = "campaign.cancelled";
 
 /// What a campaign's stream says of how it came to this: everything that a launch leads to is joined to the launch.
 struct History(Vec<RecordedEvent>);

@@ -269,8 +269,16 @@ impl Lane {
             cause: Some(PauseCause::Credentials),
             at: now,
         };
-        self.gateway.bus.execute::<Account>(self.account_id.0, command, &self.context).await?;
+        // Nobody's answer: the lane found it by looking.
+        let mut context = self.context.clone();
+        context.correlation_id = self.gateway.ids.next_id(now);
+        self.gateway.bus.execute::<Account>(self.account_id.0, command, &context).await?;
         Ok(())
+    }
+
+    /// What happens to a message is part of whatever the message is part of.
+    fn on_message(&self) -> Context {
+        self.context.clone().following()
     }
 
     /// Drops what need not be remembered any more.
@@ -369,13 +377,13 @@ impl Lane {
                 Verdict::Skip(reason) => settled.push((
                     due.message_id,
                     MessageCommand::Skip { reason, detail: None, at: now },
-                    self.context.clone(),
+                    self.on_message(),
                 )),
                 Verdict::Expire => {
                     settled.push((
                         due.message_id,
                         MessageCommand::Expire { at: now },
-                        self.context.clone(),
+                        self.on_message(),
                     ));
                 }
                 Verdict::Wait { until, .. } => {
@@ -483,7 +491,7 @@ impl Lane {
             .map(|(due, _)| {
                 let command =
                     MessageCommand::RequestSend { attempt: due.attempts + 1, send_by, at: now };
-                (due.message_id, command, self.context.clone())
+                (due.message_id, command, self.on_message())
             })
             .collect();
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
@@ -555,8 +563,8 @@ impl Lane {
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
             let context = match requested {
-                Some(requested) => self.context.clone().caused_by(requested.event_id),
-                None => self.context.clone(),
+                Some(requested) => self.on_message().caused_by(requested.event_id),
+                None => self.on_message(),
             };
             commands.push((message_id.0, command, context));
             consequences.push((Settled { message_id, due, recipient, requested }, effects));
@@ -635,7 +643,7 @@ impl Lane {
             .map(|due| {
                 let facts = AttemptFacts { attempt: due.attempts, send_by: due.at, now, random: 0 };
                 let command = unknown(facts, account, "the gateway stopped before the answer came");
-                (due.message_id, command, self.context.clone())
+                (due.message_id, command, self.on_message())
             })
             .collect();
         self.record_settled(commands).await;
@@ -680,7 +688,7 @@ impl Lane {
                 (
                     due.message_id,
                     MessageCommand::Resolve { resolution, due_at: now, at: now },
-                    self.context.clone(),
+                    self.on_message(),
                 )
             })
             .collect();

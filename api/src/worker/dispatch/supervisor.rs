@@ -98,12 +98,10 @@ async fn round(gateway: &Arc<Gateway>, groups: &mut HashMap<String, Group>) -> a
     Ok(())
 }
 
-/// Every append of the lane names the lease and its epoch, so an owner of old cannot write. What happens to a message is
-/// part of whatever the message is part of.
+/// Every append of the lane names the lease and its epoch, so an owner of old cannot write.
 fn lane_context(gateway: &Gateway, lease: &Lease) -> Context {
     let id = gateway.ids.next_id(gateway.clock.now());
     Context::new(Actor::process("dispatch"), id)
-        .following()
         .fenced(Fence { lease: lease.name.clone(), epoch: lease.epoch })
 }
 
