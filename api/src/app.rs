@@ -10,12 +10,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use domain::account::{Account, AccountProvider, Credential};
 use domain::port::{Clock, IdSource};
-use domain::primitives::AccountId;
 use futures::FutureExt;
 use infrastructure::cloud_api::client::{Access, CloudApi, CloudApiConfig, Endpoint, SendOutcome};
 use infrastructure::cloud_api::wire::send::SendRequest;
 use infrastructure::crypto::secret::Secret;
-use infrastructure::crypto::{KeyRing, MasterKey};
+use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
 use infrastructure::event_store::{self, Database, OpenStore, StoreUrl};
 use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
 use infrastructure::sandbox;
@@ -174,22 +173,26 @@ impl Gateway {
     /// One of an account's credentials, from the key ring.
     ///
     /// # Errors
-    /// Where the key ring cannot be read, or does not hold it.
-    pub async fn credential(&self, account: &Account, kind: Credential) -> anyhow::Result<Secret> {
-        let reference = account
-            .credentials
-            .get(&kind)
-            .with_context(|| format!("the account has no {}", kind.as_str()))?;
-        let secret = self.keys.secret(&reference.name).await?;
-        secret
-            .with_context(|| format!("the key ring does not hold the account's {}", kind.as_str()))
+    /// [`AccessError`].
+    pub async fn credential(
+        &self,
+        account: &Account,
+        kind: Credential,
+    ) -> Result<Secret, AccessError> {
+        let reference = account.credentials.get(&kind).ok_or(AccessError::Missing { kind })?;
+        match self.keys.secret(&reference.name).await {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => Err(AccessError::Missing { kind }),
+            Err(error @ KeyRingError::Unavailable(_)) => Err(AccessError::Unavailable(error)),
+            Err(source) => Err(AccessError::Unreadable { kind, source }),
+        }
     }
 
     /// What an account calls WhatsApp with.
     ///
     /// # Errors
-    /// Where its token cannot be had.
-    pub async fn access(&self, account: &Account) -> anyhow::Result<Access> {
+    /// [`AccessError`] where its token cannot be had.
+    pub async fn access(&self, account: &Account) -> Result<Access, AccessError> {
         let token = self.credential(account, Credential::AccessToken).await?;
         // Apps may demand a proof that the caller knows their secret.
         let proof_secret = self.credential(account, Credential::AppSecret).await.ok();
@@ -199,18 +202,39 @@ impl Gateway {
     /// A client bound to an account.
     ///
     /// # Errors
-    /// Where the account or its token cannot be had.
-    pub async fn sender(&self, account_id: AccountId) -> anyhow::Result<Sender> {
-        let Some(account) = self.bus.load::<Account>(account_id.0).await? else {
-            bail!("there is no such account")
-        };
-        let account = account.aggregate;
-        let Some(provider) = account.provider else { bail!("the account is not connected") };
+    /// [`AccessError`] where its token cannot be had.
+    pub async fn sender(&self, account: &Account) -> Result<Sender, AccessError> {
+        let access = self.access(account).await?;
+        let provider =
+            account.provider.ok_or(AccessError::Missing { kind: Credential::AccessToken })?;
         Ok(Sender {
             api: self.api_of(provider).clone(),
-            access: self.access(&account).await?,
-            phone_number_id: account.phone_number_id,
+            access,
+            phone_number_id: account.phone_number_id.clone(),
         })
+    }
+}
+
+/// Why a credential cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error("the key ring does not hold the account's {}", kind.as_str())]
+    Missing { kind: Credential },
+    #[error("the account's {} cannot be read from the key ring", kind.as_str())]
+    Unreadable {
+        kind: Credential,
+        #[source]
+        source: KeyRingError,
+    },
+    /// Says nothing of the credential: asking again may do.
+    #[error("the key ring could not be asked")]
+    Unavailable(#[source] KeyRingError),
+}
+
+impl AccessError {
+    /// Only a new credential helps.
+    pub fn needs_rotation(&self) -> bool {
+        !matches!(self, Self::Unavailable(_))
     }
 }
 

@@ -10,11 +10,11 @@ use domain::port::{
     AggregateType, AppendUnit, EventFeed, EventFilter, FeedError, Fence, NewEvent, Position,
     StreamAppend, StreamId,
 };
-use domain::primitives::Personal;
+use domain::primitives::{Actor, Personal};
 use domain::{DomainError, Identity};
 use infrastructure::crypto::secret::Secret;
 use infrastructure::ledger::{
-    CommandError, Idempotency, Refusal, TransactError, erase_contact, erase_contact_in,
+    CommandError, Context, Idempotency, Refusal, TransactError, erase_contact, erase_contact_in,
 };
 use ledger_support::*;
 use uuid::Uuid;
@@ -36,6 +36,7 @@ on_both_stores! {
     erasing_by_the_command_alone_destroys_the_key_too,
     the_feed_gives_events_in_order_in_the_clear_and_marked,
     an_event_of_a_newer_gateway_says_so,
+    a_stream_goes_on_under_what_it_began_with_and_each_event_is_the_answer_to_the_one_before,
     a_fence_that_has_moved_on_turns_the_command_away,
     writers_that_meet_a_person_without_a_key_end_up_with_one,
     a_stream_under_contention_still_gets_its_commands_one_by_one,
@@ -475,6 +476,61 @@ async fn an_event_of_a_newer_gateway_says_so(store: TestStore) {
     store.ledger().log().append(vec![unit]).await.unwrap();
     let error = store.another_bus().load::<Contact>(contact).await.unwrap_err();
     assert!(error.to_string().contains("contact.tagged is stored in version 2"), "{error}");
+}
+
+async fn a_stream_goes_on_under_what_it_began_with_and_each_event_is_the_answer_to_the_one_before(
+    store: TestStore,
+) {
+    let (bus, ids) = (store.bus(), Uuid::from_u128);
+    let contact = store.add_contact("+447700900001").await;
+    let began = context().correlation_id;
+    let begun = Context::new(Actor::process("test"), ids(0xaa));
+    let follower = begun.clone().following();
+    // From memory, from the log, and two commands that share a unit.
+    bus.execute::<Contact>(contact, tag("a"), &follower).await.unwrap();
+    bus.execute::<Contact>(contact, tag("b"), &begun).await.unwrap();
+    store.another_bus().execute::<Contact>(contact, tag("c"), &follower).await.unwrap();
+    let named = follower.clone().caused_by(ids(0xbb));
+    let two = vec![(contact, tag("d"), follower.clone()), (contact, tag("e"), named)];
+    let committed = bus.execute_many::<Contact>(two).await.pop().unwrap().unwrap();
+    let stream = StreamId::new(AggregateType::Contact, contact);
+    let events = store.ledger().read_streams(&[stream]).await.unwrap();
+    let provenance: Vec<_> = events
+        .iter()
+        .map(|event| (event.metadata.correlation_id, event.metadata.causation_id))
+        .collect();
+    let id = |index: usize| Some(events[index].event_id);
+    let expected = [
+        (began, None),
+        (began, id(0)),
+        (ids(0xaa), None),
+        (began, id(2)),
+        (began, id(3)),
+        (began, Some(ids(0xbb))),
+    ];
+    assert_eq!(provenance, expected);
+    let thread = committed.thread.unwrap();
+    assert_eq!((thread.correlation_id, Some(thread.event_id)), (began, id(5)));
+    // A stream that begins has nothing to follow; and one transaction may go from one stream's event to another's.
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    bus.transact(&follower, None, |tx| {
+        Box::pin(async move {
+            tx.execute::<Contact>(first, add(first, "+447700900002")).await?;
+            tx.because_of::<Contact>(first);
+            tx.execute::<Contact>(second, add(second, "+447700900003")).await?;
+            Ok::<_, CommandError<ContactError>>(())
+        })
+    })
+    .await
+    .unwrap();
+    let streams = [first, second].map(|id| StreamId::new(AggregateType::Contact, id));
+    let events = store.ledger().read_streams(&streams).await.unwrap();
+    let of = |id: Uuid| events.iter().find(|event| event.stream.id == id).unwrap();
+    let (first, second) = (of(first), of(second));
+    assert_eq!(first.metadata.correlation_id, ids(0xaa));
+    assert_eq!(first.metadata.causation_id, None);
+    assert_eq!(second.metadata.correlation_id, ids(0xaa));
+    assert_eq!(second.metadata.causation_id, Some(first.event_id));
 }
 
 async fn a_fence_that_has_moved_on_turns_the_command_away(store: TestStore) {

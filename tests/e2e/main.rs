@@ -3,5 +3,6 @@
 mod crash;
 mod main_job;
 mod pace;
+mod provenance;
 
 mod common;

@@ -282,7 +282,8 @@ pub async fn pause(
     caller.require(Scope::Manage)?;
     let (id, _) = command::known::<Account>(gateway, caller, id, "account").await?;
     check_reason(&reason)?;
-    let command = AccountCommand::Pause { reason, until: None, at: gateway.clock.now() };
+    let command =
+        AccountCommand::Pause { reason, until: None, cause: None, at: gateway.clock.now() };
     execute(gateway, caller, AccountId(id), command).await
 }
 

@@ -7,7 +7,7 @@ mod merge;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use domain::account::Account;
+use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand};
 use domain::port::{EventFeed, Position};
@@ -132,24 +132,42 @@ impl std::fmt::Debug for ContactFilter {
 /// The region and the portfolio that inputs of a workspace are read with: of its first account that is still connected,
 /// else of its first one.
 pub(crate) async fn home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<Home> {
-    if let Some(home) = known_home(gateway, workspace).await? {
+    // Accounts come oldest first, so one that the model does not know yet changes nothing while an older one lives.
+    if let (Some(home), true) = known_home(gateway, workspace).await? {
         return Ok(home);
     }
-    // The first account may have been connected a moment ago.
     let head = gateway.ledger.head().await?;
     read::wait_directory(gateway, Some(head)).await?;
-    Ok(known_home(gateway, workspace).await?.unwrap_or_default())
+    Ok(known_home(gateway, workspace).await?.0.unwrap_or_default())
 }
 
-async fn known_home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<Option<Home>> {
+/// By the workspace's oldest account that is not disconnected, and `true`; else by its oldest, and `false`. Which accounts
+/// there are is the model's word; what they are is the log's, since a region changed a moment ago counts.
+async fn known_home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<(Option<Home>, bool)> {
     let scope = projections::Scope::workspace(workspace.0);
-    let request = projections::PageRequest::first(projections::PAGE_MAX);
     let filter = projections::AccountFilter::default();
-    let accounts = read::queries(gateway).accounts(&scope, &filter, &request).await?.into_items();
-    let is_live =
-        |account: &Account| account.status != domain::account::AccountStatus::Disconnected;
-    let first = accounts.iter().find(|stored| is_live(&stored.state)).or(accounts.first());
-    Ok(first.map(|stored| Home::of(&stored.state)))
+    let mut oldest = None;
+    let mut after = None;
+    loop {
+        let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
+        let page = read::queries(gateway).accounts(&scope, &filter, &request).await?;
+        let (has_next, end) = (page.has_next, page.end);
+        for stored in page.into_items() {
+            let known = Home::of(&stored.state);
+            oldest.get_or_insert(known);
+            if stored.state.status == AccountStatus::Disconnected {
+                continue;
+            }
+            let Some(loaded) = gateway.bus.load::<Account>(stored.id).await? else { continue };
+            if loaded.aggregate.status != AccountStatus::Disconnected {
+                return Ok((Some(Home::of(&loaded.aggregate)), true));
+            }
+        }
+        match end.filter(|_| has_next) {
+            Some(end) => after = Some(end),
+            None => return Ok((oldest, false)),
+        }
+    }
 }
 
 /// How numbers and user ids of an input are to be understood.

@@ -23,7 +23,7 @@ use futures::{Stream, StreamExt};
 use infrastructure::import::{
     ColumnMapping, ContactFileReader, FILE_BYTES_MAX, FileError, Options,
 };
-use infrastructure::ledger::{Context, Idempotency, TransactError};
+use infrastructure::ledger::{Context, Idempotency, Loaded, TransactError};
 use infrastructure::phone;
 use ring::digest;
 use serde::Serialize;
@@ -217,9 +217,14 @@ async fn place(gateway: &Gateway, workspace: WorkspaceId, id: ImportId) -> AppRe
     Ok(Place { running, id, is_begun: false })
 }
 
-/// What everything an import leads to is recorded under: its id ties it together.
-pub(crate) fn process_context(id: ImportId, fence: Option<Fence>) -> Context {
-    Context { fence, ..Context::new(Actor::process("import"), id.0) }
+/// What everything an import leads to is recorded under: its id ties it together, and it is the answer to what the import's
+/// own stream said last.
+pub(crate) fn process_context(id: ImportId, import: &Loaded<Import>, fence: Fence) -> Context {
+    let context = Context::new(Actor::process("import"), id.0).fenced(fence);
+    match import.thread {
+        Some(thread) => context.caused_by(thread.event_id),
+        None => context,
+    }
 }
 
 pub(crate) fn lease_name(id: ImportId) -> String {

@@ -97,5 +97,5 @@ async fn credential(path: &str, kind: Credential, state: &State) -> anyhow::Resu
     {
         return Ok(None);
     }
-    state.gateway.credential(&account.aggregate, kind).await.map(Some)
+    Ok(Some(state.gateway.credential(&account.aggregate, kind).await?))
 }

@@ -9,7 +9,7 @@ use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand, CampaignStatus};
 use domain::delivery::{PlannedRecipient, plan_recipient};
 use domain::message::{Message, MessageCommand};
-use domain::port::{AggregateType, EventFeed, Fence, Position, StreamId};
+use domain::port::{AggregateType, EventFeed, Fence, Position, RecordedEvent, StreamId};
 use domain::primitives::{Actor, CampaignId, ContactId};
 use domain::template::Template;
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
@@ -31,6 +31,10 @@ const IDLE: Duration = Duration::milliseconds(500);
 const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(5);
 /// An id that is another message's is asked for again with the next salt, this often.
 const SALTS_MAX: u64 = 16;
+/// Events of a campaign's stream that others are the answer to.
+const SCHEDULED: &str = "campaign.scheduled";
+const STARTED: &str = "campaign.started";
+const CANCELLED: &str = "campaign.cancelled";
 
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
@@ -41,12 +45,9 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         held = acquired.as_ref().ok().cloned().flatten();
         let busy = match acquired {
             Ok(Some(lease)) => {
-                let context = Context {
-                    actor: Actor::process("campaign-launch"),
-                    correlation_id: gateway.ids.next_id(now),
-                    causation_id: None,
-                    fence: Some(Fence { lease: lease.name, epoch: lease.epoch }),
-                };
+                let fence = Fence { lease: lease.name, epoch: lease.epoch };
+                let actor = Actor::process("campaign-launch");
+                let context = Context::new(actor, gateway.ids.next_id(now)).fenced(fence);
                 round(&gateway, &context).await
             }
             Ok(None) => false,
@@ -114,9 +115,10 @@ async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::R
     let now = gateway.clock.now();
     match campaign.status {
         CampaignStatus::Scheduled if campaign.start_at.is_some_and(|start_at| start_at <= now) => {
+            let context = History::of(gateway, id).await?.start(context);
             gateway
                 .bus
-                .execute::<Campaign>(id.0, CampaignCommand::Start { at: now }, context)
+                .execute::<Campaign>(id.0, CampaignCommand::Start { at: now }, &context)
                 .await?;
             info!(campaign.id = %id, "campaign started");
             Ok(true)
@@ -137,7 +139,9 @@ async fn expand(
     campaign: &Campaign,
     context: &Context,
 ) -> anyhow::Result<bool> {
-    let started = started_position(gateway, id).await?;
+    let history = History::of(gateway, id).await?;
+    let Some(start) = history.latest(STARTED) else { anyhow::bail!("it has never started") };
+    let started = start.position;
     // Contacts that were there when the campaign started are in, and segments may ask what was sent to them by then, so
     // every model must have seen that far.
     if gateway.read.wait_for_all(started, CATCH_UP).await.is_err() {
@@ -204,9 +208,10 @@ async fn expand(
         .map(|(message_id, recipient)| (message_id, MessageCommand::Plan(Box::new(recipient.plan))))
         .collect();
     let (command, commands) = (&command, &commands);
+    let context = context.clone().answering(start);
     let result = gateway
         .bus
-        .transact(context, None, |tx| {
+        .transact(&context, None, |tx| {
             Box::pin(async move {
                 tx.execute::<Campaign>(id.0, command.clone()).await?;
                 tx.execute_new::<Message>(commands.clone()).await?;
@@ -254,12 +259,38 @@ async fn resolve_collisions(
     Ok(())
 }
 
-/// Where in the log the campaign started.
-async fn started_position(gateway: &Gateway, id: CampaignId) -> anyhow::Result<Position> {
-    let events =
-        gateway.ledger.read_streams(&[StreamId::new(AggregateType::Campaign, id.0)]).await?;
-    let started = events.iter().rev().find(|event| event.event_type == "campaign.started");
-    Ok(started.map(|event| event.position).unwrap_or_default())
+/// What a campaign's stream says of how it came to this: everything that a launch leads to is joined to the launch.
+struct History(Vec<RecordedEvent>);
+
+impl History {
+    async fn of(gateway: &Gateway, id: CampaignId) -> anyhow::Result<Self> {
+        let stream = StreamId::new(AggregateType::Campaign, id.0);
+        Ok(Self(gateway.ledger.read_streams(&[stream]).await?))
+    }
+
+    fn latest(&self, event_type: &str) -> Option<&RecordedEvent> {
+        self.0.iter().rev().find(|event| event.event_type == event_type)
+    }
+
+    /// The start is the answer to the schedule as it was last; the launch is what scheduled it first.
+    fn start(&self, context: &Context) -> Context {
+        let launched = self.0.iter().find(|event| event.event_type == SCHEDULED);
+        let scheduled = self.latest(SCHEDULED);
+        match launched.zip(scheduled) {
+            Some((launched, scheduled)) => {
+                context.clone().answering(launched).caused_by(scheduled.event_id)
+            }
+            None => context.clone(),
+        }
+    }
+
+    /// The end belongs to the launch too, and comes after whatever the campaign's stream says last.
+    fn end(&self, context: &Context) -> Context {
+        match self.latest(STARTED).zip(self.0.last()) {
+            Some((started, last)) => context.clone().answering(started).caused_by(last.event_id),
+            None => context.clone(),
+        }
+    }
 }
 
 /// Done when nobody waits any more and nobody is in doubt whose doubt may still end by itself.
@@ -283,7 +314,8 @@ async fn close(
     if is_open {
         return Ok(false);
     }
-    gateway.bus.execute::<Campaign>(id.0, CampaignCommand::Complete { at: now }, context).await?;
+    let context = History::of(gateway, id).await?.end(context);
+    gateway.bus.execute::<Campaign>(id.0, CampaignCommand::Complete { at: now }, &context).await?;
     info!(campaign.id = %id, "campaign completed");
     Ok(false)
 }
@@ -302,6 +334,11 @@ async fn cancel_waiting(
     }
     let reason =
         campaign.status_reason.clone().or_else(|| Some("the campaign was cancelled".to_owned()));
+    let history = History::of(gateway, id).await?;
+    let context = match history.latest(CANCELLED) {
+        Some(cancelled) => context.clone().answering(cancelled),
+        None => context.clone(),
+    };
     let commands = waiting
         .iter()
         .map(|id| {

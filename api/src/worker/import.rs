@@ -192,13 +192,13 @@ async fn go_on(
 ) -> anyhow::Result<()> {
     // As it is under the lease.
     let loaded = gateway.bus.load::<Import>(id.0).await?.context("there is no such import")?;
-    let import = loaded.aggregate;
-    if import.status != ImportStatus::Running {
+    if loaded.aggregate.status != ImportStatus::Running {
         return end(gateway, id).await;
     }
+    let fence = Fence { lease: lease.name.clone(), epoch: lease.epoch };
+    let context = process_context(id, &loaded, fence);
+    let import = loaded.aggregate;
     let (rules, options) = rules(gateway, id).await?;
-    let context =
-        process_context(id, Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }));
     let mut job = Job {
         gateway,
         id,

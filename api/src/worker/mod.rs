@@ -9,10 +9,21 @@ pub mod upkeep;
 pub mod webhook;
 
 use domain::account::Account;
+use domain::port::{EventFeed, RecordedEvent, StreamId};
 use domain::primitives::AccountId;
 use projections::{AccountFilter, PAGE_MAX, PageRequest, Scope};
 
 use crate::app::Gateway;
+
+/// What a stream last said of this type; `None`: nothing.
+pub(crate) async fn latest(
+    gateway: &Gateway,
+    stream: StreamId,
+    event_type: &str,
+) -> anyhow::Result<Option<RecordedEvent>> {
+    let events = gateway.ledger.read_streams(&[stream]).await?;
+    Ok(events.into_iter().rev().find(|event| event.event_type == event_type))
+}
 
 /// Every account there is, disconnected ones too.
 pub(crate) async fn all_accounts(gateway: &Gateway) -> anyhow::Result<Vec<(AccountId, Account)>> {

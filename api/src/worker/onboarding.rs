@@ -84,12 +84,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             if account.status == AccountStatus::Disconnected || !is_due {
                 continue;
             }
-            let context = Context {
-                actor: Actor::process("onboarding"),
-                correlation_id: gateway.ids.next_id(now),
-                causation_id: None,
-                fence: None,
-            };
+            let context = Context::new(Actor::process("onboarding"), gateway.ids.next_id(now));
             let all_well = match onboard(&gateway, id, &account, &context).await {
                 Ok(all_well) => all_well,
                 Err(error) => {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtPolicy,
-    MessagingLimit, QuietHours,
+    MessagingLimit, PauseCause, QuietHours,
 };
 use crate::port::AggregateType;
 use crate::primitives::WorkspaceId;
@@ -37,6 +37,12 @@ pub struct Account {
     pub status_reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<DateTime<Utc>>,
+    /// Why the gateway itself has stopped it; `None`: it did not, or a person did after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_cause: Option<PauseCause>,
+    /// The reason of the pause that a person has not ended yet, whatever else has stopped the account since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_pause: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_phone_number: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,9 +107,21 @@ pub enum AccountCommand {
     Pause {
         reason: String,
         until: Option<DateTime<Utc>>,
+        /// `None`: a person wants it.
+        cause: Option<PauseCause>,
         at: DateTime<Utc>,
     },
+    /// A person's word: ends every pause.
     Resume {
+        at: DateTime<Utc>,
+    },
+    /// What the gateway stopped it for is over; what a person or another cause stopped stays so.
+    LiftPause {
+        cause: PauseCause,
+        at: DateTime<Utc>,
+    },
+    /// The time of a pause that ends by itself is over.
+    EndPause {
         at: DateTime<Utc>,
     },
     Disconnect {
@@ -211,21 +229,33 @@ impl GatewayAggregate for Account {
                 self.require_connected()?;
                 let is_news =
                     credentials.iter().any(|(kind, new)| self.credentials.get(kind) != Some(new));
-                Ok(if is_news {
-                    vec![AccountEvent::CredentialsRotated { credentials, at }]
-                } else {
-                    vec![]
-                })
+                let authenticates = [Credential::AccessToken, Credential::AppSecret]
+                    .iter()
+                    .any(|kind| credentials.contains_key(kind));
+                let mut events = vec![];
+                if is_news {
+                    events.push(AccountEvent::CredentialsRotated { credentials, at });
+                }
+                // The same token again may be what was missing: the key ring can lose what the log still names.
+                if authenticates && self.pause_cause == Some(PauseCause::Credentials) {
+                    events.push(self.pause_over(at));
+                }
+                Ok(events)
             }
-            AccountCommand::Pause { reason, until, at } => {
+            AccountCommand::Pause { reason, until, cause, at } => {
                 self.require_connected()?;
                 if reason.trim().is_empty() {
                     return Err(invalid("reason", "say why, for whoever reads the history"));
                 }
                 let is_known = self.status == AccountStatus::Paused
                     && self.status_reason.as_ref() == Some(&reason)
-                    && self.paused_until == until;
-                Ok(if is_known { vec![] } else { vec![AccountEvent::Paused { reason, until, at }] })
+                    && self.paused_until == until
+                    && self.pause_cause == cause;
+                Ok(if is_known {
+                    vec![]
+                } else {
+                    vec![AccountEvent::Paused { reason, until, cause, at }]
+                })
             }
             AccountCommand::Resume { at } => {
                 self.require_connected()?;
@@ -234,6 +264,16 @@ impl GatewayAggregate for Account {
                 } else {
                     vec![]
                 })
+            }
+            AccountCommand::LiftPause { cause, at } => {
+                self.require_connected()?;
+                Ok(if self.pause_cause == Some(cause) { vec![self.pause_over(at)] } else { vec![] })
+            }
+            AccountCommand::EndPause { at } => {
+                self.require_connected()?;
+                let is_over = self.status == AccountStatus::Paused
+                    && self.paused_until.is_some_and(|until| until <= at);
+                Ok(if is_over { vec![self.pause_over(at)] } else { vec![] })
             }
             AccountCommand::Disconnect { reason, at } => {
                 if self.workspace_id.is_none() {
@@ -272,6 +312,16 @@ impl Account {
             .messages_per_second
             .or(self.granted_messages_per_second)
             .unwrap_or(DEFAULT_MESSAGES_PER_SECOND)
+    }
+
+    /// The gateway's own pause ends, and a person's that it covered shows again.
+    fn pause_over(&self, at: DateTime<Utc>) -> AccountEvent {
+        match &self.own_pause {
+            Some(reason) => {
+                AccountEvent::Paused { reason: reason.clone(), until: None, cause: None, at }
+            }
+            None => AccountEvent::Resumed { at },
+        }
     }
 
     fn connect(&self, connect: ConnectAccount) -> Result<Vec<AccountEvent>, AccountError> {
@@ -418,20 +468,29 @@ impl Account {
             AccountEvent::CredentialsRotated { credentials, .. } => {
                 self.credentials.extend(credentials)
             }
-            AccountEvent::Paused { reason, until, .. } => {
+            AccountEvent::Paused { reason, until, cause, .. } => {
                 self.status = AccountStatus::Paused;
+                // Logs of before know no causes: a pause with an end was never a person's.
+                if cause.is_none() && until.is_none() {
+                    self.own_pause = Some(reason.clone());
+                }
                 self.status_reason = Some(reason);
                 self.paused_until = until;
+                self.pause_cause = cause;
             }
             AccountEvent::Resumed { .. } => {
                 self.status = AccountStatus::Connected;
                 self.status_reason = None;
                 self.paused_until = None;
+                self.pause_cause = None;
+                self.own_pause = None;
             }
             AccountEvent::Disconnected { reason, .. } => {
                 self.status = AccountStatus::Disconnected;
                 self.status_reason = Some(reason);
                 self.paused_until = None;
+                self.pause_cause = None;
+                self.own_pause = None;
             }
             AccountEvent::QualityChanged { quality, .. } => self.quality = quality,
             AccountEvent::LimitChanged { limit, .. } => self.limit = Some(limit),
@@ -476,4 +535,117 @@ fn check_settings(settings: &AccountSettings) -> Result<(), AccountError> {
         return Err(invalid("inDoubtPolicy.graceSeconds", "use 1 to 604,800 (a week)"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_305_600 + second, 0).unwrap()
+    }
+
+    fn token(fingerprint: &str) -> BTreeMap<Credential, CredentialRef> {
+        let (name, fingerprint) = ("account/1/access_token".to_owned(), fingerprint.to_owned());
+        BTreeMap::from([(Credential::AccessToken, CredentialRef { name, fingerprint })])
+    }
+
+    fn connected() -> Account {
+        let settings = AccountSettings {
+            name: "Support".to_owned(),
+            time_zone: "Europe/Berlin".to_owned(),
+            default_region: "DE".to_owned(),
+            ..AccountSettings::default()
+        };
+        let connect = ConnectAccount {
+            workspace_id: WorkspaceId(Uuid::from_u128(1)),
+            provider: AccountProvider::CloudApi,
+            phone_number_id: "1".to_owned(),
+            waba_id: "2".to_owned(),
+            credentials: token("a"),
+            settings,
+            at: at(0),
+        };
+        after(Account::default(), [AccountCommand::Connect(Box::new(connect))])
+    }
+
+    fn after(mut account: Account, commands: impl IntoIterator<Item = AccountCommand>) -> Account {
+        for command in commands {
+            for event in account.decide(command).unwrap() {
+                account.fold(event);
+            }
+        }
+        account
+    }
+
+    fn by_person() -> AccountCommand {
+        let reason = "holidays".to_owned();
+        AccountCommand::Pause { reason, until: None, cause: None, at: at(1) }
+    }
+
+    fn by(cause: PauseCause, until: Option<DateTime<Utc>>) -> AccountCommand {
+        let reason = format!("{cause:?}");
+        AccountCommand::Pause { reason, until, cause: Some(cause), at: at(2) }
+    }
+
+    fn lifted(cause: PauseCause) -> AccountCommand {
+        AccountCommand::LiftPause { cause, at: at(3) }
+    }
+
+    fn rotated(fingerprint: &str) -> AccountCommand {
+        AccountCommand::RotateCredentials { credentials: token(fingerprint), at: at(3) }
+    }
+
+    #[test]
+    fn a_pause_of_the_gateways_own_is_lifted_for_its_own_cause_only() {
+        use PauseCause::{Credentials, Whatsapp};
+        let status = |commands: Vec<AccountCommand>| after(connected(), commands).status;
+        assert_eq!(status(vec![by(Whatsapp, None), lifted(Whatsapp)]), AccountStatus::Connected);
+        assert_eq!(status(vec![by(Credentials, None), lifted(Whatsapp)]), AccountStatus::Paused);
+        assert_eq!(status(vec![by(Whatsapp, None), rotated("b")]), AccountStatus::Paused);
+        assert_eq!(status(vec![lifted(Whatsapp)]), AccountStatus::Connected);
+        assert!(connected().decide(lifted(Whatsapp)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_new_credential_ends_the_pause_for_want_of_one_even_if_it_is_the_old_one_again() {
+        let paused = || after(connected(), [by(PauseCause::Credentials, None)]);
+        assert_eq!(after(paused(), [rotated("b")]).status, AccountStatus::Connected);
+        assert_eq!(after(paused(), [rotated("a")]).status, AccountStatus::Connected);
+        let (name, fingerprint) = ("v".to_owned(), "v".to_owned());
+        let verify =
+            BTreeMap::from([(Credential::VerifyToken, CredentialRef { name, fingerprint })]);
+        let other = AccountCommand::RotateCredentials { credentials: verify, at: at(3) };
+        assert_eq!(after(paused(), [other]).status, AccountStatus::Paused);
+    }
+
+    #[test]
+    fn what_a_person_paused_stays_so_until_a_person_resumes_it() {
+        use PauseCause::{Credentials, Whatsapp};
+        let end = AccountCommand::EndPause { at: at(60) };
+        for gateways in [
+            vec![lifted(Whatsapp)],
+            vec![by(Whatsapp, None), lifted(Whatsapp)],
+            vec![by(Whatsapp, Some(at(60))), end.clone()],
+            vec![by(Credentials, None), by(Whatsapp, None), lifted(Whatsapp), rotated("b")],
+        ] {
+            let account = after(connected(), [vec![by_person()], gateways.clone()].concat());
+            let shown = (account.status, account.status_reason.as_deref(), account.paused_until);
+            assert_eq!(shown, (AccountStatus::Paused, Some("holidays"), None), "{gateways:?}");
+            let account = after(account, [AccountCommand::Resume { at: at(70) }]);
+            assert_eq!(account.status, AccountStatus::Connected);
+            assert!(account.own_pause.is_none() && account.pause_cause.is_none());
+        }
+        // A person's word after the gateway's is a person's too.
+        let account = after(connected(), [by(Whatsapp, None), by_person(), lifted(Whatsapp)]);
+        assert_eq!(account.status, AccountStatus::Paused);
+    }
+
+    #[test]
+    fn a_pause_with_an_end_ends_then_and_not_before() {
+        let paused = after(connected(), [by(PauseCause::Whatsapp, Some(at(60)))]);
+        assert!(paused.decide(AccountCommand::EndPause { at: at(59) }).unwrap().is_empty());
+        let ended = after(paused, [AccountCommand::EndPause { at: at(60) }]);
+        assert_eq!((ended.status, ended.paused_until), (AccountStatus::Connected, None));
+    }
 }

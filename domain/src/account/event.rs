@@ -36,6 +36,16 @@ impl AccountStatus {
     }
 }
 
+/// For what the gateway itself has stopped an account, and with that, what lets it go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PauseCause {
+    /// WhatsApp restricted it, disabled it or took the gateway's access away; it may say that this is over.
+    Whatsapp,
+    /// There is no credential that WhatsApp takes; a new one ends it.
+    Credentials,
+}
+
 /// The kinds of credentials an account has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -189,6 +199,9 @@ pub enum AccountEvent {
         /// When it may go on by itself; `None`: when somebody resumes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<DateTime<Utc>>,
+        /// `None`: a person stopped it, and nobody else lets it go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<PauseCause>,
         at: DateTime<Utc>,
     },
     #[serde(rename = "account.resumed")]

@@ -7,5 +7,5 @@ mod event;
 pub use aggregate::{Account, AccountCommand, AccountError, AccountSettings, ConnectAccount};
 pub use event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtAction,
-    InDoubtPolicy, MessagingLimit, QuietHours,
+    InDoubtPolicy, MessagingLimit, PauseCause, QuietHours,
 };

@@ -278,8 +278,17 @@ impl Contact {
         self.details.time_zone.is_some() && self.zone().is_none()
     }
 
+    /// The attribute of this name; where none is spelt so, the first (by code points) that differs only in upper and lower
+    /// case: a file's heading was `City`, and the text says `city`.
     pub fn attribute(&self, key: &str) -> Option<&Value> {
-        self.details.attributes.as_ref().and_then(Personal::known)?.get(key)
+        fn folded(text: &str) -> impl Iterator<Item = char> {
+            text.chars().flat_map(char::to_lowercase)
+        }
+        let attributes = self.details.attributes.as_ref().and_then(Personal::known)?;
+        attributes.get(key).or_else(|| {
+            let alike = |(name, _): &(&String, &Value)| folded(name).eq(folded(key));
+            attributes.iter().find(alike).map(|(_, value)| value)
+        })
     }
 
     /// Opted out of anything at all: worth remembering beyond an erasure.
@@ -633,4 +642,27 @@ fn check_source(source: &str, evidence: Option<&String>) -> Result<(), ContactEr
         return Err(invalid("evidence", "at most 4,096 characters"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_found_as_it_is_spelt_and_else_whatever_its_case() {
+        let attributes =
+            [("City", "Köln"), ("city", "Bonn"), ("Größe", "M"), ("STREET", "A"), ("Street", "B")];
+        let attributes: BTreeMap<String, Value> =
+            attributes.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let mut contact = Contact::default();
+        contact.details.attributes = Some(attributes.into());
+        let found = |key: &str| contact.attribute(key).and_then(Value::as_str);
+        assert_eq!((found("City"), found("city")), (Some("Köln"), Some("Bonn")));
+        // Of several that differ in case only, the first by code points.
+        assert_eq!((found("CITY"), found("street")), (Some("Köln"), Some("A")));
+        assert_eq!((found("GRÖSSE"), found("GRößE")), (None, Some("M")));
+        assert_eq!((found("cit"), found("")), (None, None));
+    }
 }

@@ -76,6 +76,7 @@ pub struct LastMessage {
 /// What a rule asks about one contact.
 pub trait RuleFacts {
     fn has_tag(&self, tag: &str) -> bool;
+    /// As [`crate::contact::Contact::attribute`] finds it.
     fn attribute(&self, key: &str) -> Option<&Value>;
     fn consent(&self) -> ConsentStatus;
     fn language(&self) -> Option<&str>;

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::cache::AggregateCache;
-use super::context::{Context, Idempotency, IdempotencyHashes, Replay};
+use super::context::{Context, Idempotency, IdempotencyHashes, Replay, Thread};
 use super::draft::{BusAggregate, Draft, SealError, SealingKeys, State, seal};
 use super::error::{CommandError, TransactError};
 use super::feed::{Ledger, from_log};
@@ -39,6 +39,8 @@ pub struct Committed<A> {
     pub position: Position,
     /// How many this command wrote; none where the fact was on record already.
     pub events: usize,
+    /// What this command's consequences refer to. `None` where there is no such stream, and nothing to write either.
+    pub thread: Option<Thread>,
 }
 
 /// An aggregate as the log has it.
@@ -48,6 +50,8 @@ pub struct Loaded<A> {
     pub sequence: u64,
     /// Of its stream's last event.
     pub position: Position,
+    /// What its consequences refer to.
+    pub thread: Option<Thread>,
 }
 
 /// Decides commands on aggregates and appends what they led to. Clones share everything.
@@ -176,8 +180,8 @@ impl CommandBus {
     ) -> Result<HashMap<Uuid, Loaded<A>>, FeedError> {
         let states = self.read_states::<A>(ids).await?;
         let loaded = |state: State<A>| {
-            let State { aggregate, sequence, position, .. } = state;
-            Loaded { aggregate, sequence, position }
+            let State { aggregate, sequence, position, thread, .. } = state;
+            Loaded { aggregate, sequence, position, thread }
         };
         Ok(states.into_iter().map(|(id, state)| (id, loaded(state))).collect())
     }
@@ -240,6 +244,10 @@ impl CommandBus {
         }
     }
 
+    pub(super) fn next_event_id(&self) -> Uuid {
+        self.0.ids.next_id(self.0.clock.now())
+    }
+
     pub(super) fn cache(&self) -> &AggregateCache {
         &self.0.cache
     }
@@ -292,12 +300,11 @@ impl CommandBus {
         let known =
             self.keys().subject_keys(&subjects).await.map_err(|error| from_log(error.into()))?;
         let mut keys = SealingKeys::new(known);
-        let now = self.0.clock.now();
         let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(drafts.len());
         let mut units = Vec::with_capacity(drafts.len());
         let mut after = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            outcomes.push(match seal(draft, self.keys(), &mut keys, || self.0.ids.next_id(now)) {
+            outcomes.push(match seal(draft, self.keys(), &mut keys) {
                 Ok(unit) => {
                     after.push(AfterAppend::of(&unit));
                     units.push(unit);

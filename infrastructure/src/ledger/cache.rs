@@ -9,6 +9,7 @@ use domain::port::{Position, StreamId};
 use lru::LruCache;
 use uuid::Uuid;
 
+use super::context::Thread;
 use super::draft::{BusAggregate, State};
 use crate::crypto::KeyRing;
 
@@ -21,6 +22,7 @@ pub(super) struct Cached {
     pub aggregate: Arc<dyn Any + Send + Sync>,
     pub sequence: u64,
     pub position: Position,
+    pub thread: Option<Thread>,
     /// Whose personal data it holds in the clear.
     pub subject: Option<Uuid>,
 }
@@ -32,17 +34,17 @@ impl AggregateCache {
 
     /// Nothing of a subject whose key is not at hand: it may have been destroyed.
     pub fn get<A: BusAggregate>(&self, stream: StreamId, keys: &KeyRing) -> Option<State<A>> {
-        let (aggregate, sequence, position) = {
+        let (aggregate, sequence, position, thread) = {
             let mut cache = self.lock();
             let cached = cache.get(&stream)?;
             if cached.subject.is_some_and(|subject| !keys.holds(subject)) {
                 cache.pop(&stream);
                 return None;
             }
-            (cached.aggregate.clone(), cached.sequence, cached.position)
+            (cached.aggregate.clone(), cached.sequence, cached.position, cached.thread)
         };
         let aggregate = aggregate.downcast_ref::<A>()?.clone();
-        Some(State { aggregate, sequence, position, is_cached: true })
+        Some(State { aggregate, sequence, position, thread, is_cached: true })
     }
 
     /// Nothing of a subject without a key: what was erased is not kept either.

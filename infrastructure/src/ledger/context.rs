@@ -1,7 +1,7 @@
 //! What comes with a command: who, because of what, and under which key it may be repeated.
 
 use chrono::{DateTime, Utc};
-use domain::port::{Fence, IdempotencyRecord, Position};
+use domain::port::{Fence, IdempotencyRecord, Position, RecordedEvent};
 use domain::primitives::Actor;
 use uuid::Uuid;
 
@@ -17,17 +17,61 @@ pub struct Context {
     pub causation_id: Option<Uuid>,
     /// Refuse where this lease has moved on.
     pub fence: Option<Fence>,
+    /// A stream that exists goes on as what it is; see [`Self::following`].
+    follows: bool,
+}
+
+/// By what a stream is joined to what comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Of the stream's first event.
+    pub correlation_id: Uuid,
+    /// The stream's last event.
+    pub event_id: Uuid,
 }
 
 impl Context {
     pub fn new(actor: Actor, correlation_id: Uuid) -> Self {
-        Self { actor, correlation_id, causation_id: None, fence: None }
+        Self { actor, correlation_id, causation_id: None, fence: None, follows: false }
     }
 
     #[must_use]
     pub fn caused_by(mut self, event_id: Uuid) -> Self {
         self.causation_id = Some(event_id);
         self
+    }
+
+    /// The answer to an event, and part of what that is part of.
+    #[must_use]
+    pub fn answering(self, event: &RecordedEvent) -> Self {
+        let RecordedEvent { event_id, metadata, .. } = event;
+        self.because_of(Thread { correlation_id: metadata.correlation_id, event_id: *event_id })
+    }
+
+    /// The answer to the last event of another stream, and part of what that one is part of.
+    #[must_use]
+    pub fn because_of(mut self, thread: Thread) -> Self {
+        self.correlation_id = thread.correlation_id;
+        self.causation_id = Some(thread.event_id);
+        self.follows = false;
+        self
+    }
+
+    /// What is written to a stream that exists keeps the correlation id that the stream began with, whatever was commanded
+    /// in between, and is caused by the stream's last event where no other cause is named. A stream that begins here gets
+    /// what this context says. For those who carry on what somebody began: process managers, and WhatsApp's word.
+    #[must_use]
+    pub fn following(mut self) -> Self {
+        self.follows = true;
+        self
+    }
+
+    /// What the events of one decision are recorded with: their correlation id and their cause.
+    pub(super) fn provenance(&self, thread: Option<Thread>) -> (Uuid, Option<Uuid>) {
+        match thread.filter(|_| self.follows) {
+            Some(thread) => (thread.correlation_id, self.causation_id.or(Some(thread.event_id))),
+            None => (self.correlation_id, self.causation_id),
+        }
     }
 
     #[must_use]

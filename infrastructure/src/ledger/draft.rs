@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::codec::{self, CodecError};
-use super::context::Context;
+use super::context::{Context, Thread};
 use super::error::CommandError;
 use crate::clock::truncate_to_ms;
 use crate::crypto::{DataKey, KeyRing, SubjectKey};
@@ -29,13 +29,15 @@ pub(super) struct State<A> {
     pub sequence: u64,
     /// Of the stream's last event; 0 where there is none.
     pub position: Position,
+    /// `None` where the stream has no event.
+    pub thread: Option<Thread>,
     pub is_cached: bool,
 }
 
 impl<A: Default> Default for State<A> {
     fn default() -> Self {
         let (sequence, position) = (0, Position::default());
-        Self { aggregate: A::default(), sequence, position, is_cached: false }
+        Self { aggregate: A::default(), sequence, position, thread: None, is_cached: false }
     }
 }
 
@@ -50,11 +52,19 @@ impl<A: BusAggregate> State<A> {
         self.aggregate.apply(event.decode()?);
         self.sequence = event.sequence;
         self.position = event.position;
+        self.go_on(event.event_id, event.metadata.correlation_id);
         Ok(())
+    }
+
+    /// Notes the stream's next event.
+    fn go_on(&mut self, event_id: Uuid, correlation_id: Uuid) {
+        let correlation_id = self.thread.map_or(correlation_id, |thread| thread.correlation_id);
+        self.thread = Some(Thread { correlation_id, event_id });
     }
 }
 
 pub(super) struct DraftEvent {
+    event_id: Uuid,
     event_type: String,
     event_version: u32,
     payload: Value,
@@ -90,17 +100,22 @@ impl DraftStream {
         }
     }
 
-    /// Decides one command on `state`, whose stream this is, and notes what it led to. How many events it was.
+    /// Decides one command on `state`, whose stream this is, and notes what it led to. How many events it was; they share
+    /// their cause. `next_id` gives them their ids.
     pub fn decide<A: BusAggregate>(
         &mut self,
         state: &mut State<A>,
         command: A::Command,
         context: &Context,
+        next_id: impl Fn() -> Uuid,
     ) -> Result<usize, CommandError<A::Error>> {
         let events = state.aggregate.decide(command).map_err(CommandError::Domain)?;
+        let (correlation_id, causation_id) = context.provenance(state.thread);
+        let metadata =
+            Metadata { actor: context.actor.clone(), correlation_id, causation_id, subject: None };
         let drafts = events
             .iter()
-            .map(|event| DraftEvent::new(event, context))
+            .map(|event| DraftEvent::new(event, next_id(), metadata.clone()))
             .collect::<Result<Vec<_>, FeedError>>()?;
         if events.is_empty() {
             return Ok(0);
@@ -108,6 +123,9 @@ impl DraftStream {
         let count = events.len();
         for event in events {
             state.aggregate.apply(event);
+        }
+        for draft in &drafts {
+            state.go_on(draft.event_id, draft.metadata.correlation_id);
         }
         state.sequence += count as u64;
         self.events.extend(drafts);
@@ -120,7 +138,11 @@ impl DraftStream {
 }
 
 impl DraftEvent {
-    fn new<E: GatewayEvent>(event: &E, context: &Context) -> Result<Self, FeedError> {
+    fn new<E: GatewayEvent>(
+        event: &E,
+        event_id: Uuid,
+        metadata: Metadata,
+    ) -> Result<Self, FeedError> {
         let event_type = event.event_type();
         let version = event.event_version();
         let event_version = version.parse().map_err(|_| {
@@ -132,15 +154,11 @@ impl DraftEvent {
             FeedError::Corrupt(format!("{event_type} does not serialise: {error}"))
         })?;
         Ok(Self {
+            event_id,
             event_type,
             event_version,
             payload,
-            metadata: Metadata {
-                actor: context.actor.clone(),
-                correlation_id: context.correlation_id,
-                causation_id: context.causation_id,
-                subject: None,
-            },
+            metadata,
             occurred_at: truncate_to_ms(event.occurred_at()),
         })
     }
@@ -214,12 +232,11 @@ pub(super) enum SealError {
     Unwritable(FeedError),
 }
 
-/// Seals a draft. `next_id` gives the events their ids.
+/// Seals a draft.
 pub(super) fn seal(
     mut draft: Draft,
     ring: &KeyRing,
     keys: &mut SealingKeys,
-    next_id: impl Fn() -> Uuid,
 ) -> Result<AppendUnit, SealError> {
     let mut identities = draft.identities;
     for stream in &draft.streams {
@@ -245,9 +262,14 @@ pub(super) fn seal(
         };
         let mut events = Vec::with_capacity(stream.events.len());
         for event in stream.events {
-            let DraftEvent { event_type, event_version, payload, mut metadata, occurred_at } =
-                event;
-            let event_id = next_id();
+            let DraftEvent {
+                event_id,
+                event_type,
+                event_version,
+                payload,
+                mut metadata,
+                occurred_at,
+            } = event;
             let sealed = if codec::has_marks(&payload) {
                 let subject = stream.subject.ok_or_else(|| {
                     let problem = format!("{event_type} has personal data, but is about nobody");

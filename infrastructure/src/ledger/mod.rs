@@ -18,7 +18,7 @@ mod transaction;
 pub mod upcasters;
 
 pub use bus::{CommandBus, Committed, Loaded, MAX_CONFLICT_RETRIES};
-pub use context::{Context, Idempotency, Replay};
+pub use context::{Context, Idempotency, Replay, Thread};
 pub use draft::BusAggregate;
 pub use erase::{Erasure, erase_contact, erase_contact_in};
 pub use error::{CommandError, Refusal, TransactError};

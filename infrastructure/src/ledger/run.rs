@@ -193,13 +193,15 @@ impl<'a, A: BusAggregate> Run<'a, A> {
                 {
                     return Err(CommandError::Conflict { expected, actual: state.sequence });
                 }
-                let events = draft.decide(&mut state, command.clone(), context)?;
+                let events = draft
+                    .decide(&mut state, command.clone(), context, || self.bus.next_event_id())?;
                 Ok(Committed {
                     id: *id,
                     aggregate: state.aggregate.clone(),
                     sequence: state.sequence,
                     position: state.position,
                     events,
+                    thread: state.thread,
                 })
             })
             .collect();
@@ -231,6 +233,7 @@ impl<'a, A: BusAggregate> Run<'a, A> {
             aggregate: Arc::new(after.aggregate),
             sequence: after.sequence,
             position,
+            thread: after.thread,
             subject,
         };
         self.bus.cache().put(StreamId::new(A::AGGREGATE_TYPE, id), cached, self.bus.keys());

@@ -49,8 +49,9 @@ impl Slot {
             position: state.position,
             state: Box::new(state),
             into_cached: |state, subject, position| {
-                let State { aggregate, sequence, .. } = *state.downcast::<State<A>>().ok()?;
-                Some(Cached { aggregate: Arc::new(aggregate), sequence, position, subject })
+                let State { aggregate, sequence, thread, .. } =
+                    *state.downcast::<State<A>>().ok()?;
+                Some(Cached { aggregate: Arc::new(aggregate), sequence, position, thread, subject })
             },
         }
     }
@@ -216,6 +217,15 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// From here on, what this transaction decides is the answer to the last event of this stream, which it loaded or wrote.
+    pub fn because_of<A: BusAggregate>(&mut self, id: Uuid) {
+        let slot = self.slots.get(&StreamId::new(A::AGGREGATE_TYPE, id));
+        let state = slot.and_then(|slot| slot.state.downcast_ref::<State<A>>());
+        if let Some(thread) = state.and_then(|state| state.thread) {
+            self.context = self.context.clone().because_of(thread);
+        }
+    }
+
     /// Puts a credential, or removes it (`None`).
     pub fn put_secret(&mut self, name: &str, secret: Option<&Secret>) {
         let change = self.bus.keys().secret_change(name, secret);
@@ -286,8 +296,9 @@ impl Transaction<'_> {
     fn loaded<A: BusAggregate>(&self, id: Uuid) -> Option<Loaded<A>> {
         let slot = self.slot::<A>(id)?;
         let state = slot.state.downcast_ref::<State<A>>()?;
-        let (aggregate, sequence) = (state.aggregate.clone(), state.sequence);
-        (sequence > 0).then_some(Loaded { aggregate, sequence, position: slot.position })
+        let State { aggregate, sequence, thread, .. } = state.clone();
+        let position = slot.position;
+        (sequence > 0).then_some(Loaded { aggregate, sequence, position, thread })
     }
 
     fn decide<A: BusAggregate>(
@@ -299,7 +310,7 @@ impl Transaction<'_> {
         let not_fetched = || FeedError::Corrupt("an aggregate was not loaded".to_owned());
         let slot = slot.ok_or_else(not_fetched)?;
         let state = slot.state.downcast_mut::<State<A>>().ok_or_else(not_fetched)?;
-        slot.draft.decide(state, command, &self.context)?;
+        slot.draft.decide(state, command, &self.context, || self.bus.next_event_id())?;
         Ok(&state.aggregate)
     }
 

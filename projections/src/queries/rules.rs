@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::contact::{ConsentStatus, Contact};
 use domain::message::MessageStatus;
-use domain::primitives::{CampaignId, Personal};
+use domain::primitives::CampaignId;
 use domain::segment::{LastMessage, Rule, RuleFacts};
 use serde_json::Value;
 use uuid::Uuid;
@@ -208,7 +208,7 @@ impl RuleFacts for ContactFacts<'_> {
     }
 
     fn attribute(&self, key: &str) -> Option<&Value> {
-        self.contact.details.attributes.as_ref().and_then(Personal::known)?.get(key)
+        self.contact.attribute(key)
     }
 
     fn consent(&self) -> ConsentStatus {

@@ -65,8 +65,8 @@ async fn take_back(
     if loaded.aggregate.undone_at.is_some() {
         return Ok(true);
     }
-    let context =
-        process_context(id, Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }));
+    let fence = Fence { lease: lease.name.clone(), epoch: lease.epoch };
+    let context = process_context(id, &loaded, fence);
     // Messages that stand on a person come from a read model.
     let head = gateway.bus.ledger().head().await?;
     gateway.read.wait_for(names::MESSAGES, head, CATCH_UP).await?;

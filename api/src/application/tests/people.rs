@@ -1,6 +1,8 @@
 //! Contacts, their consent, their erasure, and segments.
 
+use domain::port::{EventFeed, EventFilter, Position};
 use domain::template::TemplateCategory;
+use infrastructure::crypto::SubjectKey;
 
 use super::*;
 use crate::application::contacts::{
@@ -134,6 +136,80 @@ async fn two_contacts_become_one_person_with_the_stricter_consent() {
     contacts::erase(&world.gateway, &world.admin, &k, "asked".to_owned()).await.unwrap();
     let gone = contacts::get(&world.gateway, &world.admin, &h, None, None).await.unwrap();
     assert!(gone.erased && gone.name.is_none());
+}
+
+#[tokio::test]
+async fn whichever_part_of_a_person_is_erased_the_whole_person_goes_at_once() {
+    let world = World::new().await;
+    let mut ids = vec![];
+    for (number, name) in [
+        ("+4915112345671", "Anaxone"),
+        ("+4915112345672", "Anaxtwo"),
+        ("+4915112345673", "Anaxthree"),
+    ] {
+        let mut input = world.person();
+        input.phone_number = Some(number.to_owned());
+        input.name = Some(name.to_owned());
+        ids.push(contacts::add(&world.gateway, &world.admin, input).await.unwrap().value.id.0);
+    }
+    let text = |index: usize| ids[index].to_string();
+    // The third went into the second, and the second into the first.
+    for (keep, half) in [(1, 2), (0, 1)] {
+        contacts::merge(&world.gateway, &world.admin, &text(keep), &text(half)).await.unwrap();
+    }
+    let last = &text(2);
+    contacts::erase(&world.gateway, &world.admin, last, "asked".to_owned()).await.unwrap();
+    let keys = world.gateway.keys.subject_keys(&ids).await.unwrap();
+    for id in &ids {
+        assert!(matches!(keys[id], SubjectKey::Destroyed), "{id}");
+        let shown =
+            contacts::get(&world.gateway, &world.admin, &id.to_string(), None, None).await.unwrap();
+        assert!(shown.erased && shown.name.is_none() && shown.phone_number.is_none());
+    }
+    // One unit of the log: side by side, under one request.
+    let filter =
+        EventFilter { event_types: vec!["contact.erased".to_owned()], ..Default::default() };
+    let page = world.gateway.ledger.read_after(Position(0), &filter, 10).await.unwrap();
+    let erased: Vec<_> =
+        page.events.iter().map(|event| (event.position.0, event.metadata.correlation_id)).collect();
+    let (first, request) = erased[0];
+    assert_eq!(erased, [(first, request), (first + 1, request), (first + 2, request)]);
+    for name in ["Anaxone", "Anaxtwo", "Anaxthree", "15112345671", "15112345672", "15112345673"] {
+        assert!(!world.is_on_disk(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_are_read_as_the_accounts_region_says_a_moment_after_it_changed() {
+    let world = World::new().await;
+    let add = async |number: &str| {
+        let mut input = world.person();
+        input.phone_number = Some(number.to_owned());
+        contacts::add(&world.gateway, &world.admin, input).await
+    };
+    let account = world.account("Support").await;
+    let number = async |number: &str| add(number).await.unwrap().value.phone_number;
+    assert_eq!(number("0151 12345678").await.as_deref(), Some("+4915112345678"));
+    // The models hear of nothing any more.
+    let (mut world, account) = (world, account.id.to_string());
+    world._models.shutdown().await;
+    let input = accounts::UpdateAccount {
+        id: account.clone(),
+        default_region: Some("GB".to_owned()),
+        ..accounts::UpdateAccount::default()
+    };
+    accounts::update(&world.gateway, &world.admin, input).await.unwrap();
+    let workspace = world.workspace;
+    let home = contacts::home(&world.gateway, workspace).await.unwrap();
+    assert_eq!(home.region.as_deref(), Some("GB"));
+    // Its only account is gone, and another has just been connected: there is nothing to go by but what comes.
+    accounts::disconnect(&world.gateway, &world.admin, &account, "moved".to_owned()).await.unwrap();
+    let read = world.gateway.read.clone();
+    let input = ConnectAccount { default_region: Some("FR".to_owned()), ..sandbox("New") };
+    accounts::connect(&world.gateway, &world.admin, input).await.unwrap();
+    world._models.spawn(async move { read.run().await });
+    let home = contacts::home(&world.gateway, workspace).await.unwrap();
+    assert_eq!(home.region.as_deref(), Some("FR"));
 }
 
 #[tokio::test]

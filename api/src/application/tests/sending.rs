@@ -1,8 +1,9 @@
 //! Messages and campaigns, up to the moment they would leave.
 
 use chrono::Duration;
+use domain::account::{Account, AccountStatus, Credential, PauseCause};
 use domain::campaign::CampaignStatus;
-use domain::message::{InDoubtResolution, MessageStatus, SkipReason};
+use domain::message::{InDoubtResolution, Message, MessageStatus, SkipReason};
 use domain::port::AggregateType;
 
 use super::*;
@@ -346,4 +347,44 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_path() {
     let refused =
         campaigns::launch(&world.gateway, &world.admin, launch(&made.id.to_string(), None)).await;
     assert_eq!(refusal(refused), CONFLICT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_without_a_credential_waits_for_one_and_burns_no_attempt() {
+    let world = World::new().await;
+    let account = world.account("Support").await;
+    world.template(&account, TemplateCategory::Utility).await;
+    let id = account.id.0;
+    let known = world.gateway.bus.load::<Account>(id).await.unwrap().unwrap().aggregate;
+    let secret = &known.credentials[&Credential::AccessToken].name;
+    let token = world.gateway.keys.secret(secret).await.unwrap().unwrap();
+    world.gateway.keys.put_secret(secret, None).await.unwrap();
+    let input = greeting(&account, "+4915112345678");
+    let sent = messages::send(&world.gateway, &world.admin, input).await.unwrap().value;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let lanes = tokio::spawn(crate::worker::dispatch::run(world.gateway.clone(), stopped));
+    let paused = loop {
+        let loaded = world.gateway.bus.load::<Account>(id).await.unwrap().unwrap().aggregate;
+        if loaded.status == AccountStatus::Paused {
+            break loaded;
+        }
+        tokio::task::yield_now().await;
+    };
+    stop.send_replace(true);
+    lanes.await.unwrap();
+    let reason = paused.status_reason.unwrap();
+    assert!(reason.contains("rotateAccountCredentials"), "{reason}");
+    assert_eq!(paused.pause_cause, Some(PauseCause::Credentials));
+    let message = world.gateway.bus.load::<Message>(sent.id.0).await.unwrap().unwrap().aggregate;
+    assert_eq!((message.status(), message.attempt_count()), (MessageStatus::Queued, 0));
+    // The very same token is what was missing.
+    let input = accounts::RotateCredentials {
+        id: account.id.to_string(),
+        access_token: Some(token.expose().to_owned()),
+        ..accounts::RotateCredentials::default()
+    };
+    let view = accounts::rotate_credentials(&world.gateway, &world.admin, input).await;
+    assert_eq!(view.unwrap().value.status, AccountStatus::Connected);
+    let known = world.gateway.bus.load::<Account>(id).await.unwrap().unwrap().aggregate;
+    assert!(world.gateway.sender(&known).await.is_ok());
 }

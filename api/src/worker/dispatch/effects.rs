@@ -1,7 +1,7 @@
 //! Carries out what WhatsApp's word means beyond the message: accounts, templates and people. What holds a pair or the
 //! pace is the lane's own.
 
-use domain::account::{Account, AccountCommand, AccountStatus};
+use domain::account::{Account, AccountCommand, AccountStatus, PauseCause};
 use domain::contact::{Contact, ContactCommand};
 use domain::primitives::{AccountId, ContactId, TemplateId};
 use domain::template::{Template, TemplateCategory, TemplateCommand, TemplateStatus};
@@ -37,8 +37,9 @@ async fn apply_one(
     let at = gateway.clock.now();
     match effect {
         Effect::HoldPair { .. } | Effect::HoldNumber { .. } => {}
-        Effect::PauseAccount { reason, until } => {
-            let command = AccountCommand::Pause { reason: reason.clone(), until: *until, at };
+        Effect::PauseAccount { reason, until, cause } => {
+            let (reason, until, cause) = (reason.clone(), *until, Some(*cause));
+            let command = AccountCommand::Pause { reason, until, cause, at };
             gateway.bus.execute::<Account>(target.account_id.0, command, context).await?;
         }
         Effect::PauseWaba { reason, until } => {
@@ -48,8 +49,12 @@ async fn apply_one(
             let queries = gateway.read.queries();
             for other in queries.accounts_by_waba(&account.aggregate.waba_id).await? {
                 if other.state.status == AccountStatus::Connected {
-                    let command =
-                        AccountCommand::Pause { reason: reason.clone(), until: *until, at };
+                    let command = AccountCommand::Pause {
+                        reason: reason.clone(),
+                        until: *until,
+                        cause: Some(PauseCause::Whatsapp),
+                        at,
+                    };
                     gateway.bus.execute::<Account>(other.id, command, context).await?;
                 }
             }

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::{Account, AccountCommand, AccountStatus, InDoubtAction};
+use domain::account::{Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause};
 use domain::campaign::{Campaign, CampaignStatus};
 use domain::contact::Contact;
 use domain::delivery::{DeliveryFacts, Pace, PairLimit, Verdict, judge, recipient_of};
 use domain::message::{InDoubtResolution, Message, MessageCommand, MessageError, Recipient};
-use domain::port::Position;
+use domain::port::{AggregateType, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
-use infrastructure::ledger::{CommandError, Committed, Context};
+use infrastructure::ledger::{CommandError, Committed, Context, Thread};
 use projections::{AgendaItem, names};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
@@ -25,7 +25,8 @@ use uuid::Uuid;
 use super::effects::{self, EffectTarget};
 use super::outcome::{AttemptFacts, Effect, settle, unknown, unsendable};
 use super::wire::{WireError, send_request};
-use crate::app::Gateway;
+use crate::app::{AccessError, Gateway, Sender};
+use crate::worker::latest;
 use crate::worker::webhook::settle_parked;
 
 /// Messages looked at in one turn.
@@ -62,8 +63,18 @@ struct Called {
     recipient: Recipient,
     attempt: u32,
     send_by: DateTime<Utc>,
+    /// Ends in the intent, which the outcome is the answer to.
+    requested: Option<Thread>,
     /// An error: it could not be put into WhatsApp's words, and was never called.
     answer: Result<SendOutcome, WireError>,
+}
+
+/// What is left to do once its outcome is on record.
+struct Settled {
+    message_id: MessageId,
+    due: AgendaItem,
+    recipient: Recipient,
+    requested: Option<Thread>,
 }
 
 /// When calls of this number began within the last second, so that a stalled executor cannot bunch them.
@@ -186,14 +197,9 @@ impl Lane {
         match account.status {
             AccountStatus::Connected => {}
             AccountStatus::Paused if account.paused_until.is_some_and(|until| until <= now) => {
-                self.gateway
-                    .bus
-                    .execute::<Account>(
-                        self.account_id.0,
-                        AccountCommand::Resume { at: now },
-                        &self.context,
-                    )
-                    .await?;
+                self.end_pause(now).await?;
+                // Whether it may send now is looked at anew: what a person stopped stays so.
+                return Ok(now);
             }
             AccountStatus::Paused | AccountStatus::Disconnected => {
                 return Ok(account.paused_until.map_or(idle, |u| u.min(idle)));
@@ -231,8 +237,48 @@ impl Lane {
                 .fold(idle, DateTime::min)
                 .max(now + Duration::milliseconds(5)));
         }
-        self.dispatch(&account, &campaigns, due, now).await?;
+        let sender = match self.gateway.sender(&account).await {
+            Ok(sender) => sender,
+            Err(error) => return self.pause_without(error, now).await.map(|()| idle),
+        };
+        self.dispatch(&account, &campaigns, due, sender, now).await?;
         Ok(self.pace.next_at(self.gateway.clock.now()).min(idle))
+    }
+
+    /// The time of the account's pause is over.
+    async fn end_pause(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        let stream = StreamId::new(AggregateType::Account, self.account_id.0);
+        let context = match latest(&self.gateway, stream, "account.paused").await? {
+            Some(paused) => self.context.clone().answering(&paused),
+            None => self.context.clone(),
+        };
+        let command = AccountCommand::EndPause { at: now };
+        self.gateway.bus.execute::<Account>(self.account_id.0, command, &context).await?;
+        Ok(())
+    }
+
+    /// Nothing can be sent without a credential, and trying burns no attempt: the account waits for a new one.
+    async fn pause_without(&self, error: AccessError, now: DateTime<Utc>) -> anyhow::Result<()> {
+        if !error.needs_rotation() {
+            return Err(error.into());
+        }
+        warn!(account.id = %self.account_id, %error, "the account is paused: it has no usable credential");
+        let command = AccountCommand::Pause {
+            reason: format!("{error}; give the account a new one with rotateAccountCredentials"),
+            until: None,
+            cause: Some(PauseCause::Credentials),
+            at: now,
+        };
+        // Nobody's answer: the lane found it by looking.
+        let mut context = self.context.clone();
+        context.correlation_id = self.gateway.ids.next_id(now);
+        self.gateway.bus.execute::<Account>(self.account_id.0, command, &context).await?;
+        Ok(())
+    }
+
+    /// What happens to a message is part of whatever the message is part of.
+    fn on_message(&self) -> Context {
+        self.context.clone().following()
     }
 
     /// Drops what need not be remembered any more.
@@ -284,6 +330,7 @@ impl Lane {
         account: &Account,
         campaigns: &HashMap<CampaignId, CampaignLane>,
         due: Vec<AgendaItem>,
+        sender: Sender,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
         let contacts: Vec<Uuid> =
@@ -330,13 +377,13 @@ impl Lane {
                 Verdict::Skip(reason) => settled.push((
                     due.message_id,
                     MessageCommand::Skip { reason, detail: None, at: now },
-                    self.context.clone(),
+                    self.on_message(),
                 )),
                 Verdict::Expire => {
                     settled.push((
                         due.message_id,
                         MessageCommand::Expire { at: now },
-                        self.context.clone(),
+                        self.on_message(),
                     ));
                 }
                 Verdict::Wait { until, .. } => {
@@ -369,7 +416,9 @@ impl Lane {
             }
         }
         self.record_settled(settled).await;
-        self.send(ready, &templates.into_iter().map(|(id, t)| (id, t.aggregate)).collect()).await
+        let templates = templates.into_iter().map(|(id, t)| (id, t.aggregate)).collect();
+        self.send(ready, &templates, sender).await;
+        Ok(())
     }
 
     /// A campaign's own limit, where it has one.
@@ -424,9 +473,10 @@ impl Lane {
         &mut self,
         ready: Vec<(AgendaItem, Recipient)>,
         templates: &HashMap<Uuid, Template>,
-    ) -> anyhow::Result<()> {
+        sender: Sender,
+    ) {
         if ready.is_empty() {
-            return Ok(());
+            return;
         }
         let now = self.gateway.clock.now();
         let patience = i64::from(self.gateway.config.dispatch.send_by_s);
@@ -441,14 +491,13 @@ impl Lane {
             .map(|(due, _)| {
                 let command =
                     MessageCommand::RequestSend { attempt: due.attempts + 1, send_by, at: now };
-                (due.message_id, command, self.context.clone())
+                (due.message_id, command, self.on_message())
             })
             .collect();
-        let sender = self.gateway.sender(self.account_id).await?;
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         for ((due, recipient), result) in ready.into_iter().zip(results) {
-            let message = match result {
-                Ok(committed) => committed.aggregate,
+            let (message, requested) = match result {
+                Ok(committed) => (committed.aggregate, committed.thread),
                 Err(error) => {
                     self.look_again(due.message_id, &error);
                     continue;
@@ -475,12 +524,11 @@ impl Lane {
                 };
                 let message_id = MessageId(due.message_id);
                 // The lane outlives its calls; where it does not, the orphan rule settles the attempt.
-                let _ = results
-                    .send(Called { message_id, due, recipient, attempt, send_by, answer })
-                    .await;
+                let called =
+                    Called { message_id, due, recipient, attempt, send_by, requested, answer };
+                let _ = results.send(called).await;
             });
         }
-        Ok(())
     }
 
     /// Records what has come back, as much as there is, in one append.
@@ -504,13 +552,9 @@ impl Lane {
         let mut commands = vec![];
         let mut consequences = vec![];
         for call in called {
-            let facts = AttemptFacts {
-                attempt: call.attempt,
-                send_by: call.send_by,
-                now,
-                random: self.gateway.ids.random(),
-            };
-            let (command, effects) = match call.answer {
+            let Called { message_id, due, recipient, attempt, send_by, requested, answer } = call;
+            let facts = AttemptFacts { attempt, send_by, now, random: self.gateway.ids.random() };
+            let (command, effects) = match answer {
                 Ok(outcome) => {
                     metrics::counter!("gateway_sends_total", "outcome" => outcome_label(&outcome))
                         .increment(1);
@@ -518,22 +562,28 @@ impl Lane {
                 }
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
-            commands.push((call.message_id.0, command, self.context.clone()));
-            consequences.push((call.message_id, call.due, call.recipient, effects));
+            let context = match requested {
+                Some(requested) => self.on_message().caused_by(requested.event_id),
+                None => self.on_message(),
+            };
+            commands.push((message_id.0, command, context));
+            consequences.push((Settled { message_id, due, recipient, requested }, effects));
         }
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         self.settle_parked(&results).await;
-        for ((message_id, due, recipient, effects), result) in consequences.into_iter().zip(results)
-        {
-            match result {
+        for ((call, effects), result) in consequences.into_iter().zip(results) {
+            let Settled { message_id, due, recipient, requested } = call;
+            let shown_by = match result {
                 Ok(committed) => {
                     self.taken.insert(message_id.0, Taken::Recorded(committed.position));
+                    committed.thread
                 }
                 Err(error) => {
                     warn!(message.id = %message_id, %error, "an outcome could not be recorded; it is in doubt");
                     self.taken.remove(&message_id.0);
+                    requested
                 }
-            }
+            };
             for effect in &effects {
                 match effect {
                     Effect::HoldPair { until } => {
@@ -552,7 +602,11 @@ impl Lane {
                 contact_id: Some(due.contact_id.into()),
                 template_id: due.template_id.map(Into::into),
             };
-            effects::apply(&self.gateway, &effects, target, &self.context).await;
+            let context = match shown_by {
+                Some(thread) => self.context.clone().because_of(thread),
+                None => self.context.clone(),
+            };
+            effects::apply(&self.gateway, &effects, target, &context).await;
         }
     }
 
@@ -589,7 +643,7 @@ impl Lane {
             .map(|due| {
                 let facts = AttemptFacts { attempt: due.attempts, send_by: due.at, now, random: 0 };
                 let command = unknown(facts, account, "the gateway stopped before the answer came");
-                (due.message_id, command, self.context.clone())
+                (due.message_id, command, self.on_message())
             })
             .collect();
         self.record_settled(commands).await;
@@ -634,7 +688,7 @@ impl Lane {
                 (
                     due.message_id,
                     MessageCommand::Resolve { resolution, due_at: now, at: now },
-                    self.context.clone(),
+                    self.on_message(),
                 )
             })
             .collect();

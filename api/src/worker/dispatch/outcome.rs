@@ -1,7 +1,7 @@
 //! What follows from WhatsApp's word on one attempt: the command for the message, and what else has to happen. Pure.
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::Account;
+use domain::account::{Account, PauseCause};
 use domain::delivery::{MAX_ATTEMPTS, backoff};
 use domain::message::{Failure, MessageCommand};
 use domain::primitives::Wamid;
@@ -19,7 +19,7 @@ pub enum Effect {
     /// The number sends nothing until then, and goes on by itself.
     HoldNumber { until: DateTime<Utc> },
     /// The account stops: until then, or until somebody resumes it.
-    PauseAccount { reason: String, until: Option<DateTime<Utc>> },
+    PauseAccount { reason: String, until: Option<DateTime<Utc>>, cause: PauseCause },
     /// All accounts of the WABA stop.
     PauseWaba { reason: String, until: Option<DateTime<Utc>> },
     /// WhatsApp does not take the template any more.
@@ -90,6 +90,7 @@ fn not_sent(reason: NotSent, facts: AttemptFacts) -> (MessageCommand, Vec<Effect
         let effect = Effect::PauseAccount {
             reason: format!("{reason}; give the account a new one"),
             until: None,
+            cause: PauseCause::Credentials,
         };
         return (
             MessageCommand::RecordRefused { attempt, failure, retry_at: Some(now), at: now },
@@ -171,7 +172,8 @@ pub fn effects(
                 effects.push(Effect::HoldNumber { until: after(backoff, attempt, now, random) });
             }
             (until, _) => {
-                effects.push(Effect::PauseAccount { reason: consequence.explanation(), until })
+                let (reason, cause) = (consequence.explanation(), PauseCause::Whatsapp);
+                effects.push(Effect::PauseAccount { reason, until, cause })
             }
         }
     }
@@ -185,7 +187,8 @@ pub fn effects(
         effects.push(Effect::PauseWaba { reason: consequence.explanation(), until });
     }
     if consequence.account_stop {
-        effects.push(Effect::PauseAccount { reason: consequence.explanation(), until: None });
+        let (reason, cause) = (consequence.explanation(), PauseCause::Credentials);
+        effects.push(Effect::PauseAccount { reason, until: None, cause });
     }
     if let Some(stop) = consequence.template {
         let for_good = stop == TemplateStop::ForGood;

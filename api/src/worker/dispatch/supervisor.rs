@@ -100,12 +100,9 @@ async fn round(gateway: &Arc<Gateway>, groups: &mut HashMap<String, Group>) -> a
 
 /// Every append of the lane names the lease and its epoch, so an owner of old cannot write.
 fn lane_context(gateway: &Gateway, lease: &Lease) -> Context {
-    Context {
-        actor: Actor::process("dispatch"),
-        correlation_id: gateway.ids.next_id(gateway.clock.now()),
-        causation_id: None,
-        fence: Some(Fence { lease: lease.name.clone(), epoch: lease.epoch }),
-    }
+    let id = gateway.ids.next_id(gateway.clock.now());
+    Context::new(Actor::process("dispatch"), id)
+        .fenced(Fence { lease: lease.name.clone(), epoch: lease.epoch })
 }
 
 fn lease_name(id: AccountId, account: &Account) -> String {

@@ -1,13 +1,13 @@
 //! What each item means, as commands.
 
 use chrono::{DateTime, Utc};
-use domain::account::{Account, AccountCommand};
+use domain::account::{Account, AccountCommand, PauseCause};
 use domain::contact::ContactChanges;
 use domain::message::{Content, ContentKind, Message, MessageCommand, MessageHeader, Priority};
 use domain::primitives::{Actor, ContactId, MessageId, Wamid};
 use domain::template::{Template, TemplateCategory, TemplateCommand};
 use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
-use infrastructure::ledger::{CommandError, Context};
+use infrastructure::ledger::{CommandError, Context, Refusal};
 use infrastructure::webhook::interpret::{
     AccountChange, BanState, IdentityMove, Interpreted, Item, MessageItem, NumberQuality,
     PreferenceChoice, PreferenceItem, RestrictionKind, TemplateName, UserIdUpdate,
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::error::ItemError;
-use super::person::{self, Profile};
+use super::person::{self, Profile, Wish};
 use super::route::Target;
 use super::status::Statuses;
 use crate::app::Gateway;
@@ -132,36 +132,14 @@ async fn inbound(
     };
     let contact_id =
         person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
-    let message_id = received_id(gateway, target, &item.wamid, at);
-    // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
-    let is_known = gateway.bus.load::<Message>(message_id.0).await?.is_some();
-    if let Some(wish) = item.opt_out.as_ref().filter(|_| !is_known) {
-        match wish.word(&gateway.config.optout.words) {
-            Some(OptWord::Stop) => {
-                person::opt_out(
-                    gateway,
-                    contact_id,
-                    None,
-                    "the person wrote STOP",
-                    wish.text(),
-                    context,
-                )
-                .await?;
-            }
-            Some(OptWord::Start) => {
-                person::opt_in_again(
-                    gateway,
-                    contact_id,
-                    None,
-                    "the person wrote START",
-                    wish.text(),
-                    context,
-                )
-                .await?;
-            }
-            None => {}
-        }
-    }
+    let wish = item.opt_out.as_ref().and_then(|text| {
+        let word = text.word(&gateway.config.optout.words)?;
+        let source = match word {
+            OptWord::Stop => "the person wrote STOP",
+            OptWord::Start => "the person wrote START",
+        };
+        Some(Wish { word, category: None, source, evidence: text.text().map(str::to_owned) })
+    });
     let command = MessageCommand::Receive {
         header: Box::new(header(target, contact_id, &item)?),
         from: item.counterpart,
@@ -174,7 +152,22 @@ async fn inbound(
         opens_window: item.opens_window,
         at,
     };
-    gateway.bus.execute::<Message>(message_id.0, command, context).await?;
+    let message_id = received_id(gateway, target, &item.wamid, at);
+    let (command, wish) = (&command, &wish);
+    // As one: a wish is on record as soon as the message that shows it, and the message is why.
+    let received = gateway.bus.transact(context, None, |tx| {
+        Box::pin(async move {
+            // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
+            let is_known = tx.load::<Message>(message_id.0).await?.is_some();
+            tx.execute::<Message>(message_id.0, command.clone()).await?;
+            if let Some(wish) = wish.as_ref().filter(|_| !is_known) {
+                tx.because_of::<Message>(message_id.0);
+                person::heed(tx, contact_id, wish).await?;
+            }
+            Ok::<_, CommandError<Refusal>>(())
+        })
+    });
+    received.await?;
     count("recorded");
     Ok(())
 }
@@ -251,22 +244,28 @@ async fn preference(
     preference: PreferenceItem,
     context: &Context,
 ) -> Result<(), ItemError> {
-    let category = Some(TemplateCategory::Marketing);
-    let source = "WhatsApp user_preferences";
-    match preference.choice {
+    let (word, contact_id) = match preference.choice {
         PreferenceChoice::Stop => {
-            let profile = Profile::default();
-            let contact_id =
-                person::find_or_add(gateway, target, &preference.who, &profile, context).await?;
-            person::opt_out(gateway, contact_id, category, source, None, context).await?;
+            let (who, profile) = (&preference.who, Profile::default());
+            let found = person::find_or_add(gateway, target, who, &profile, context).await?;
+            (OptWord::Stop, Some(found))
         }
         PreferenceChoice::Resume => {
-            if let Some(contact_id) = person::find(gateway, target, &preference.who).await? {
-                person::opt_in_again(gateway, contact_id, category, source, None, context).await?;
-            }
+            (OptWord::Start, person::find(gateway, target, &preference.who).await?)
         }
-        PreferenceChoice::Other(_) => count("kept"),
-    }
+        PreferenceChoice::Other(_) => {
+            count("kept");
+            return Ok(());
+        }
+    };
+    let Some(contact_id) = contact_id else { return Ok(()) };
+    let category = Some(TemplateCategory::Marketing);
+    let wish = Wish { word, category, source: "WhatsApp user_preferences", evidence: None };
+    let wish = &wish;
+    let heeded = gateway.bus.transact(context, None, |tx| {
+        Box::pin(async move { person::heed(tx, contact_id, wish).await })
+    });
+    heeded.await?;
     Ok(())
 }
 
@@ -409,7 +408,10 @@ async fn account_update(
     context: &Context,
 ) -> Result<(), ItemError> {
     let at = gateway.clock.now();
-    let pause = |reason: String, until| Some(AccountCommand::Pause { reason, until, at });
+    let cause = PauseCause::Whatsapp;
+    let pause = |reason: String, until| {
+        Some(AccountCommand::Pause { reason, until, cause: Some(cause), at })
+    };
     let command = match change {
         AccountChange::Restriction { restrictions } => restrictions
             .iter()
@@ -424,7 +426,7 @@ async fn account_update(
             pause("WhatsApp has disabled the account".to_owned(), None)
         }
         AccountChange::Ban { state: BanState::Reinstated, .. } | AccountChange::Reconnected => {
-            Some(AccountCommand::Resume { at })
+            Some(AccountCommand::LiftPause { cause, at })
         }
         AccountChange::Deleted => pause("the account was deleted at WhatsApp".to_owned(), None),
         AccountChange::Offboarded => {

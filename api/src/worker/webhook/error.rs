@@ -1,7 +1,7 @@
 //! Why an item of a webhook was not applied, by what happens next.
 
 use domain::port::FeedError;
-use infrastructure::ledger::CommandError;
+use infrastructure::ledger::{CommandError, TransactError};
 use infrastructure::webhook::journal::JournalError;
 use projections::QueryError;
 
@@ -34,6 +34,23 @@ where
             // What cannot be read today cannot be read tomorrow either.
             CommandError::Unavailable(cause) => matches!(**cause, FeedError::Corrupt(_)),
             CommandError::TooBusy | CommandError::Fenced => false,
+        };
+        if is_refusal { Self::Refused(error.into()) } else { Self::StoreAway(error.into()) }
+    }
+}
+
+impl<E> From<TransactError<CommandError<E>>> for ItemError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    fn from(error: TransactError<CommandError<E>>) -> Self {
+        let is_refusal = match error {
+            TransactError::Command(error) => return error.into(),
+            TransactError::IdentityTaken { .. }
+            | TransactError::IdempotencyReused
+            | TransactError::Replayed { .. } => true,
+            TransactError::Unavailable(ref cause) => matches!(**cause, FeedError::Corrupt(_)),
+            TransactError::TooBusy | TransactError::Fenced => false,
         };
         if is_refusal { Self::Refused(error.into()) } else { Self::StoreAway(error.into()) }
     }
@@ -77,6 +94,16 @@ mod tests {
             assert!(matches!(ItemError::from(passing), ItemError::StoreAway(_)));
         }
         assert!(matches!(ItemError::from(away()), ItemError::StoreAway(_)));
+        let transactions = [
+            TransactError::Command(Error::from(away())),
+            TransactError::from(away()),
+            TransactError::TooBusy,
+        ];
+        for passing in transactions {
+            assert!(matches!(ItemError::from(passing), ItemError::StoreAway(_)));
+        }
+        let refused = TransactError::Command(Error::Domain(ContactError::Erased));
+        assert!(matches!(ItemError::from(refused), ItemError::Refused(_)));
         for lasting in
             [Error::Unavailable(Arc::new(corrupt())), Error::Domain(ContactError::Erased)]
         {

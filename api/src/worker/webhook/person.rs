@@ -11,7 +11,8 @@ use domain::contact::{
 use domain::message::Recipient;
 use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
 use domain::template::TemplateCategory;
-use infrastructure::ledger::{CommandError, Context};
+use infrastructure::ledger::{CommandError, Context, Refusal, Transaction};
+use infrastructure::webhook::optout::OptWord;
 
 use super::error::ItemError;
 use super::route::Target;
@@ -164,51 +165,41 @@ pub async fn change(
     }
 }
 
-/// The person said stop: before anything else.
-pub async fn opt_out(
-    gateway: &Gateway,
-    id: ContactId,
-    category: Option<TemplateCategory>,
-    source: &str,
-    evidence: Option<&str>,
-    context: &Context,
-) -> Result<(), ItemError> {
-    let at = gateway.clock.now();
-    let command = ContactCommand::OptOut {
-        category,
-        source: source.to_owned(),
-        evidence: evidence.map(str::to_owned),
-        at,
-    };
-    gateway.bus.execute::<Contact>(id.0, command, context).await?;
-    Ok(())
+/// A person's own word on being written to.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub word: OptWord,
+    /// `None`: all of them.
+    pub category: Option<TemplateCategory>,
+    pub source: &'static str,
+    pub evidence: Option<String>,
 }
 
-/// The person wants messages again; from somebody who never stopped it is no consent to anything.
-pub async fn opt_in_again(
-    gateway: &Gateway,
+/// Records what the person wants. A start from somebody who never stopped is no consent to anything.
+///
+/// # Errors
+/// Where there is no such contact any more, or the store is away.
+pub async fn heed(
+    tx: &mut Transaction<'_>,
     id: ContactId,
-    category: Option<TemplateCategory>,
-    source: &str,
-    evidence: Option<&str>,
-    context: &Context,
-) -> Result<(), ItemError> {
-    let Some(loaded) = gateway.bus.load::<Contact>(id.0).await? else { return Ok(()) };
-    let consent = &loaded.aggregate.consent;
-    let status = category.map_or(consent.status(), |category| consent.status_for(category));
-    if status != ConsentStatus::OptedOut {
-        return Ok(());
-    }
-    let at = gateway.clock.now();
-    let command = ContactCommand::RecordConsent {
-        category,
-        status: ConsentStatus::OptedIn,
-        source: source.to_owned(),
-        evidence: evidence.map(str::to_owned),
-        given_at: at,
-        at,
+    wish: &Wish,
+) -> Result<(), CommandError<Refusal>> {
+    let Wish { word, category, source, evidence } = wish.clone();
+    let (source, at) = (source.to_owned(), tx.bus().clock().now());
+    let command = match word {
+        OptWord::Stop => ContactCommand::OptOut { category, source, evidence, at },
+        OptWord::Start => {
+            let Some(loaded) = tx.load::<Contact>(id.0).await? else { return Ok(()) };
+            let consent = &loaded.aggregate.consent;
+            let known = category.map_or(consent.status(), |category| consent.status_for(category));
+            if known != ConsentStatus::OptedOut {
+                return Ok(());
+            }
+            let status = ConsentStatus::OptedIn;
+            ContactCommand::RecordConsent { category, status, source, evidence, given_at: at, at }
+        }
     };
-    gateway.bus.execute::<Contact>(id.0, command, context).await?;
+    tx.execute::<Contact>(id.0, command).await?;
     Ok(())
 }
 

@@ -202,8 +202,9 @@ fn count(outcome: &'static str) {
     metrics::counter!("gateway_webhook_items_total", "outcome" => outcome).increment(1);
 }
 
+/// What WhatsApp reports of a message is part of whatever the message is part of.
 fn context(gateway: &Gateway, now: DateTime<Utc>) -> Context {
-    Context::new(Actor::whatsapp(), gateway.ids.next_id(now))
+    Context::new(Actor::whatsapp(), gateway.ids.next_id(now)).following()
 }
 
 /// What a failed status means, by its code.
