@@ -118,6 +118,10 @@ pub enum CampaignCommand {
     Resume {
         at: DateTime<Utc>,
     },
+    /// Recipients are tried again: a completed campaign runs once more, so that it can be paused and cancelled.
+    Reopen {
+        at: DateTime<Utc>,
+    },
     Cancel {
         reason: Option<String>,
         at: DateTime<Utc>,
@@ -248,6 +252,13 @@ impl GatewayAggregate for Campaign {
                     return Ok(vec![]);
                 }
                 self.require(&[CampaignStatus::Paused], "resumed")?;
+                Ok(vec![CampaignEvent::Resumed { at }])
+            }
+            CampaignCommand::Reopen { at } => {
+                if matches!(self.status, CampaignStatus::Running | CampaignStatus::Paused) {
+                    return Ok(vec![]);
+                }
+                self.require(&[CampaignStatus::Completed], "tried again")?;
                 Ok(vec![CampaignEvent::Resumed { at }])
             }
             CampaignCommand::Cancel { reason, at } => {
@@ -382,6 +393,7 @@ impl Campaign {
             CampaignEvent::Resumed { .. } => {
                 self.status = self.paused_from.take().unwrap_or(CampaignStatus::Running);
                 self.status_reason = None;
+                self.ended_at = None;
             }
             CampaignEvent::Completed { at } => {
                 self.status = CampaignStatus::Completed;
@@ -447,5 +459,51 @@ fn check_audience(audience: &Audience, depth: usize) -> Result<(), CampaignError
         Some(_) if depth >= 3 => Err(invalid("audience", "exclude may be nested three deep")),
         Some(exclude) => check_audience(exclude, depth + 1),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    fn at(minute: u32) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 11, 26, 9, minute, 0).unwrap()
+    }
+
+    fn in_status(status: CampaignStatus) -> Campaign {
+        let workspace_id = Some(WorkspaceId(Uuid::from_u128(1)));
+        let ended_at = (status == CampaignStatus::Completed).then(|| at(5));
+        Campaign { workspace_id, status, ended_at, expanded: true, ..Campaign::default() }
+    }
+
+    #[test]
+    fn a_completed_campaign_that_is_tried_again_can_be_paused_cancelled_and_completed() {
+        let mut campaign = in_status(CampaignStatus::Completed);
+        for event in campaign.decide(CampaignCommand::Reopen { at: at(9) }).unwrap() {
+            campaign.fold(event);
+        }
+        assert_eq!((campaign.status, campaign.ended_at), (CampaignStatus::Running, None));
+        for command in [
+            CampaignCommand::Pause { reason: None, at: at(10) },
+            CampaignCommand::Cancel { reason: None, at: at(10) },
+            CampaignCommand::Complete { at: at(10) },
+        ] {
+            assert_eq!(campaign.decide(command).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_runs_or_is_paused_stays_so_and_what_was_cancelled_is_not_tried_again() {
+        let reopen = || CampaignCommand::Reopen { at: at(9) };
+        for status in [CampaignStatus::Running, CampaignStatus::Paused] {
+            assert_eq!(in_status(status).decide(reopen()), Ok(vec![]));
+        }
+        for status in [CampaignStatus::Draft, CampaignStatus::Scheduled, CampaignStatus::Cancelled]
+        {
+            let refused = CampaignError::NotAllowed { action: "tried again", status };
+            assert_eq!(in_status(status).decide(reopen()), Err(refused));
+        }
     }
 }

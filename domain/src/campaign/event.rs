@@ -121,6 +121,7 @@ pub enum CampaignEvent {
         reason: Option<String>,
         at: DateTime<Utc>,
     },
+    /// It goes on after a pause, or runs once more for those who are tried again.
     #[serde(rename = "campaign.resumed")]
     Resumed { at: DateTime<Utc> },
     #[serde(rename = "campaign.completed")]

@@ -142,7 +142,7 @@ impl Message {
             Some(Waiting::Received) => MessageStatus::Received,
             Some(Waiting::Echoed) => MessageStatus::Sent,
         };
-        match self.latest() {
+        match self.telling() {
             // What WhatsApp has is never merely waiting; what failed or was left in doubt may be due again, or have
             // been given up since.
             Some((_, attempt)) => match attempt.status() {
@@ -151,6 +151,19 @@ impl Message {
             },
             None => waiting,
         }
+    }
+
+    /// The attempt that says what the message is: the latest, unless that one came to nothing (or nobody knows) and an
+    /// earlier one turned out to have arrived. Then the person has it, and nothing is left to wait for.
+    fn telling(&self) -> Option<(u32, &Attempt)> {
+        let (number, latest) = self.latest()?;
+        if latest.has_reached_whatsapp() || latest.status() == MessageStatus::Sending {
+            return Some((number, latest));
+        }
+        let reached = self.attempts.iter().filter(|(_, attempt)| attempt.has_reached_whatsapp());
+        // Of two that got equally far, the later.
+        let furthest = reached.max_by_key(|(number, attempt)| (attempt.status(), **number));
+        Some(furthest.map_or((number, latest), |(number, attempt)| (*number, attempt)))
     }
 
     pub fn latest(&self) -> Option<(u32, &Attempt)> {
@@ -162,13 +175,26 @@ impl Message {
         self.latest().map_or(0, |(number, _)| number)
     }
 
-    /// WhatsApp's id of the latest attempt that has one.
+    /// WhatsApp's id of the attempt that says what the message is, else of the latest that has one.
     pub fn wamid(&self) -> Option<&Personal<Wamid>> {
-        self.attempts
-            .values()
-            .rev()
-            .find_map(|attempt| attempt.wamid.as_ref())
+        self.telling()
+            .and_then(|(_, attempt)| attempt.wamid.as_ref())
+            .or_else(|| self.attempts.values().rev().find_map(|attempt| attempt.wamid.as_ref()))
             .or(self.own_wamid.as_ref())
+    }
+
+    /// How often WhatsApp turned the message away for the same reason before attempt `before`, since it fell due or
+    /// somebody asked for it anew. `code`: WhatsApp's; `None`: it was never asked.
+    pub fn refusals(&self, code: Option<i64>, before: u32) -> u32 {
+        let since = self.first_due_at.unwrap_or_default();
+        let same = self.attempts.range(..before).filter(|(_, attempt)| {
+            let failure = attempt.failure.as_ref().or(match &attempt.outcome {
+                Some(AttemptOutcome::Refused { failure, .. }) => Some(failure),
+                _ => None,
+            });
+            attempt.requested_at >= since && failure.is_some_and(|failure| failure.code == code)
+        });
+        u32::try_from(same.count()).unwrap_or(u32::MAX)
     }
 
     /// Why it failed, where it did.
@@ -176,7 +202,7 @@ impl Message {
         if self.status() != MessageStatus::Failed {
             return None;
         }
-        let (_, attempt) = self.latest()?;
+        let (_, attempt) = self.telling()?;
         attempt.failure.as_ref().or(match &attempt.outcome {
             Some(AttemptOutcome::Refused { failure, .. }) => Some(failure),
             _ => None,
@@ -184,7 +210,7 @@ impl Message {
     }
 
     pub fn accepted_at(&self) -> Option<DateTime<Utc>> {
-        match self.latest()?.1.outcome {
+        match self.telling()?.1.outcome {
             Some(AttemptOutcome::Accepted { at } | AttemptOutcome::TreatedAsSent { at }) => {
                 Some(at)
             }
@@ -193,14 +219,14 @@ impl Message {
     }
 
     pub fn status_at(&self, status: DeliveryStatus) -> Option<DateTime<Utc>> {
-        self.latest()?.1.status_at(status)
+        self.telling()?.1.status_at(status)
     }
 
     pub fn failed_at(&self) -> Option<DateTime<Utc>> {
         if self.status() != MessageStatus::Failed {
             return None;
         }
-        let (_, attempt) = self.latest()?;
+        let (_, attempt) = self.telling()?;
         attempt.status_at(DeliveryStatus::Failed).or(match attempt.outcome {
             Some(AttemptOutcome::Refused { at, .. } | AttemptOutcome::GivenUp { at }) => Some(at),
             _ => None,
@@ -219,10 +245,19 @@ impl Message {
         }
     }
 
+    /// When the wait for WhatsApp's word on a message in doubt began, and how long it is by the policy of that time.
+    pub fn grace(&self) -> Option<(DateTime<Utc>, Duration)> {
+        let grace_until = self.grace_until()?;
+        let (_, attempt) = self.latest()?;
+        let Some(AttemptOutcome::InDoubt { at, .. }) = attempt.outcome else { return None };
+        let start = attempt.send_by.max(at);
+        Some((start, (grace_until - start).max(Duration::zero())))
+    }
+
     /// When it is given up, if it has not been accepted by then.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         let seconds = self.header.as_ref()?.time_to_live_s?;
-        // From when it first fell due; a retry does not start the clock again.
+        // From when it first fell due; a retry does not start the clock again, unless a person asked for it.
         Some(self.first_due_at? + Duration::seconds(i64::from(seconds)))
     }
 
@@ -309,9 +344,9 @@ impl Message {
         if attempt != self.attempt_count() + 1 {
             return Err(MessageError::UnknownAttempt { attempt });
         }
-        // An earlier attempt that turned out to have arrived makes another one a duplicate.
-        if self.attempts.values().any(Attempt::has_reached_whatsapp) {
-            return Err(MessageError::NotAllowed { action: "sent again", status: self.status() });
+        // Whoever asks may have read that it is due before it was put off.
+        if let Some(due_at) = self.due_at.filter(|due_at| *due_at > at) {
+            return Err(MessageError::NotDue { due_at });
         }
         Ok(vec![MessageEvent::SendRequested { attempt, send_by, at }])
     }
@@ -341,12 +376,21 @@ impl Message {
         at: DateTime<Utc>,
     ) -> Decision {
         let attempt = self.attempt(number)?;
-        if attempt.outcome.is_some() || attempt.has_reached_whatsapp() {
+        let is_known = matches!(
+            attempt.outcome,
+            Some(AttemptOutcome::Accepted { .. } | AttemptOutcome::Refused { .. })
+        );
+        if is_known || !attempt.statuses.is_empty() {
             return Ok(vec![]);
         }
+        // The answer settles a doubt also when it comes late. What was decided in that doubt stays decided: only a
+        // message that nobody has decided about is due again by itself.
+        let is_undecided = matches!(attempt.outcome, None | Some(AttemptOutcome::InDoubt { .. }));
         let mut events = vec![MessageEvent::SendFailed { attempt: number, failure, at }];
-        if let Some(due_at) = retry_at.filter(|_| number == self.attempt_count()) {
-            events.push(MessageEvent::RetryScheduled { due_at, at });
+        // Also where an earlier attempt has arrived: should that one fail after all, this is still due.
+        let may_retry = is_undecided && number == self.attempt_count() && self.waiting.is_none();
+        if let Some(due_at) = retry_at.filter(|_| may_retry) {
+            events.push(MessageEvent::RetryScheduled { due_at, starts_anew: false, at });
         }
         Ok(events)
     }
@@ -404,13 +448,15 @@ impl Message {
         let mut after = self.clone();
         after.fold(event.clone());
         let mut events = vec![event];
-        let has_failed =
-            report.status == DeliveryStatus::Failed && after.status() == MessageStatus::Failed;
+        let is_failed = |attempt: &Attempt| attempt.status() == MessageStatus::Failed;
+        let has_failed = report.status == DeliveryStatus::Failed
+            && after.waiting.is_none()
+            && after.attempts.get(&number).is_some_and(is_failed);
         if let Some(due_at) = report
             .retry_at
             .filter(|_| has_failed && is_first_of_its_kind && number == self.attempt_count())
         {
-            events.push(MessageEvent::RetryScheduled { due_at, at: report.at });
+            events.push(MessageEvent::RetryScheduled { due_at, starts_anew: false, at: report.at });
         }
         Ok(events)
     }
@@ -438,7 +484,7 @@ impl Message {
         }
         let mut events = vec![MessageEvent::InDoubtResolved { attempt, resolution, at }];
         if resolution == InDoubtResolution::SendAgain {
-            events.push(MessageEvent::RetryScheduled { due_at, at });
+            events.push(MessageEvent::RetryScheduled { due_at, starts_anew: false, at });
         }
         Ok(events)
     }
@@ -446,7 +492,7 @@ impl Message {
     fn retry(&self, due_at: DateTime<Utc>, at: DateTime<Utc>) -> Decision {
         match self.status() {
             MessageStatus::Failed | MessageStatus::Expired => {
-                Ok(vec![MessageEvent::RetryScheduled { due_at, at }])
+                Ok(vec![MessageEvent::RetryScheduled { due_at, starts_anew: true, at }])
             }
             status if status.is_waiting() => Ok(vec![]),
             status => Err(MessageError::NotAllowed { action: "queued again", status }),
@@ -486,8 +532,11 @@ impl Message {
                 self.first_due_at = Some(due_at);
                 self.set_waiting(Waiting::Scheduled, Some(due_at));
             }
-            MessageEvent::RetryScheduled { due_at, .. } => {
-                self.set_waiting(Waiting::Queued, Some(due_at))
+            MessageEvent::RetryScheduled { due_at, starts_anew, .. } => {
+                if starts_anew {
+                    self.first_due_at = Some(due_at);
+                }
+                self.set_waiting(Waiting::Queued, Some(due_at));
             }
             MessageEvent::Cancelled { reason, .. } => {
                 self.waiting = Some(Waiting::Cancelled);

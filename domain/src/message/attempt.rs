@@ -89,6 +89,18 @@ pub struct Failure {
     pub details: Option<String>,
     /// Sending the same again later may work.
     pub retryable: bool,
+    /// The person is to be left alone for a while, by whatever message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_away: Option<KeepAway>,
+}
+
+/// What WhatsApp's word on one message means for others to the same person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepAway {
+    /// Other messages than marketing may go.
+    pub marketing_only: bool,
+    /// Counted from the failure.
+    pub seconds: u32,
 }
 
 /// How the call itself ended.

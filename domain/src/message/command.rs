@@ -46,7 +46,8 @@ pub enum MessageCommand {
         detail: Option<String>,
         at: DateTime<Utc>,
     },
-    /// Takes attempt number `attempt`. Refused when it is taken, so two workers cannot both hold it.
+    /// Takes attempt number `attempt`. Refused when it is taken, so two workers cannot both hold it, and while the
+    /// message is not due.
     RequestSend {
         attempt: u32,
         send_by: DateTime<Utc>,
@@ -78,7 +79,7 @@ pub enum MessageCommand {
         due_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
-    /// Due again after it failed.
+    /// Due again after it failed, because a person asked: its time to live starts anew.
     Retry {
         due_at: DateTime<Utc>,
         at: DateTime<Utc>,

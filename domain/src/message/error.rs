@@ -1,5 +1,7 @@
 //! Why a command on a message was refused.
 
+use chrono::{DateTime, Utc};
+
 use crate::DomainError;
 use crate::message::MessageStatus;
 
@@ -13,6 +15,8 @@ pub enum MessageError {
     NotAllowed { action: &'static str, status: MessageStatus },
     #[error("attempt {attempt} was never requested")]
     UnknownAttempt { attempt: u32 },
+    #[error("the message is not due before {due_at}")]
+    NotDue { due_at: DateTime<Utc> },
     #[error("attempt {attempt} is taken")]
     AttemptTaken { attempt: u32 },
     #[error("the message was already accepted under another WhatsApp id")]
@@ -26,6 +30,7 @@ impl DomainError for MessageError {
             Self::AlreadyPlanned => "ALREADY_PLANNED",
             Self::NotAllowed { .. } => "MESSAGE_STATUS",
             Self::UnknownAttempt { .. } => "UNKNOWN_ATTEMPT",
+            Self::NotDue { .. } => "NOT_DUE",
             Self::AttemptTaken { .. } => "ATTEMPT_TAKEN",
             Self::AcceptedTwice => "ACCEPTED_TWICE",
         }

@@ -231,7 +231,13 @@ pub enum MessageEvent {
     },
     /// Due again.
     #[serde(rename = "message.retry_scheduled")]
-    RetryScheduled { due_at: DateTime<Utc>, at: DateTime<Utc> },
+    RetryScheduled {
+        due_at: DateTime<Utc>,
+        /// A person asked for it: the time to live and the tries count from here.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        starts_anew: bool,
+        at: DateTime<Utc>,
+    },
     /// Nobody knows what became of the call.
     #[serde(rename = "message.in_doubt")]
     InDoubt { attempt: u32, reason: String, grace_until: DateTime<Utc>, at: DateTime<Utc> },
@@ -329,6 +335,7 @@ impl MessageEvent {
                     title: "failed".to_owned(),
                     details: None,
                     retryable: false,
+                    keep_away: None,
                 };
                 Self::Failed { attempt, wamid, failure: failure.unwrap_or_else(unknown), at }
             }

@@ -9,7 +9,7 @@ mod error;
 mod event;
 
 pub use aggregate::{Message, Waiting};
-pub use attempt::{Attempt, AttemptOutcome, DeliveryStatus, Failure, MessageStatus};
+pub use attempt::{Attempt, AttemptOutcome, DeliveryStatus, Failure, KeepAway, MessageStatus};
 pub use command::{MessageCommand, Plan, StatusReport};
 pub use content::{Content, ContentKind, MediaKind, MediaSource, ParameterValue, Recipient};
 pub use error::MessageError;

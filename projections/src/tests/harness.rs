@@ -500,6 +500,7 @@ pub mod histories {
                     .to_owned(),
                 details: None,
                 retryable,
+                keep_away: None,
             };
             let time = at(now);
             let later = at(now + 60_000);

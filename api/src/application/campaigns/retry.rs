@@ -1,7 +1,7 @@
 //! Once more for those who were not reached, and once for somebody who wants to see it first.
 
 use domain::api_key::Scope;
-use domain::campaign::{Campaign, CampaignStatus};
+use domain::campaign::{Campaign, CampaignCommand, CampaignStatus};
 use domain::message::{Message, MessageCommand, MessageStatus};
 use domain::port::EventFeed;
 use domain::primitives::CampaignId;
@@ -86,10 +86,25 @@ pub async fn retry(
                 (stored.id, MessageCommand::Retry { due_at: now, at: now }, context.clone())
             })
             .collect();
+        let mut queued = 0;
         for result in gateway.bus.execute_many::<Message>(commands).await {
             match result {
-                Ok(committed) => last = last.max(committed.position),
+                Ok(committed) => {
+                    queued += committed.events;
+                    last = last.max(committed.position);
+                }
                 // It has changed since the read model saw it: then it is not failed any more.
+                Err(CommandError::Domain(_)) => {}
+                Err(error) => return Err(command::refused(error, "")),
+            }
+        }
+        if queued > 0 {
+            // Behind the messages in the log: whoever would complete it again has seen them by then.
+            let command = CampaignCommand::Reopen { at: now };
+            let reopened = gateway.bus.execute::<Campaign>(id.0, command, &context).await;
+            match reopened {
+                Ok(committed) => last = last.max(committed.position),
+                // Cancelled a moment ago: then its messages are cancelled too.
                 Err(CommandError::Domain(_)) => {}
                 Err(error) => return Err(command::refused(error, "")),
             }
@@ -193,7 +208,13 @@ mod tests {
             due_at: at(),
             at: at(),
         };
-        let failure = Failure { code: None, title: "no".to_owned(), details: None, retryable };
+        let failure = Failure {
+            code: None,
+            title: "no".to_owned(),
+            details: None,
+            retryable,
+            keep_away: None,
+        };
         let mut message = Message::default();
         for command in [
             MessageCommand::Plan(Box::new(plan)),

@@ -59,6 +59,7 @@ fn failure() -> Failure {
         title: "undeliverable".to_owned(),
         details: None,
         retryable: false,
+        keep_away: None,
     }
 }
 
@@ -148,6 +149,7 @@ fn a_message_in_doubt_is_settled_by_its_status() {
     let doubtful = given([plan(at(0), None), requested(1), unknown(1)]);
     assert_eq!(doubtful.status(), MessageStatus::InDoubt);
     assert_eq!(doubtful.grace_until(), Some(at(630)));
+    assert_eq!(doubtful.grace(), Some((at(30), Duration::seconds(600))));
     let settled = given([
         plan(at(0), None),
         requested(1),
@@ -263,7 +265,160 @@ fn shown(message: &Message) -> impl PartialEq + std::fmt::Debug {
     (message.status(), times, failure, failed_at, ids, message.grace_until())
 }
 
+#[test]
+fn a_message_put_off_is_not_sent_before_its_time() {
+    let put_off = MessageCommand::Reschedule { due_at: at(50), at: at(1) };
+    let message = given([plan(at(0), None), put_off]);
+    assert_eq!(message.decide(requested(1)), Err(MessageError::NotDue { due_at: at(50) }));
+    let on_time = MessageCommand::RequestSend { attempt: 1, send_by: at(60), at: at(50) };
+    assert_eq!(message.decide(on_time).unwrap().len(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_late_settles_the_doubt() {
+    let doubtful = || vec![plan(at(0), None), requested(1), unknown(1)];
+    let with = |late| given(doubtful().into_iter().chain([late]));
+    assert_eq!(with(refused(1, None)).status(), MessageStatus::Failed);
+    assert_eq!(with(refused(1, Some(at(60)))).status(), MessageStatus::Queued);
+    assert_eq!(with(accepted(1)).status(), MessageStatus::Accepted);
+    // Said once, it stays said: neither a second refusal nor the orphan rule changes it.
+    let refused_once = with(refused(1, None));
+    assert_eq!(refused_once.decide(refused(1, Some(at(90)))), Ok(vec![]));
+    assert_eq!(refused_once.decide(unknown(1)), Ok(vec![]));
+}
+
+fn resolved(resolution: InDoubtResolution) -> MessageCommand {
+    MessageCommand::Resolve { resolution, due_at: at(700), at: at(700) }
+}
+
+#[test]
+fn a_refusal_that_comes_after_the_decision_is_recorded_and_decides_nothing() {
+    for (resolution, status) in [
+        (InDoubtResolution::SendAgain, MessageStatus::Queued),
+        (InDoubtResolution::GiveUp, MessageStatus::Failed),
+        (InDoubtResolution::TreatAsSent, MessageStatus::Failed),
+    ] {
+        let message = given([plan(at(0), None), requested(1), unknown(1), resolved(resolution)]);
+        let events = message.decide(refused(1, Some(at(800)))).unwrap();
+        assert_eq!(events.len(), 1, "{resolution:?}");
+        let mut after = message;
+        events.into_iter().for_each(|event| after.fold(event));
+        assert_eq!(after.status(), status, "{resolution:?}");
+    }
+}
+
+/// In doubt, sent again, and turned away the second time.
+fn refused_again(retry_at: Option<DateTime<Utc>>) -> Vec<MessageCommand> {
+    let second = MessageCommand::RequestSend { attempt: 2, send_by: at(710), at: at(701) };
+    let again = resolved(InDoubtResolution::SendAgain);
+    vec![plan(at(0), None), requested(1), unknown(1), again, second, refused(2, retry_at)]
+}
+
+#[test]
+fn waiting_ends_when_an_earlier_attempt_turns_out_to_have_arrived() {
+    let mut commands = refused_again(Some(at(720)));
+    assert_eq!(given(commands.clone()).status(), MessageStatus::Queued);
+    commands.push(status(Some(1), DeliveryStatus::Delivered, 705));
+    let message = given(commands);
+    assert_eq!(message.status(), MessageStatus::Delivered);
+    assert_eq!(message.status_at(DeliveryStatus::Delivered), Some(at(705)));
+    assert_eq!(message.wamid().and_then(Personal::known), Some(&wamid(1)));
+    assert_eq!((message.failure(), message.failed_at()), (None, None));
+    for command in [
+        MessageCommand::Expire { at: at(900) },
+        MessageCommand::Skip { reason: SkipReason::OptedOut, detail: None, at: at(900) },
+        MessageCommand::Cancel { reason: None, at: at(900) },
+        MessageCommand::Reschedule { due_at: at(999), at: at(900) },
+        MessageCommand::RequestSend { attempt: 3, send_by: at(910), at: at(900) },
+        MessageCommand::Retry { due_at: at(900), at: at(900) },
+        resolved(InDoubtResolution::SendAgain),
+    ] {
+        let refused = message.decide(command.clone());
+        assert!(matches!(refused, Err(MessageError::NotAllowed { .. })), "{command:?}");
+    }
+}
+
+#[test]
+fn a_retry_that_a_person_asked_for_starts_the_time_to_live_anew() {
+    let expired = [plan(at(0), None), MessageCommand::Expire { at: at(61) }];
+    let by_itself = given([plan(at(0), None), requested(1), refused(1, Some(at(40)))]);
+    assert_eq!(by_itself.expires_at(), Some(at(60)));
+    let asked = MessageCommand::Retry { due_at: at(5_000), at: at(5_000) };
+    let message = given(expired.into_iter().chain([asked]));
+    assert_eq!(message.status(), MessageStatus::Queued);
+    assert_eq!(message.expires_at(), Some(at(5_060)));
+}
+
+#[test]
+fn only_refusals_of_one_kind_since_the_last_start_count() {
+    let unasked = |attempt| MessageCommand::RecordRefused {
+        attempt,
+        failure: Failure { code: None, ..failure() },
+        retry_at: Some(at(11)),
+        at: at(11),
+    };
+    let again = |attempt, second| MessageCommand::RequestSend {
+        attempt,
+        send_by: at(second + 10),
+        at: at(second),
+    };
+    let mut commands = vec![
+        plan(at(0), None),
+        requested(1),
+        unasked(1),
+        again(2, 12),
+        refused(2, Some(at(12))),
+        again(3, 13),
+    ];
+    let message = given(commands.clone());
+    assert_eq!((message.refusals(None, 3), message.refusals(Some(131_026), 3)), (1, 1));
+    assert_eq!(message.refusals(Some(131_026), 2), 0);
+    commands.extend([
+        refused(3, None),
+        MessageCommand::Retry { due_at: at(100), at: at(100) },
+        again(4, 100),
+    ]);
+    assert_eq!(given(commands).refusals(Some(131_026), 4), 0);
+}
+
 proptest! {
+    /// Two attempts, any order and repetition of what WhatsApp says of both: what is shown is the same.
+    #[test]
+    fn any_order_of_two_attempts_facts_shows_the_same_message(
+        facts in Just(vec![
+            refused(2, Some(at(720))),
+            accepted(1),
+            status(Some(1), DeliveryStatus::Sent, 702),
+            status(Some(1), DeliveryStatus::Failed, 703),
+            status(Some(1), DeliveryStatus::Delivered, 704),
+            status(Some(1), DeliveryStatus::Read, 705),
+        ]).prop_shuffle(),
+        kept in prop::collection::vec(any::<bool>(), 6),
+        second_is_accepted in any::<bool>(),
+    ) {
+        let mut base = refused_again(None);
+        base.pop();
+        let chosen: Vec<_> = facts
+            .into_iter()
+            .zip(kept)
+            .filter(|(_, kept)| *kept)
+            .map(|(fact, _)| match fact {
+                MessageCommand::RecordRefused { .. } if second_is_accepted => accepted(2),
+                fact => fact,
+            })
+            .collect();
+        let shown = |facts: Vec<MessageCommand>| {
+            let message = given(base.iter().cloned().chain(facts));
+            let statuses = [DeliveryStatus::Sent, DeliveryStatus::Delivered, DeliveryStatus::Read]
+                .map(|status| message.status_at(status));
+            (message.status(), message.wamid().cloned(), statuses, message.attempts)
+        };
+        let once = shown(chosen.clone());
+        let reversed: Vec<_> = chosen.iter().rev().cloned().collect();
+        prop_assert_eq!(&shown(reversed.clone()), &once);
+        prop_assert_eq!(&shown(chosen.into_iter().chain(reversed).collect()), &once);
+    }
+
     /// The order of arrival does not matter: any permutation and repetition of statuses and the send response, the
     /// response in any place among them, or never known.
     #[test]

@@ -68,6 +68,7 @@ fn failure(error: &WebhookError) -> Failure {
         retryable: consequence.is_retryable(),
         title: consequence.title,
         details: error.details().map(text::impersonal),
+        keep_away: None,
     }
 }
 
