@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -251,7 +251,7 @@ impl GatewayAggregate for Account {
                     && self.status_reason.as_ref() == Some(&reason)
                     && self.paused_until == until
                     && self.pause_cause == cause;
-                Ok(if is_known {
+                Ok(if is_known || self.lasts_as_long(cause, until) {
                     vec![]
                 } else {
                     vec![AccountEvent::Paused { reason, until, cause, at }]
@@ -312,6 +312,20 @@ impl Account {
             .messages_per_second
             .or(self.granted_messages_per_second)
             .unwrap_or(DEFAULT_MESSAGES_PER_SECOND)
+    }
+
+    /// The gateway has stopped it for this already, and a pause until then would only end that sooner. Calls that are
+    /// under way together are turned away each a moment later: that is one pause, not hundreds.
+    fn lasts_as_long(&self, cause: Option<PauseCause>, until: Option<DateTime<Utc>>) -> bool {
+        let same_moment = Duration::seconds(30);
+        let is_same = self.status == AccountStatus::Paused && cause.is_some();
+        is_same
+            && self.pause_cause == cause
+            && match (self.paused_until, until) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(known), Some(until)) => known + same_moment >= until,
+            }
     }
 
     /// The gateway's own pause ends, and a person's that it covered shows again.
@@ -539,6 +553,8 @@ fn check_settings(settings: &AccountSettings) -> Result<(), AccountError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -639,6 +655,30 @@ mod tests {
         // A person's word after the gateway's is a person's too.
         let account = after(connected(), [by(Whatsapp, None), by_person(), lifted(Whatsapp)]);
         assert_eq!(account.status, AccountStatus::Paused);
+    }
+
+    proptest! {
+        /// In whatever order WhatsApp says it, the longest holds, and a person's pause shows again after it.
+        #[test]
+        fn the_longest_pause_of_one_cause_holds(
+            ends in prop::collection::vec(prop::option::weighted(0.9, 1i64..1_000), 1..12),
+            is_paused in any::<bool>(),
+        ) {
+            let until = |minutes: i64| at(minutes * 60);
+            let pauses = ends.iter().map(|end| by(PauseCause::Whatsapp, end.map(until)));
+            let account = after(connected(), is_paused.then(by_person).into_iter().chain(pauses));
+            let longest = if ends.contains(&None) { None } else { ends.iter().copied().max().flatten() };
+            prop_assert_eq!(account.paused_until, longest.map(until));
+            let account = after(account, [lifted(PauseCause::Whatsapp)]);
+            prop_assert_eq!(account.status == AccountStatus::Paused, is_paused);
+        }
+    }
+
+    #[test]
+    fn answers_of_the_same_moment_are_one_pause() {
+        let account = after(connected(), [by(PauseCause::Whatsapp, Some(at(300)))]);
+        let again = |second| account.decide(by(PauseCause::Whatsapp, Some(at(second)))).unwrap();
+        assert_eq!((again(200).len(), again(330).len(), again(331).len()), (0, 0, 1));
     }
 
     #[test]
