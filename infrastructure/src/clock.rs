@@ -57,6 +57,14 @@ impl Clock for SystemClock {
             }
         }
     }
+
+    async fn sleep_for(&self, duration: Duration) {
+        let until = self.since_boot().saturating_add(duration);
+        // In short steps, because the timer may stand still while the machine is suspended.
+        while let Some(left) = until.checked_sub(self.since_boot()).filter(|left| !left.is_zero()) {
+            tokio::time::sleep(left.min(STEP_NOTICED_WITHIN)).await;
+        }
+    }
 }
 
 /// A clock that stands still until it is moved.
@@ -116,6 +124,14 @@ impl Clock for ManualClock {
         let _sleeper = Sleeper::register(self, at);
         // The sender is `self`, so waiting cannot fail while this runs.
         let _ = state.wait_for(|state| state.now >= at).await;
+    }
+
+    async fn sleep_for(&self, duration: Duration) {
+        let mut state = self.state.subscribe();
+        let ManualState { now, since_boot } = *state.borrow_and_update();
+        let until = since_boot.saturating_add(duration);
+        let _sleeper = Sleeper::register(self, truncate_to_ms(now + duration));
+        let _ = state.wait_for(|state| state.since_boot >= until).await;
     }
 }
 
@@ -313,6 +329,20 @@ mod tests {
         clock.set(at(0));
         assert_eq!(clock.now(), at(0));
         assert_eq!(clock.since_boot(), Duration::from_secs(60) + Duration::from_millis(10));
+    }
+
+    #[tokio::test]
+    async fn a_sleep_of_some_length_does_not_care_how_the_wall_clock_is_set() {
+        let clock = Arc::new(ManualClock::new(at(0)));
+        let sleeper = clock.clone();
+        let sleep = tokio::spawn(async move { sleeper.sleep_for(Duration::from_millis(10)).await });
+        while clock.next_wake() != Some(at(10)) {
+            tokio::task::yield_now().await;
+        }
+        clock.set(at(-3_600_000));
+        assert!(!sleep.is_finished());
+        clock.advance(Duration::from_millis(10));
+        sleep.await.unwrap();
     }
 
     #[tokio::test]

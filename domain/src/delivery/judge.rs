@@ -27,6 +27,9 @@ pub struct DeliveryFacts<'a> {
     pub window_until: Option<DateTime<Utc>>,
     /// WhatsApp asked to leave this person alone with marketing until then (131049).
     pub marketing_blocked_until: Option<DateTime<Utc>>,
+    /// WhatsApp could not reach this person, or they want nothing from us, until then (131026, 130403). Having written to
+    /// us since, they can be reached.
+    pub unreachable_until: Option<DateTime<Utc>>,
     /// Marketing waits for the end of these hours.
     pub quiet_hours: Option<(QuietHours, Tz)>,
     pub expires_at: Option<DateTime<Utc>>,
@@ -60,11 +63,14 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
     if let Some(reason) = consent_problem(contact, facts.category) {
         return Verdict::Skip(reason);
     }
+    let is_open = facts
+        .window_until
+        .is_some_and(|until| facts.now < until - chrono::Duration::seconds(WINDOW_MARGIN_S));
+    if !is_open && facts.unreachable_until.is_some_and(|until| facts.now < until) {
+        return Verdict::Skip(SkipReason::Unreachable);
+    }
     match facts.template_status {
         None => {
-            let is_open = facts.window_until.is_some_and(|until| {
-                facts.now < until - chrono::Duration::seconds(WINDOW_MARGIN_S)
-            });
             if !is_open {
                 return Verdict::Skip(SkipReason::WindowClosed);
             }
@@ -122,4 +128,51 @@ fn quiet_until(hours: QuietHours, zone: Tz, now: DateTime<Utc>) -> Option<DateTi
         (time < to, local.date())
     };
     is_quiet.then(|| instant_of(end_day.and_time(to), zone)).filter(|end| *end > now)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Duration, TimeZone};
+
+    use super::*;
+    use crate::GatewayAggregate;
+    use crate::contact::{ContactChanges, ContactCommand, ContactOrigin};
+    use crate::primitives::{ContactId, PhoneNumber, WorkspaceId};
+
+    fn at(hour: i64) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 11, 26, 0, 0, 0).unwrap() + Duration::hours(hour)
+    }
+
+    #[test]
+    fn whom_nobody_can_reach_is_left_out_until_they_write() {
+        let phone = PhoneNumber::parse("+447700900123").unwrap();
+        let changes = ContactChanges { phone: Some(Some(phone)), ..ContactChanges::default() };
+        let add = ContactCommand::Add {
+            workspace_id: WorkspaceId(uuid::Uuid::from_u128(1)),
+            contact_id: ContactId(uuid::Uuid::from_u128(2)),
+            changes: Box::new(changes),
+            origin: ContactOrigin::Send,
+            at: at(0),
+        };
+        let mut contact = Contact::default();
+        contact.decide(add).unwrap().into_iter().for_each(|event| contact.fold(event));
+        let facts = |unreachable_until, window_until| DeliveryFacts {
+            now: at(10),
+            contact: &contact,
+            content_kind: ContentKind::Template,
+            category: Some(TemplateCategory::Utility),
+            template_status: Some(TemplateStatus::Approved),
+            window_until,
+            marketing_blocked_until: None,
+            unreachable_until,
+            quiet_hours: None,
+            expires_at: None,
+        };
+        assert_eq!(judge(&facts(None, None)), Verdict::Send);
+        let unreachable = Verdict::Skip(SkipReason::Unreachable);
+        assert_eq!(judge(&facts(Some(at(11)), None)), unreachable);
+        assert_eq!(judge(&facts(Some(at(11)), Some(at(9)))), unreachable);
+        assert_eq!(judge(&facts(Some(at(10)), None)), Verdict::Send);
+        assert_eq!(judge(&facts(Some(at(11)), Some(at(20)))), Verdict::Send);
+    }
 }

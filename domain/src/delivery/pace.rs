@@ -58,9 +58,10 @@ impl Pace {
         taken
     }
 
-    /// What was taken and not used after all.
-    pub fn give_back(&mut self, count: usize) {
-        self.level = (self.level + count as f64).min(self.depth());
+    /// How many may go now.
+    pub fn available(&self, now: DateTime<Utc>) -> usize {
+        let mut then = self.clone();
+        then.take(usize::MAX, now)
     }
 
     /// When the next messages may go: as soon as the bucket is half full, so that a busy number spends one append on
@@ -69,7 +70,8 @@ impl Pace {
         let missing = ((self.depth() / 2.0).max(1.0) - self.level).max(0.0);
         let wait =
             Duration::milliseconds((missing / self.rate_per_second() * 1000.0).ceil() as i64);
-        let refilled = self.refilled_at + wait;
+        // Bounded by the hold alone: a bucket filled in the future is a clock that was set back.
+        let refilled = self.refilled_at.min(self.held_until.unwrap_or(now).max(now)) + wait;
         self.held_until.map_or(refilled, |until| refilled.max(until)).max(now)
     }
 
@@ -184,6 +186,24 @@ mod tests {
         let mut pace = Pace::new(80, at(0));
         let sent: usize = (1..=10_000).step_by(10).map(|ms| pace.take(100, at(ms))).sum();
         assert!((740..=764).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_clock_set_back_silences_no_number() {
+        let mut pace = Pace::new(80, at(0));
+        assert_eq!(pace.take(1, at(3_600_000)), 1);
+        assert!(pace.next_at(at(0)) <= at(100));
+        assert!(pace.take(1, at(0)) + pace.take(1, at(100)) > 0);
+    }
+
+    #[test]
+    fn what_is_available_can_be_taken() {
+        let mut pace = Pace::new(80, at(0));
+        assert_eq!(pace.available(at(0)), 0);
+        assert_eq!(pace.available(at(1_000)), 4);
+        assert_eq!(pace.take(100, at(1_000)), 4);
+        pace.hold_until(at(5_000));
+        assert_eq!(pace.available(at(4_999)), 0);
     }
 
     #[test]

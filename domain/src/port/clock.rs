@@ -17,6 +17,9 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Returns once `now()` is at or past `at`; at once where it is already.
     async fn sleep_until(&self, at: DateTime<Utc>);
+
+    /// Returns once `since_boot()` is further by at least `duration`, however the wall clock is set meanwhile.
+    async fn sleep_for(&self, duration: Duration);
 }
 
 /// Ids and randomness.

@@ -440,6 +440,8 @@ fn judged(
         template_status: template.map(|template| template.status),
         window_until: facts.window_until,
         marketing_blocked_until: facts.marketing_blocked_until,
+        // Whoever sends to one person means that person.
+        unreachable_until: None,
         quiet_hours: settings.quiet_hours.zip(zone),
         expires_at: None,
     });
