@@ -64,6 +64,13 @@ CREATE TABLE IF NOT EXISTS marketing_blocks{g} (
   until BIGINT NOT NULL
 );
 
+-- Until when nothing is to be sent to a person, because WhatsApp cannot reach them or they want nothing.
+CREATE TABLE IF NOT EXISTS unreachable{g} (
+  contact_id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  until BIGINT NOT NULL
+);
+
 -- A campaign's counts as they are now.
 CREATE TABLE IF NOT EXISTS campaign_counts{g} (
   campaign_id UUID NOT NULL PRIMARY KEY,
@@ -85,4 +92,13 @@ CREATE TABLE IF NOT EXISTS account_activity{g} (
   last_inbound_at BIGINT,
   last_outbound_at BIGINT,
   last_status_at BIGINT
+);
+
+-- The minutes (since 1970) in which a number heard from WhatsApp, each with the first and the last time.
+CREATE TABLE IF NOT EXISTS heard{g} (
+  account_id UUID NOT NULL,
+  minute BIGINT NOT NULL,
+  first_at BIGINT NOT NULL,
+  last_at BIGINT NOT NULL,
+  PRIMARY KEY (account_id, minute)
 );

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Duration, Utc};
-use domain::message::{Failure, Message, MessageEvent};
+use domain::message::{Failure, KeepAway, Message, MessageEvent};
 use uuid::Uuid;
 
 use super::counts::{Contribution, CountsDoc, Tick};
 use super::tables::{
-    ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, MARKETING_BLOCKS, MESSAGES, WINDOWS,
-    agenda_row, message_row,
+    ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, HEARD, MARKETING_BLOCKS, MESSAGES,
+    UNREACHABLE, WINDOWS, agenda_row, message_row,
 };
 use crate::erase::without_personal_data;
 use crate::store::{Value, Write};
@@ -18,7 +18,7 @@ use crate::store::{Value, Write};
 /// Meta, error 131049: "the message was not delivered to maintain a healthy ecosystem"; marketing to this person may be
 /// tried again after 24 hours at the earliest.
 const MARKETING_BLOCK_CODE: i64 = 131_049;
-const MARKETING_BLOCK_HOURS: i64 = 24;
+const MARKETING_BLOCK_SECONDS: u32 = 24 * 3_600;
 
 /// One event of the batch, decoded.
 pub(super) enum Step {
@@ -61,6 +61,8 @@ pub(super) struct Batch {
     counts: BTreeMap<Uuid, Counts>,
     windows: BTreeMap<(Uuid, Uuid), DateTime<Utc>>,
     blocks: BTreeMap<Uuid, (Uuid, DateTime<Utc>)>,
+    unreachable: BTreeMap<Uuid, (Uuid, DateTime<Utc>)>,
+    heard: BTreeMap<(Uuid, i64), (DateTime<Utc>, DateTime<Utc>)>,
     activity: BTreeMap<Uuid, Activity>,
 }
 
@@ -123,6 +125,12 @@ impl Batch {
             counts.is_changed = true;
         }
         let (account_id, contact_id) = (header.account_id.0, header.contact_id.0);
+        if heard.is_by_webhook() {
+            let minute = recorded_at.timestamp().div_euclid(60);
+            let known =
+                self.heard.entry((account_id, minute)).or_insert((recorded_at, recorded_at));
+            *known = (known.0.min(recorded_at), known.1.max(recorded_at));
+        }
         let activity = self.activity.entry(account_id).or_default();
         match heard {
             Heard::Inbound { opens_window } => {
@@ -134,12 +142,14 @@ impl Batch {
             }
             Heard::Accepted => latest(&mut activity.outbound, recorded_at),
             Heard::Status => latest(&mut activity.status, recorded_at),
-            Heard::Blocked { since, by_status } => {
+            Heard::Blocked { since, keep_away, by_status } => {
                 if by_status {
                     latest(&mut activity.status, recorded_at);
                 }
-                let until = since + Duration::hours(MARKETING_BLOCK_HOURS);
-                let known = self.blocks.entry(contact_id).or_insert((header.workspace_id.0, until));
+                let until = since + Duration::seconds(i64::from(keep_away.seconds));
+                let blocks =
+                    if keep_away.marketing_only { &mut self.blocks } else { &mut self.unreachable };
+                let known = blocks.entry(contact_id).or_insert((header.workspace_id.0, until));
                 known.1 = known.1.max(until);
             }
             Heard::Nothing => {}
@@ -182,8 +192,11 @@ impl Batch {
         let windows = self.windows.into_iter().map(|((account_id, contact_id), at)| {
             vec![account_id.into(), contact_id.into(), at.into()]
         });
-        let blocks = self.blocks.into_iter().map(|(contact_id, (workspace_id, until))| {
+        let until = |(contact_id, (workspace_id, until)): (Uuid, (Uuid, DateTime<Utc>))| {
             vec![contact_id.into(), workspace_id.into(), until.into()]
+        };
+        let heard = self.heard.into_iter().map(|((account_id, minute), (first_at, last_at))| {
+            vec![account_id.into(), minute.into(), first_at.into(), last_at.into()]
         });
         let activity = self.activity.into_iter().filter_map(|(account_id, heard)| {
             let Activity { inbound, outbound, status } = heard;
@@ -195,7 +208,15 @@ impl Batch {
             Write::Upsert { table: &AGENDA, rows: agenda },
             Write::Delete { table: &AGENDA, keys: done },
             Write::Upsert { table: &WINDOWS, rows: windows.collect() },
-            Write::Upsert { table: &MARKETING_BLOCKS, rows: blocks.collect() },
+            Write::Upsert {
+                table: &MARKETING_BLOCKS,
+                rows: self.blocks.into_iter().map(until).collect(),
+            },
+            Write::Upsert {
+                table: &UNREACHABLE,
+                rows: self.unreachable.into_iter().map(until).collect(),
+            },
+            Write::Upsert { table: &HEARD, rows: heard.collect() },
             Write::Upsert { table: &CAMPAIGN_COUNTS, rows: counts },
             Write::Upsert { table: &CAMPAIGN_TICKS, rows: ticks },
             Write::Upsert { table: &ACCOUNT_ACTIVITY, rows: activity.collect() },
@@ -208,6 +229,15 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_string(value).unwrap_or_default().into()
 }
 
+/// As the failure says; from before failures said it, by the one code that was known to ask for it.
+fn keep_away(failure: &Failure) -> Option<KeepAway> {
+    let of_code = || {
+        (failure.code == Some(MARKETING_BLOCK_CODE))
+            .then_some(KeepAway { marketing_only: true, seconds: MARKETING_BLOCK_SECONDS })
+    };
+    failure.keep_away.or_else(of_code)
+}
+
 /// What an event tells beside the message's own state.
 enum Heard {
     Inbound {
@@ -215,9 +245,10 @@ enum Heard {
     },
     Accepted,
     Status,
-    /// WhatsApp asks to leave the person alone with marketing.
+    /// WhatsApp asks to leave the person alone.
     Blocked {
         since: DateTime<Utc>,
+        keep_away: KeepAway,
         by_status: bool,
     },
     Nothing,
@@ -225,24 +256,32 @@ enum Heard {
 
 impl Heard {
     fn of(event: &MessageEvent) -> Self {
-        let is_block = |failure: &Failure| failure.code == Some(MARKETING_BLOCK_CODE);
         match event {
             MessageEvent::Received { opens_window, at, .. } => {
                 Self::Inbound { opens_window: opens_window.then_some(*at) }
             }
             MessageEvent::Accepted { .. } => Self::Accepted,
-            MessageEvent::Failed { failure, at, .. } if is_block(failure) => {
-                Self::Blocked { since: *at, by_status: true }
-            }
-            MessageEvent::SendFailed { failure, at, .. } if is_block(failure) => {
-                Self::Blocked { since: *at, by_status: false }
-            }
+            MessageEvent::Failed { failure, at, .. } => match keep_away(failure) {
+                Some(keep_away) => Self::Blocked { since: *at, keep_away, by_status: true },
+                None => Self::Status,
+            },
+            MessageEvent::SendFailed { failure, at, .. } => match keep_away(failure) {
+                Some(keep_away) => Self::Blocked { since: *at, keep_away, by_status: false },
+                None => Self::Nothing,
+            },
             MessageEvent::Sent { .. }
             | MessageEvent::Delivered { .. }
             | MessageEvent::Read { .. }
-            | MessageEvent::Played { .. }
-            | MessageEvent::Failed { .. } => Self::Status,
+            | MessageEvent::Played { .. } => Self::Status,
             _ => Self::Nothing,
+        }
+    }
+
+    fn is_by_webhook(&self) -> bool {
+        match self {
+            Self::Inbound { .. } | Self::Status => true,
+            Self::Blocked { by_status, .. } => *by_status,
+            Self::Accepted | Self::Nothing => false,
         }
     }
 }

@@ -11,16 +11,18 @@ use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 1,
+    version: 2,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
         &AGENDA,
         &WINDOWS,
         &MARKETING_BLOCKS,
+        &UNREACHABLE,
         &CAMPAIGN_COUNTS,
         &CAMPAIGN_TICKS,
         &ACCOUNT_ACTIVITY,
+        &HEARD,
     ],
 };
 
@@ -86,6 +88,16 @@ pub static MARKETING_BLOCKS: Table = Table {
     key: 1,
 };
 
+pub static UNREACHABLE: Table = Table {
+    name: "unreachable",
+    columns: &[
+        keep("contact_id", Kind::Uuid),
+        keep("workspace_id", Kind::Uuid),
+        max("until", Kind::Int),
+    ],
+    key: 1,
+};
+
 pub static CAMPAIGN_COUNTS: Table = Table {
     name: "campaign_counts",
     columns: &[keep("campaign_id", Kind::Uuid), set("doc", Kind::Text)],
@@ -112,6 +124,17 @@ pub static ACCOUNT_ACTIVITY: Table = Table {
         max("last_status_at", Kind::Int),
     ],
     key: 1,
+};
+
+pub static HEARD: Table = Table {
+    name: "heard",
+    columns: &[
+        keep("account_id", Kind::Uuid),
+        keep("minute", Kind::Int),
+        keep("first_at", Kind::Int),
+        max("last_at", Kind::Int),
+    ],
+    key: 2,
 };
 
 /// What dispatch has to do about a message.

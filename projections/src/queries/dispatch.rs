@@ -36,6 +36,9 @@ pub struct AgendaItem {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// Where one stands in the order in which messages fell due.
+pub type DueCursor = (DateTime<Utc>, Uuid);
+
 /// When a number last heard from WhatsApp, by the log's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccountActivity {
@@ -131,36 +134,34 @@ impl Queries {
         Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
     }
 
-    /// Messages of an account that are due, by priority, then by when they fell due. Those of `excluded` campaigns
-    /// (paused ones) stay out, at no cost however many they are.
-    pub async fn due(
+    /// One campaign's messages (nil: those of none) that are due: of each priority the first `limit` behind `after`, by
+    /// when they fell due.
+    pub async fn due_in(
         &self,
         account_id: Uuid,
+        campaign_id: Uuid,
         now: DateTime<Utc>,
+        after: [Option<DueCursor>; 3],
         limit: usize,
-        excluded: &[Uuid],
     ) -> Result<Vec<AgendaItem>, QueryError> {
-        let limit = limit.min(ROWS_MAX);
-        let mut found = Vec::new();
-        for campaign in self.waiting_campaigns(account_id).await? {
-            if excluded.contains(&campaign) {
-                continue;
+        let mut sql = Sql::default();
+        for (priority, after) in (0i64..).zip(after) {
+            if priority > 0 {
+                sql.push(" UNION ALL ");
             }
-            let mut sql = Sql::default();
-            for priority in 0..3i64 {
-                if priority > 0 {
-                    sql.push(" UNION ALL ");
-                }
-                sql.push(&format!(
-                    "SELECT * FROM (SELECT {COLUMNS} FROM {{agenda}} WHERE account_id = ? AND kind = 0 \
-                     AND campaign_id = ? AND priority = ? AND at <= ? ORDER BY at, message_id LIMIT ?) AS p{priority}"
-                ));
-                sql.bind(account_id).bind(campaign).bind(priority).bind(now).bind(limit as u64);
+            sql.push(&format!(
+                "SELECT * FROM (SELECT {COLUMNS} FROM {{agenda}} WHERE account_id = ? AND kind = 0 \
+                 AND campaign_id = ? AND priority = ? AND at <= ?"
+            ));
+            sql.bind(account_id).bind(campaign_id).bind(priority).bind(now);
+            if let Some((at, message_id)) = after {
+                sql.push(" AND (at, message_id) > (?, ?)").bind(at).bind(message_id);
             }
-            found.extend(items(&self.db.query(sql).await?)?);
+            sql.push(" ORDER BY at, message_id LIMIT ?").bind(limit.min(ROWS_MAX) as u64);
+            sql.push(&format!(") AS p{priority}"));
         }
+        let mut found = items(&self.db.query(sql).await?)?;
         found.sort_unstable_by_key(|item| (item.priority, item.at, item.message_id));
-        found.truncate(limit);
         Ok(found)
     }
 
@@ -311,6 +312,40 @@ impl Queries {
             })
             .await?;
         instants(&rows)
+    }
+
+    /// Until when nothing is to be sent to these people, past instants included.
+    pub async fn unreachable(
+        &self,
+        contact_ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
+        let rows = self
+            .db
+            .query_chunked(contact_ids.iter().copied(), |ids| {
+                Sql::new("SELECT contact_id, until FROM {unreachable} WHERE contact_id ?*")
+                    .with_list(ids)
+            })
+            .await?;
+        instants(&rows)
+    }
+
+    /// When a number heard from WhatsApp at `since` or later, in order: the first and the last time of each minute.
+    pub async fn heard_since(
+        &self,
+        account_id: Uuid,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<DateTime<Utc>>, QueryError> {
+        let sql = Sql::new(
+            "SELECT first_at, last_at FROM {heard} WHERE account_id = ? AND minute >= ? \
+             ORDER BY minute",
+        )
+        .with(account_id)
+        .with(since.timestamp().div_euclid(60));
+        let mut heard = Vec::new();
+        for row in self.db.query(sql).await? {
+            heard.extend([row.instant(0)?, row.instant(1)?]);
+        }
+        Ok(heard)
     }
 
     /// Every attempt of the account requested at `since` or later, oldest first: what a worker that takes the account

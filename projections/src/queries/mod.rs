@@ -20,7 +20,7 @@ pub use audience::{AudiencePage, AudienceQuery};
 pub use campaigns::{CampaignProgress, ProgressAt};
 pub use contacts::{ContactFilter, ImportChange, SEGMENT_SCAN_MAX};
 pub use directory::{AccountFilter, CampaignFilter, ImportErrorRow, TemplateFilter};
-pub use dispatch::{AccountActivity, AgendaItem, DueBacklog};
+pub use dispatch::{AccountActivity, AgendaItem, DueBacklog, DueCursor};
 pub use messages::MessageFilter;
 pub use page::{Cursor, PAGE_MAX, Page, PageRequest, Stored, TOTAL_MAX, Total};
 

@@ -1,7 +1,7 @@
 //! What dispatch asks.
 
 use domain::message::{
-    Content, Failure, Message, MessageCommand, MessageHeader, Priority, Recipient,
+    Content, Failure, KeepAway, Message, MessageCommand, MessageHeader, Priority, Recipient,
 };
 use domain::primitives::{CampaignId, Wamid};
 use domain::template::TemplateCategory;
@@ -37,7 +37,15 @@ async fn due_messages_come_by_priority_then_time_and_paused_campaigns_stay_out()
         let projections = filled(&db, &log).await;
         let queries = projections.queries();
         let due = async |now: i64, limit, excluded: &[Uuid]| -> Vec<Uuid> {
-            let due = queries.due(ACCOUNT.0, at(now), limit, excluded).await.unwrap();
+            let mut due = Vec::new();
+            for campaign in queries.waiting_campaigns(ACCOUNT.0).await.unwrap() {
+                if !excluded.contains(&campaign) {
+                    let read = queries.due_in(ACCOUNT.0, campaign, at(now), [None; 3], limit);
+                    due.extend(read.await.unwrap());
+                }
+            }
+            due.sort_unstable_by_key(|item| (item.priority, item.at, item.message_id));
+            due.truncate(limit);
             due.into_iter().map(|item| item.message_id).collect()
         };
         assert_eq!(due(10, 10, &[]).await, [reply, single, early, bulk]);
@@ -54,7 +62,16 @@ async fn due_messages_come_by_priority_then_time_and_paused_campaigns_stay_out()
         let waiting = queries.waiting_of_campaign(CAMPAIGN.0, None, 10).await.unwrap();
         assert_eq!(waiting, [bulk, later]);
         assert_eq!(queries.waiting_of_campaign(CAMPAIGN.0, Some(bulk), 10).await.unwrap(), [later]);
-        let item = &queries.due(ACCOUNT.0, at(10), 10, &[]).await.unwrap()[3];
+        let behind = async |after: Option<Uuid>, limit| -> Vec<Uuid> {
+            let after = after.map(|id| (at(0), id));
+            let due = queries.due_in(ACCOUNT.0, CAMPAIGN.0, at(60_000), [None, None, after], limit);
+            due.await.unwrap().into_iter().map(|item| item.message_id).collect()
+        };
+        assert_eq!(behind(None, 1).await, [bulk]);
+        assert_eq!(behind(None, 10).await, [bulk, later]);
+        assert_eq!(behind(Some(bulk), 10).await, [later]);
+        let first = queries.due_in(ACCOUNT.0, CAMPAIGN.0, at(10), [None; 3], 10).await.unwrap();
+        let item = &first[0];
         assert_eq!(item.campaign_id, Some(CAMPAIGN.0));
         assert_eq!(item.category, Some(TemplateCategory::Marketing));
         assert_eq!(item.expires_at, Some(at(3_600_000)));
@@ -119,6 +136,7 @@ async fn every_attempt_of_the_last_minutes_is_told() {
             title: "slow down".to_owned(),
             details: None,
             retryable: true,
+            keep_away: None,
         };
         let message_id = queue(&log, 1, header(1, None), 0, 0);
         for (attempt, ms) in [(1, 100), (2, 5_000), (3, 9_000)] {
@@ -173,6 +191,7 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
             title: "not now".to_owned(),
             details: None,
             retryable: false,
+            keep_away: None,
         };
         let refused =
             MessageCommand::RecordRefused { attempt: 1, failure, retry_at: None, at: at(200) };
@@ -184,6 +203,27 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
         let blocks = queries.marketing_blocks(&[id(1), id(2)]).await.unwrap();
         assert_eq!(blocks.get(&id(2)), Some(&at(200 + 24 * 3_600_000)));
         assert_eq!(blocks.len(), 1);
+        // Whom nobody can reach, as the failure says, is no block of marketing.
+        let lost = queue(&log, 3, header(3, Some(CAMPAIGN)), 0, 0);
+        request(&log, lost, 1, 100);
+        let keep_away = Some(KeepAway { marketing_only: false, seconds: 60 });
+        let failure = Failure {
+            code: Some(131_026),
+            title: "undeliverable".to_owned(),
+            details: None,
+            retryable: false,
+            keep_away,
+        };
+        let refused =
+            MessageCommand::RecordRefused { attempt: 1, failure, retry_at: None, at: at(300) };
+        assert!(log.command::<Message>(lost, refused, at(20_000)));
+        let queries = filled(&db, &log).await.queries();
+        let unreachable = queries.unreachable(&[id(2), id(3)]).await.unwrap();
+        assert_eq!(unreachable.into_iter().collect::<Vec<_>>(), [(id(3), at(60_300))]);
+        assert_eq!(queries.marketing_blocks(&[id(3)]).await.unwrap().len(), 0);
+        // Only what came by webhook shows that WhatsApp is heard.
+        let heard = queries.heard_since(ACCOUNT.0, at(0)).await.unwrap();
+        assert_eq!((heard.first(), heard.last()), (Some(&at(10_001)), Some(&at(10_003))));
         let activity = queries.account_activity(&[ACCOUNT.0]).await.unwrap()[&ACCOUNT.0];
         assert_eq!(activity.last_inbound_at, Some(at(10_003)));
         assert_eq!((activity.last_outbound_at, activity.last_status_at), (None, None));
