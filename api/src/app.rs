@@ -472,8 +472,11 @@ impl Workers {
     /// Stops them: nothing new is begun, calls under way are waited for and recorded, leases are given back.
     pub async fn stop(self) {
         self.stop.send_replace(true);
+        // Longer than any call may take, so that its outcome is recorded.
+        let call = Duration::from_secs(self.gateway.config.graph.timeout_s);
+        let patience = SHUTDOWN_PATIENCE.max(call + Duration::from_secs(10));
         for (name, mut task) in self.tasks.into_iter().rev() {
-            if tokio::time::timeout(SHUTDOWN_PATIENCE, &mut task).await.is_err() {
+            if tokio::time::timeout(patience, &mut task).await.is_err() {
                 warn!(
                     worker = name,
                     "did not stop in time; what it was doing goes on after the next start"

@@ -137,7 +137,7 @@ pub struct GraphqlConfig {
 pub struct DispatchConfig {
     /// Calls to WhatsApp under way at once per number, at most.
     pub concurrency: usize,
-    /// Seconds that an intent may wait before its call begins.
+    /// Seconds that an intent may wait before its call begins, 10 at most: another node takes over after 12.
     pub send_by_s: u32,
 }
 
@@ -414,8 +414,8 @@ impl Config {
         if !(1..=1_024).contains(&self.dispatch.concurrency) {
             return invalid("dispatch.concurrency", "use 1 to 1,024");
         }
-        if !(1..=60).contains(&self.dispatch.send_by_s) {
-            return invalid("dispatch.send_by_s", "use 1 to 60 seconds");
+        if !(1..=10).contains(&self.dispatch.send_by_s) {
+            return invalid("dispatch.send_by_s", "use 1 to 10 seconds, less than a lease lasts");
         }
         if !(1..=300).contains(&self.graph.timeout_s) {
             return invalid("graph.timeout_s", "use 1 to 300 seconds");

@@ -3,46 +3,72 @@
 //! that: an attempt belongs to whoever appended its intent.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::{Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause};
+use domain::account::{
+    Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause, QuietHours,
+};
 use domain::campaign::{Campaign, CampaignStatus};
 use domain::contact::Contact;
-use domain::delivery::{DeliveryFacts, Pace, PairLimit, Verdict, judge, recipient_of};
+use domain::delivery::{
+    DeliveryFacts, HEARD_GAP, Pace, PairLimit, Verdict, judge, recipient_of, time_heard,
+};
 use domain::message::{InDoubtResolution, Message, MessageCommand, MessageError, Recipient};
-use domain::port::{AggregateType, Position, StreamId};
+use domain::port::{AggregateType, EventFeed, FeedError, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
 use infrastructure::ledger::{CommandError, Committed, Context, Thread};
+use infrastructure::webhook::journal::JournalId;
 use projections::{AgendaItem, names};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::effects::{self, EffectTarget};
 use super::outcome::{AttemptFacts, Effect, settle, unknown, unsendable};
+use super::queues::{Queues, SETTLED_AFTER, interleave};
+use super::steady::Steady;
 use super::wire::{WireError, send_request};
 use crate::app::{AccessError, Gateway, Sender};
 use crate::worker::latest;
-use crate::worker::webhook::settle_parked;
+use crate::worker::webhook::{self, settle_parked};
 
+/// How long one wait for the read model takes before the lane looks whether it should stop.
+const CATCH_UP: StdDuration = StdDuration::from_secs(5);
 /// Messages looked at in one turn.
 const TURN_MAX: usize = 256;
+/// Campaigns looked at in one turn, each turn beginning with another one.
+const CAMPAIGNS_PER_TURN: usize = 16;
 /// Outcomes recorded in one append.
 const RECORD_MAX: usize = 512;
-/// What is due and has to wait (for a pair, for quiet hours) is remembered up to here; beyond it is looked at again.
+/// What is due and has to wait a moment (for a pair) is remembered up to here; the rest is found again where it waits.
 const HELD_MAX: usize = 4_096;
+/// Longer waits than this are looked at again in between: what they wait for may have changed.
+const HELD_FOR: Duration = Duration::seconds(60);
 /// A lane that has nothing to do looks again after this long, whatever wakes it or not.
-const IDLE: StdDuration = StdDuration::from_secs(1);
-/// An intent whose node died is in doubt this long after its `send_by`: longer than any call may take.
-const ORPHAN_MARGIN: Duration = Duration::seconds(45);
-/// A message waiting for something without a known end is looked at again after this long.
+const IDLE: Duration = Duration::seconds(1);
+/// A turn in which everything waited is followed by the next after this long.
+const NEXT_LOOK: Duration = Duration::milliseconds(20);
+/// An intent whose node died is in doubt this long after its call must have ended.
+const ORPHAN_SLACK: Duration = Duration::seconds(15);
+/// A message waiting for something without a known end is looked at again after this long, or later where many are.
 const RECHECK: Duration = Duration::seconds(2);
+/// The store is asked again after this long.
+const AGAIN: Duration = Duration::seconds(1);
+/// Outcomes that the store does not take are kept this long, then the orphan rule settles their attempts.
+const OUTCOME_KEPT: Duration = Duration::minutes(10);
+/// An intent whose append nobody answered is looked for this long.
+const UNCALLED_KEPT: Duration = Duration::minutes(2);
+/// Messages in doubt that are settled at once.
+const DOUBTS_MAX: usize = 500;
 /// How far back attempts matter to the pair limit: a whole burst is paid back in 45 × 6 s.
 const PAIR_MEMORY: Duration = Duration::seconds(45 * 6 + 10);
+/// A number told to slow down again within this waits twice as long as before, up to the longest.
+const THROTTLE_MEMORY: Duration = Duration::seconds(60);
+const THROTTLE_LONGEST: Duration = Duration::seconds(60);
 
 /// What the lane knows of a message that its read model may not know yet.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +77,30 @@ enum Taken {
     Calling,
     /// Recorded at this position: forgotten once the read model has passed it.
     Recorded(Position),
+    /// Not as the read model has it; that may know better by then.
+    Changed { until: DateTime<Utc> },
+}
+
+/// A message that waits a moment; looked at again by itself.
+struct Held {
+    item: AgendaItem,
+    until: DateTime<Utc>,
+}
+
+/// An intent whose append nobody answered: it may be in the log, and nothing was called.
+#[derive(Clone, Copy)]
+struct Uncalled {
+    attempt: u32,
+    send_by: DateTime<Utc>,
+    forget_at: DateTime<Utc>,
+}
+
+/// An outcome that is to be recorded.
+struct Outcome {
+    message_id: Uuid,
+    command: MessageCommand,
+    context: Context,
+    keep_until: DateTime<Utc>,
 }
 
 /// What became of one command on a message.
@@ -61,58 +111,73 @@ struct Called {
     message_id: MessageId,
     due: AgendaItem,
     recipient: Recipient,
+    /// As it was when its attempt was recorded.
+    message: Message,
     attempt: u32,
     send_by: DateTime<Utc>,
     /// Ends in the intent, which the outcome is the answer to.
     requested: Option<Thread>,
+    answered_at: DateTime<Utc>,
     /// An error: it could not be put into WhatsApp's words, and was never called.
     answer: Result<SendOutcome, WireError>,
-}
-
-/// What is left to do once its outcome is on record.
-struct Settled {
-    message_id: MessageId,
-    due: AgendaItem,
-    recipient: Recipient,
-    requested: Option<Thread>,
 }
 
 /// When calls of this number began within the last second, so that a stalled executor cannot bunch them.
 type Starts = Arc<Mutex<VecDeque<DateTime<Utc>>>>;
 
+/// Its instants are the lane's own ([`Steady`]), except where they come from the log or go there.
 pub struct Lane {
     gateway: Arc<Gateway>,
     account_id: AccountId,
     context: Context,
+    steady: Steady,
     pace: Pace,
     campaign_paces: HashMap<CampaignId, Pace>,
     pairs: HashMap<String, PairLimit>,
+    queues: Queues,
     taken: HashMap<Uuid, Taken>,
-    held: HashMap<Uuid, DateTime<Utc>>,
+    held: HashMap<Uuid, Held>,
+    uncalled: HashMap<Uuid, Uncalled>,
     calling: usize,
+    outcomes: Vec<Outcome>,
+    /// When to try again to record them.
+    record_at: DateTime<Utc>,
+    /// When to look again for what is in doubt and what was not called.
+    settle_at: DateTime<Utc>,
+    /// Doubts whose grace was over then are decided once the webhooks up to here are interpreted.
+    deciding: Option<(JournalId, DateTime<Utc>)>,
+    /// Campaigns looked at since anything was found.
+    fruitless: usize,
+    /// How often in a row WhatsApp told the number to slow down, and when it may go on.
+    throttled: (u32, DateTime<Utc>),
+    /// What quiet hours depend on, as of the last turn.
+    quiet: Option<(Option<QuietHours>, String)>,
+    grace: Duration,
     starts: Starts,
     results: (mpsc::Sender<Called>, mpsc::Receiver<Called>),
     stop: watch::Receiver<bool>,
 }
 
 impl Lane {
-    /// A lane that has just got its number: the bucket is empty, and the pairs are as the last minutes left them.
+    /// A lane that has just got its number: the bucket is empty, and the pairs are as the last minutes left them. The
+    /// read model must have reached what the log held when the number was taken over.
     ///
     /// # Errors
     /// Where the read model cannot be reached.
-    pub async fn take_over(
+    async fn take_over(
         gateway: Arc<Gateway>,
         account_id: AccountId,
         context: Context,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
-        let now = gateway.clock.now();
+        let steady = Steady::new(gateway.clock.clone());
+        let (now, wall) = (steady.now(), gateway.clock.now());
         let mut pairs: HashMap<String, PairLimit> = HashMap::new();
         let attempts =
-            gateway.read.queries().recent_attempts(account_id.0, now - PAIR_MEMORY).await?;
+            gateway.read.queries().recent_attempts(account_id.0, wall - PAIR_MEMORY).await?;
         let contacts: Vec<Uuid> =
             attempts.iter().map(|(id, _)| *id).collect::<HashSet<_>>().into_iter().collect();
-        let contacts = gateway.bus.load_many::<Contact>(&contacts).await?;
+        let contacts = load_people(&gateway, &contacts).await?;
         let account = gateway
             .bus
             .load::<Account>(account_id.0)
@@ -120,11 +185,12 @@ impl Lane {
             .map(|loaded| loaded.aggregate)
             .unwrap_or_default();
         for (contact_id, at) in attempts {
-            let contact = contacts.get(&contact_id).map(|loaded| &loaded.aggregate);
+            let contact = contacts.get(&contact_id);
             let Some(recipient) = contact.and_then(|contact| recipient_of(contact, &account))
             else {
                 continue;
             };
+            let at = steady.of(at);
             let pair =
                 pairs.get(recipient.key()).map_or(PairLimit::first(at), |pair| pair.sent(at));
             pairs.insert(recipient.key().to_owned(), pair);
@@ -136,41 +202,92 @@ impl Lane {
             pace: Pace::new(1, now),
             campaign_paces: HashMap::new(),
             pairs,
+            queues: Queues::default(),
             taken: HashMap::new(),
             held: HashMap::new(),
+            uncalled: HashMap::new(),
             calling: 0,
+            outcomes: vec![],
+            record_at: now,
+            settle_at: now,
+            deciding: None,
+            fruitless: 0,
+            throttled: (0, now),
+            quiet: None,
+            grace: grace_of(&account),
             starts: Starts::default(),
             results: mpsc::channel(concurrency.max(1)),
             stop,
+            steady,
             gateway,
         })
     }
 
-    /// Runs until it is told to stop, then waits for the calls under way and records them.
-    pub async fn run(mut self) {
+    /// Takes the number over once the read model knows what the log held, and runs until told to stop; then waits for
+    /// the calls under way and records them.
+    pub async fn run(
+        gateway: Arc<Gateway>,
+        account_id: AccountId,
+        context: Context,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut head = None;
+        while !*stop.borrow() {
+            let taking_over = async {
+                let head = match head {
+                    Some(head) => head,
+                    None => *head.insert(gateway.ledger.head().await?),
+                };
+                gateway.read.wait_for(names::MESSAGES, head, CATCH_UP).await?;
+                Self::take_over(gateway.clone(), account_id, context.clone(), stop.clone()).await
+            };
+            match taking_over.await {
+                Ok(lane) => return lane.work().await,
+                Err(error) => {
+                    info!(account.id = %account_id, error = %format!("{error:#}"), "a number cannot be taken over yet; trying again");
+                }
+            }
+            let again = StdDuration::from_millis(AGAIN.num_milliseconds().unsigned_abs());
+            tokio::select! {
+                () = gateway.clock.sleep_for(again) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    async fn work(mut self) {
         let mut projected = self.gateway.read.watch(names::MESSAGES);
         loop {
             let stopping = *self.stop.borrow();
-            if stopping && self.calling == 0 {
+            if stopping && self.calling == 0 && self.outcomes.is_empty() {
                 return;
             }
-            let wake_at = if stopping {
-                self.gateway.clock.now() + Duration::seconds(1)
+            if !self.outcomes.is_empty() && self.record_at <= self.steady.now() {
+                drop(self.record_outcomes().await);
+            }
+            let mut wake_at = if stopping {
+                self.steady.now() + IDLE
             } else {
                 match self.turn().await {
                     Ok(wake_at) => wake_at,
                     Err(error) => {
                         warn!(account.id = %self.account_id, error = %format!("{error:#}"), "a dispatch turn failed; trying again");
-                        self.gateway.clock.now() + Duration::seconds(1)
+                        // What it looked at may not have been dealt with.
+                        self.queues.forget();
+                        self.steady.now() + AGAIN
                     }
                 }
             };
-            let clock = self.gateway.clock.clone();
+            if !self.outcomes.is_empty() {
+                wake_at = wake_at.min(self.record_at);
+            }
+            let steady = self.steady.clone();
+            let is_free = self.calling + self.outcomes.len() < self.slots();
             tokio::select! {
                 biased;
                 Some(called) = self.results.1.recv() => self.record(called).await,
-                () = clock.sleep_until(wake_at) => {}
-                changed = projected.changed(), if !stopping && self.calling < self.slots() => {
+                () = steady.sleep_until(wake_at) => {}
+                changed = projected.changed(), if !stopping && is_free => {
                     if changed.is_err() { return; }
                 }
                 _ = self.stop.changed(), if !stopping => {}
@@ -184,28 +301,43 @@ impl Lane {
 
     /// One look at what is due. Answers when to look again if nothing else happens.
     async fn turn(&mut self) -> anyhow::Result<DateTime<Utc>> {
-        let now = self.gateway.clock.now();
-        let idle = now + Duration::from_std(IDLE)?;
-        self.forget(now);
+        let (now, wall) = (self.steady.now(), self.gateway.clock.now());
+        let idle = now + IDLE;
+        self.forget();
         let Some(account) = self.gateway.bus.load::<Account>(self.account_id.0).await? else {
             return Ok(idle);
         };
         let account = account.aggregate;
         self.pace.set_granted(account.messages_per_second());
-        self.settle_orphans(&account, now).await?;
-        self.settle_doubts(&account, now).await?;
-        match account.status {
-            AccountStatus::Connected => {}
-            AccountStatus::Paused if account.paused_until.is_some_and(|until| until <= now) => {
-                self.end_pause(now).await?;
-                // Whether it may send now is looked at anew: what a person stopped stays so.
-                return Ok(now);
-            }
-            AccountStatus::Paused | AccountStatus::Disconnected => {
-                return Ok(account.paused_until.map_or(idle, |u| u.min(idle)));
+        self.grace = grace_of(&account);
+        if self.settle_at <= now {
+            self.settle_at = now + RECHECK;
+            self.settle_uncalled().await?;
+            self.settle_orphans(wall).await?;
+            if account.status == AccountStatus::Connected {
+                self.settle_doubts(&account, wall).await?;
             }
         }
-        let free = self.slots().saturating_sub(self.calling);
+        match account.status {
+            AccountStatus::Connected => {}
+            AccountStatus::Paused if account.paused_until.is_some_and(|until| until <= wall) => {
+                self.end_pause(wall).await?;
+                // Whether it may send now is looked at anew: what a person stopped stays so.
+                return Ok(now + NEXT_LOOK);
+            }
+            AccountStatus::Paused | AccountStatus::Disconnected => {
+                return Ok(account
+                    .paused_until
+                    .map_or(idle, |until| self.steady.of(until).min(idle))
+                    .max(now + NEXT_LOOK));
+            }
+        }
+        let quiet = (account.settings.quiet_hours, account.settings.time_zone.clone());
+        if self.quiet.as_ref() != Some(&quiet) {
+            self.queues.forget();
+            self.quiet = Some(quiet);
+        }
+        let free = self.slots().saturating_sub(self.calling + self.outcomes.len());
         if free == 0 {
             return Ok(idle);
         }
@@ -213,52 +345,54 @@ impl Lane {
         if next_token > now {
             return Ok(next_token.min(idle));
         }
+        let budget = free.min(TURN_MAX).min(self.pace.available(now).max(1));
         let campaigns = self.campaigns().await?;
-        let excluded: Vec<Uuid> =
-            campaigns.iter().filter(|(_, c)| !c.may_send).map(|(id, _)| id.0).collect();
-        let limit = free.min(TURN_MAX) + self.taken.len() + self.held.len();
-        let queries = self.gateway.read.queries();
-        let due: Vec<AgendaItem> = queries
-            .due(self.account_id.0, now, limit.min(TURN_MAX + HELD_MAX), &excluded)
-            .await?
-            .into_iter()
-            .filter(|due| {
-                !self.taken.contains_key(&due.message_id)
-                    && !self.held.contains_key(&due.message_id)
-            })
-            .take(free.min(TURN_MAX))
-            .collect();
-        if due.is_empty() {
-            let next_due = queries.next_due_at(self.account_id.0, now, &excluded).await?;
-            let next_held = self.held.values().min().copied();
-            return Ok([next_due, next_held]
-                .into_iter()
-                .flatten()
-                .fold(idle, DateTime::min)
-                .max(now + Duration::milliseconds(5)));
+        let (may_send, mut next) = self.eligible(&campaigns, now);
+        let (candidates, is_more) = self.candidates(may_send, budget, now, wall).await?;
+        let mut sent = 0;
+        if !candidates.is_empty() {
+            let sender = match self.gateway.sender(&account).await {
+                Ok(sender) => sender,
+                Err(error) => {
+                    self.queues.forget();
+                    return self.pause_without(error, wall).await.map(|()| idle);
+                }
+            };
+            sent = self.dispatch(&account, &campaigns, candidates, sender, budget).await?;
         }
-        let sender = match self.gateway.sender(&account).await {
-            Ok(sender) => sender,
-            Err(error) => return self.pause_without(error, now).await.map(|()| idle),
-        };
-        self.dispatch(&account, &campaigns, due, sender, now).await?;
-        Ok(self.pace.next_at(self.gateway.clock.now()).min(idle))
+        if sent > 0 {
+            return Ok(self.pace.next_at(self.steady.now()).min(idle));
+        }
+        // Nothing could go, so looking again at once would find the same.
+        if is_more {
+            next = next.min(now + NEXT_LOOK);
+        }
+        let closed: Vec<Uuid> =
+            campaigns.iter().filter(|(_, c)| !c.may_send).map(|(id, _)| id.0).collect();
+        let queries = self.gateway.read.queries();
+        let next_due = queries.next_due_at(self.account_id.0, wall, &closed).await?;
+        let next_held = self.held.values().map(|held| held.until).min();
+        Ok([next_due.map(|at| self.steady.of(at)), next_held, self.queues.next_rewind()]
+            .into_iter()
+            .flatten()
+            .fold(next.min(idle), DateTime::min)
+            .max(now + NEXT_LOOK))
     }
 
     /// The time of the account's pause is over.
-    async fn end_pause(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+    async fn end_pause(&self, wall: DateTime<Utc>) -> anyhow::Result<()> {
         let stream = StreamId::new(AggregateType::Account, self.account_id.0);
         let context = match latest(&self.gateway, stream, "account.paused").await? {
             Some(paused) => self.context.clone().answering(&paused),
             None => self.context.clone(),
         };
-        let command = AccountCommand::EndPause { at: now };
+        let command = AccountCommand::EndPause { at: wall };
         self.gateway.bus.execute::<Account>(self.account_id.0, command, &context).await?;
         Ok(())
     }
 
     /// Nothing can be sent without a credential, and trying burns no attempt: the account waits for a new one.
-    async fn pause_without(&self, error: AccessError, now: DateTime<Utc>) -> anyhow::Result<()> {
+    async fn pause_without(&self, error: AccessError, wall: DateTime<Utc>) -> anyhow::Result<()> {
         if !error.needs_rotation() {
             return Err(error.into());
         }
@@ -267,11 +401,11 @@ impl Lane {
             reason: format!("{error}; give the account a new one with rotateAccountCredentials"),
             until: None,
             cause: Some(PauseCause::Credentials),
-            at: now,
+            at: wall,
         };
         // Nobody's answer: the lane found it by looking.
         let mut context = self.context.clone();
-        context.correlation_id = self.gateway.ids.next_id(now);
+        context.correlation_id = self.gateway.ids.next_id(wall);
         self.gateway.bus.execute::<Account>(self.account_id.0, command, &context).await?;
         Ok(())
     }
@@ -281,12 +415,95 @@ impl Lane {
         self.context.clone().following()
     }
 
+    /// The campaigns that may send now, nil for single sends among them; and when another one may by its own pace.
+    fn eligible(
+        &mut self,
+        campaigns: &HashMap<CampaignId, CampaignLane>,
+        now: DateTime<Utc>,
+    ) -> (HashMap<Uuid, usize>, DateTime<Utc>) {
+        let mut next = now + IDLE;
+        let mut may_send = HashMap::from([(Uuid::nil(), usize::MAX)]);
+        self.campaign_paces
+            .retain(|id, _| campaigns.get(id).is_some_and(|c| c.messages_per_second.is_some()));
+        for (id, campaign) in campaigns.iter().filter(|(_, campaign)| campaign.may_send) {
+            let Some(limit) = campaign.messages_per_second else {
+                may_send.insert(id.0, usize::MAX);
+                continue;
+            };
+            let pace = self.campaign_paces.entry(*id).or_insert_with(|| Pace::new(limit, now));
+            pace.set_granted(limit);
+            match pace.available(now) {
+                0 => next = next.min(pace.next_at(now).max(now + NEXT_LOOK)),
+                tokens => drop(may_send.insert(id.0, tokens)),
+            }
+        }
+        (may_send, next)
+    }
+
+    /// What to look at in this turn, in order; and whether more is due than that.
+    async fn candidates(
+        &mut self,
+        may_send: HashMap<Uuid, usize>,
+        budget: usize,
+        now: DateTime<Utc>,
+        wall: DateTime<Utc>,
+    ) -> anyhow::Result<(Vec<AgendaItem>, bool)> {
+        self.queues.begin(now);
+        let order = self.queues.order(may_send.keys().copied().collect(), CAMPAIGNS_PER_TURN);
+        // A round over many campaigns in which nothing was found is not begun again at once.
+        self.fruitless = self.fruitless.saturating_add(order.len());
+        let mut is_more = may_send.len() > order.len() && self.fruitless < may_send.len();
+        let settled_before = wall - SETTLED_AFTER;
+        let queries = self.gateway.read.queries();
+        let mut lists = vec![];
+        for campaign in order {
+            let mut list: Vec<AgendaItem> = self
+                .held
+                .values()
+                .filter(|held| held.until <= now)
+                .filter(|held| held.item.campaign_id.unwrap_or_default() == campaign)
+                .map(|held| held.item.clone())
+                .collect();
+            list.sort_unstable_by_key(|item| (item.priority, item.at, item.message_id));
+            let mut limit = self.queues.stride(campaign, budget);
+            if campaign.is_nil() {
+                // Those that may be read again, because an earlier one may still show up.
+                limit += self.held.len() + self.taken.len();
+            }
+            let after = self.queues.cursors(campaign);
+            let read = queries.due_in(self.account_id.0, campaign, wall, after, limit).await?;
+            is_more |= read.len() >= limit;
+            for item in read {
+                if self.taken.contains_key(&item.message_id) {
+                    self.queues.taken(&item, settled_before, now);
+                } else if self.held.contains_key(&item.message_id) {
+                    self.queues.held(&item, settled_before, now);
+                } else {
+                    list.push(item);
+                }
+            }
+            lists.push(list);
+        }
+        let mut candidates = interleave(lists);
+        if !candidates.is_empty() {
+            self.fruitless = 0;
+        }
+        is_more |= candidates.len() > TURN_MAX;
+        candidates.truncate(TURN_MAX);
+        Ok((candidates, is_more))
+    }
+
     /// Drops what need not be remembered any more.
-    fn forget(&mut self, now: DateTime<Utc>) {
+    fn forget(&mut self) {
+        let now = self.steady.now();
         let seen = Position(*self.gateway.read.watch(names::MESSAGES).borrow());
-        self.taken
-            .retain(|_, taken| !matches!(taken, Taken::Recorded(position) if *position <= seen));
-        self.held.retain(|_, until| *until > now);
+        self.taken.retain(|_, taken| match taken {
+            Taken::Calling => true,
+            Taken::Recorded(position) => *position > seen,
+            Taken::Changed { until } => *until > now,
+        });
+        // Whose campaign stands still is found again where it waits.
+        self.held.retain(|_, held| held.until + HELD_FOR > now);
         if self.pairs.len() > 10_000 {
             self.pairs.retain(|_, pair| !pair.is_clear(now));
         }
@@ -309,10 +526,7 @@ impl Lane {
                 let campaign = loaded.aggregate;
                 let plan = campaign.plan.as_ref();
                 let template = plan.and_then(|plan| templates.get(&plan.template_id.0));
-                // A template that is paused or under review holds its campaigns; nobody is left out for it.
-                let is_held = template.is_some_and(|t| {
-                    matches!(t.aggregate.status, TemplateStatus::Paused | TemplateStatus::Pending)
-                });
+                let is_held = template.is_some_and(|template| is_held(&template.aggregate));
                 let lane = CampaignLane {
                     may_send: matches!(
                         campaign.status,
@@ -325,40 +539,59 @@ impl Lane {
             .collect())
     }
 
+    /// Judges the candidates in their order and sends what may go, at most `budget`. Answers how much that was.
     async fn dispatch(
         &mut self,
         account: &Account,
         campaigns: &HashMap<CampaignId, CampaignLane>,
-        due: Vec<AgendaItem>,
+        candidates: Vec<AgendaItem>,
         sender: Sender,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
+        budget: usize,
+    ) -> anyhow::Result<usize> {
+        let (now, wall) = (self.steady.now(), self.gateway.clock.now());
+        let template_ids: HashSet<Uuid> =
+            candidates.iter().filter_map(|due| due.template_id).collect();
+        let template_ids: Vec<Uuid> = template_ids.into_iter().collect();
+        let templates: HashMap<Uuid, Template> = self
+            .gateway
+            .bus
+            .load_many::<Template>(&template_ids)
+            .await?
+            .into_iter()
+            .map(|(id, loaded)| (id, loaded.aggregate))
+            .collect();
+        // What waits for its template needs no further look, however much it is.
+        let (waiting, due): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|due| {
+            let template = due.template_id.and_then(|id| templates.get(&id));
+            template.is_some_and(is_held) && due.expires_at.is_none_or(|at| at > wall)
+        });
+        for item in waiting {
+            self.wait(item, None, now, wall);
+        }
         let contacts: Vec<Uuid> =
             due.iter().map(|due| due.contact_id).collect::<HashSet<_>>().into_iter().collect();
-        let template_ids: Vec<Uuid> = due
-            .iter()
-            .filter_map(|due| due.template_id)
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .collect();
         let queries = self.gateway.read.queries();
-        let (people, templates, windows, blocks) = tokio::try_join!(
-            async {
-                Ok::<_, anyhow::Error>(self.gateway.bus.load_many::<Contact>(&contacts).await?)
-            },
-            async { Ok(self.gateway.bus.load_many::<Template>(&template_ids).await?) },
+        let (people, windows, blocks, unreachable) = tokio::try_join!(
+            load_people(&self.gateway, &contacts),
             async { Ok(queries.windows(self.account_id.0, &contacts).await?) },
             async { Ok(queries.marketing_blocks(&contacts).await?) },
+            async { Ok(queries.unreachable(&contacts).await?) },
         )?;
-        let nobody = Contact::default();
         let mut ready: Vec<(AgendaItem, Recipient)> = vec![];
-        let mut settled: Vec<(Uuid, MessageCommand, Context)> = vec![];
+        let mut settled: Vec<(AgendaItem, MessageCommand)> = vec![];
+        let mut full: HashSet<Uuid> = HashSet::new();
         for due in due {
-            let contact = people.get(&due.contact_id).map_or(&nobody, |loaded| &loaded.aggregate);
-            let template =
-                due.template_id.and_then(|id| templates.get(&id)).map(|loaded| &loaded.aggregate);
+            let Some(contact) = people.get(&due.contact_id) else {
+                // Its person cannot be read; the others go.
+                self.wait(due, None, now, wall);
+                continue;
+            };
+            if due.campaign_id.is_some_and(|id| full.contains(&id)) {
+                continue;
+            }
+            let template = due.template_id.and_then(|id| templates.get(&id));
             let verdict = judge(&DeliveryFacts {
-                now,
+                now: wall,
                 contact,
                 content_kind: due.content_kind,
                 category: template.and_then(|template| template.category).or(due.category),
@@ -367,6 +600,11 @@ impl Lane {
                     .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
                 window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
                 marketing_blocked_until: blocks.get(&due.contact_id).copied(),
+                // A campaign leaves alone whom nobody can reach; a single send means this person.
+                unreachable_until: due
+                    .campaign_id
+                    .and_then(|_| unreachable.get(&due.contact_id))
+                    .copied(),
                 quiet_hours: account
                     .settings
                     .quiet_hours
@@ -374,51 +612,53 @@ impl Lane {
                 expires_at: due.expires_at,
             });
             match verdict {
-                Verdict::Skip(reason) => settled.push((
-                    due.message_id,
-                    MessageCommand::Skip { reason, detail: None, at: now },
-                    self.on_message(),
-                )),
-                Verdict::Expire => {
-                    settled.push((
-                        due.message_id,
-                        MessageCommand::Expire { at: now },
-                        self.on_message(),
-                    ));
+                Verdict::Skip(reason) => {
+                    settled.push((due, MessageCommand::Skip { reason, detail: None, at: wall }));
                 }
+                Verdict::Expire => settled.push((due, MessageCommand::Expire { at: wall })),
                 Verdict::Wait { until, .. } => {
-                    self.hold(due.message_id, until.unwrap_or(now + RECHECK))
+                    let until = until.map(|until| self.steady.of(until));
+                    self.wait(due, until, now, wall);
                 }
                 Verdict::Send => {
                     let Some(recipient) = recipient_of(contact, account) else {
-                        self.hold(due.message_id, now + RECHECK);
+                        self.wait(due, None, now, wall);
                         continue;
                     };
                     let pair_free_at =
                         self.pairs.get(recipient.key()).map_or(now, |pair| pair.next_at(now));
-                    let campaign_full = due
-                        .campaign_id
-                        .is_some_and(|id| !self.campaign_may_send(CampaignId(id), campaigns, now));
                     if pair_free_at > now {
-                        self.hold(due.message_id, pair_free_at);
-                    } else if !campaign_full {
-                        if self.pace.take(1, now) == 0 {
-                            break;
-                        }
-                        let pair = self
-                            .pairs
-                            .get(recipient.key())
-                            .map_or(PairLimit::first(now), |p| p.sent(now));
-                        self.pairs.insert(recipient.key().to_owned(), pair);
-                        ready.push((due, recipient));
+                        self.wait(due, Some(pair_free_at), now, wall);
+                        continue;
                     }
+                    if ready.len() == budget || self.pace.available(now) == 0 {
+                        break;
+                    }
+                    if let Some(campaign_id) = due.campaign_id
+                        && !self.campaign_may_send(CampaignId(campaign_id), campaigns, now)
+                    {
+                        full.insert(campaign_id);
+                        continue;
+                    }
+                    self.pace.take(1, now);
+                    let pair = self
+                        .pairs
+                        .get(recipient.key())
+                        .map_or(PairLimit::first(now), |p| p.sent(now));
+                    self.pairs.insert(recipient.key().to_owned(), pair);
+                    ready.push((due, recipient));
                 }
             }
         }
+        for item in ready.iter().map(|(item, _)| item).chain(settled.iter().map(|(item, _)| item)) {
+            self.held.remove(&item.message_id);
+            self.queues.taken(item, wall - SETTLED_AFTER, now);
+        }
+        let settled = settled.into_iter().map(|(due, command)| (due.message_id, command)).collect();
         self.record_settled(settled).await;
-        let templates = templates.into_iter().map(|(id, t)| (id, t.aggregate)).collect();
+        let sent = ready.len();
         self.send(ready, &templates, sender).await;
-        Ok(())
+        Ok(sent)
     }
 
     /// A campaign's own limit, where it has one.
@@ -437,19 +677,37 @@ impl Lane {
         pace.take(1, now) == 1
     }
 
-    fn hold(&mut self, message_id: Uuid, until: DateTime<Utc>) {
-        if self.held.len() < HELD_MAX {
-            self.held.insert(message_id, until);
+    /// The message cannot go before `until` (`None`: nobody knows when). Short waits and single sends are remembered one
+    /// by one, up to a bound; everything else is found again in its queue.
+    fn wait(
+        &mut self,
+        item: AgendaItem,
+        until: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+        wall: DateTime<Utc>,
+    ) {
+        self.held.remove(&item.message_id);
+        let is_short = until.is_some_and(|until| until - now <= HELD_FOR);
+        if self.held.len() >= HELD_MAX || !(is_short || item.campaign_id.is_none()) {
+            self.queues.left(&item, until, now);
+            return;
         }
+        // Looking again costs the more, the more wait.
+        let crowd = i32::try_from(self.held.len() / 128).unwrap_or(i32::MAX);
+        let until = until.unwrap_or(now + RECHECK * (1 + crowd)).min(now + HELD_FOR);
+        self.queues.held(&item, wall - SETTLED_AFTER, now);
+        self.held.insert(item.message_id, Held { item, until });
     }
 
-    async fn record_settled(&mut self, settled: Vec<(Uuid, MessageCommand, Context)>) {
+    async fn record_settled(&mut self, settled: Vec<(Uuid, MessageCommand)>) {
         if settled.is_empty() {
             return;
         }
-        let ids: Vec<Uuid> = settled.iter().map(|(id, ..)| *id).collect();
+        let ids: Vec<Uuid> = settled.iter().map(|(id, _)| *id).collect();
+        let commands =
+            settled.into_iter().map(|(id, command)| (id, command, self.on_message())).collect();
         for (id, result) in
-            ids.into_iter().zip(self.gateway.bus.execute_many::<Message>(settled).await)
+            ids.into_iter().zip(self.gateway.bus.execute_many::<Message>(commands).await)
         {
             match result {
                 Ok(committed) => {
@@ -463,9 +721,7 @@ impl Lane {
 
     fn look_again(&mut self, id: Uuid, error: &dyn std::fmt::Display) {
         debug!(message.id = %id, %error, "left to whoever has it");
-        if self.held.len() < HELD_MAX {
-            self.held.insert(id, self.gateway.clock.now() + RECHECK);
-        }
+        self.taken.insert(id, Taken::Changed { until: self.steady.now() + RECHECK });
     }
 
     /// Makes the intents durable in one append, then hands each over. Nothing is called that is not in the log.
@@ -500,6 +756,13 @@ impl Lane {
                 Ok(committed) => (committed.aggregate, committed.thread),
                 Err(error) => {
                     self.look_again(due.message_id, &error);
+                    if matches!(error, CommandError::Unavailable(_)) {
+                        // It may be in the log all the same, and must not look like a call.
+                        let forget_at = self.steady.now() + UNCALLED_KEPT;
+                        let attempt = due.attempts + 1;
+                        let uncalled = Uncalled { attempt, send_by, forget_at };
+                        self.uncalled.insert(due.message_id, uncalled);
+                    }
                     continue;
                 }
             };
@@ -511,27 +774,39 @@ impl Lane {
             self.calling += 1;
             let results = self.results.0.clone();
             let clock = self.gateway.clock.clone();
+            let steady = self.steady.clone();
             let starts = self.starts.clone();
             let granted = self.pace.granted();
             let sender = sender.clone();
             tokio::spawn(async move {
                 let answer = match request {
                     Ok(request) => {
-                        wait_for_second(&starts, granted, &clock).await;
-                        Ok(sender.send(&request, move || clock.since_boot() < deadline).await)
+                        let watch = clock.clone();
+                        let may_begin = move || watch.since_boot() < deadline;
+                        wait_for_second(&starts, granted, &steady, &may_begin).await;
+                        Ok(sender.send(&request, may_begin).await)
                     }
                     Err(error) => Err(error),
                 };
-                let message_id = MessageId(due.message_id);
+                let called = Called {
+                    message_id: MessageId(due.message_id),
+                    due,
+                    recipient,
+                    message,
+                    attempt,
+                    send_by,
+                    requested,
+                    answered_at: clock.now(),
+                    answer,
+                };
                 // The lane outlives its calls; where it does not, the orphan rule settles the attempt.
-                let called =
-                    Called { message_id, due, recipient, attempt, send_by, requested, answer };
                 let _ = results.send(called).await;
             });
         }
+        Ok(())
     }
 
-    /// Records what has come back, as much as there is, in one append.
+    /// Takes in what has come back, as much as there is, and records it in one append.
     async fn record(&mut self, first: Called) {
         let mut called = vec![first];
         while called.len() < RECORD_MAX
@@ -540,74 +815,136 @@ impl Lane {
             called.push(next);
         }
         self.calling -= called.len();
-        let Ok(Some(account)) = self.gateway.bus.load::<Account>(self.account_id.0).await else {
-            // The store is away: the attempts stay without an outcome, and the orphan rule settles them.
-            warn!(account.id = %self.account_id, count = called.len(), "outcomes could not be recorded; they are in doubt");
-            for call in called {
-                self.taken.remove(&call.message_id.0);
-            }
-            return;
-        };
-        let now = self.gateway.clock.now();
-        let mut commands = vec![];
+        let keep_until = self.steady.now() + OUTCOME_KEPT;
         let mut consequences = vec![];
         for call in called {
-            let Called { message_id, due, recipient, attempt, send_by, requested, answer } = call;
-            let facts = AttemptFacts { attempt, send_by, now, random: self.gateway.ids.random() };
-            let (command, effects) = match answer {
+            let facts = AttemptFacts {
+                attempt: call.attempt,
+                send_by: call.send_by,
+                grace: self.grace,
+                now: call.answered_at,
+                random: self.gateway.ids.random(),
+            };
+            let (command, effects) = match call.answer {
                 Ok(outcome) => {
                     metrics::counter!("gateway_sends_total", "outcome" => outcome_label(&outcome))
                         .increment(1);
-                    settle(outcome, facts, &account.aggregate)
+                    settle(outcome, facts, &call.message)
                 }
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
-            let context = match requested {
-                Some(requested) => self.on_message().caused_by(requested.event_id),
-                None => self.on_message(),
-            };
-            commands.push((message_id.0, command, context));
-            consequences.push((Settled { message_id, due, recipient, requested }, effects));
-        }
-        let results = self.gateway.bus.execute_many::<Message>(commands).await;
-        self.settle_parked(&results).await;
-        for ((call, effects), result) in consequences.into_iter().zip(results) {
-            let Settled { message_id, due, recipient, requested } = call;
-            let shown_by = match result {
-                Ok(committed) => {
-                    self.taken.insert(message_id.0, Taken::Recorded(committed.position));
-                    committed.thread
-                }
-                Err(error) => {
-                    warn!(message.id = %message_id, %error, "an outcome could not be recorded; it is in doubt");
-                    self.taken.remove(&message_id.0);
-                    requested
-                }
-            };
-            for effect in &effects {
-                match effect {
-                    Effect::HoldPair { until } => {
-                        let pair = self
-                            .pairs
-                            .get(recipient.key())
-                            .map_or(PairLimit::first(now), |pair| *pair);
-                        self.pairs.insert(recipient.key().to_owned(), pair.held(*until));
-                    }
-                    Effect::HoldNumber { until } => self.pace.hold_until(*until),
-                    _ => {}
-                }
-            }
+            let context = self.on_outcome(call.requested);
+            let message_id = call.message_id.0;
+            self.outcomes.push(Outcome { message_id, command, context, keep_until });
             let target = EffectTarget {
                 account_id: self.account_id,
-                contact_id: Some(due.contact_id.into()),
-                template_id: due.template_id.map(Into::into),
+                contact_id: Some(call.due.contact_id.into()),
+                template_id: call.due.template_id.map(Into::into),
             };
-            let context = match shown_by {
-                Some(thread) => self.context.clone().because_of(thread),
-                None => self.context.clone(),
-            };
+            let lasting = self.hold(effects, &call.recipient);
+            if !lasting.is_empty() {
+                consequences.push((message_id, call.requested, lasting, target));
+            }
+        }
+        let recorded = self.record_outcomes().await;
+        for (message_id, requested, effects, target) in consequences {
+            let mut context = self.context.clone();
+            context.fence = None;
+            if let Some(thread) = recorded.get(&message_id).copied().or(requested) {
+                context = context.because_of(thread);
+            }
             effects::apply(&self.gateway, &effects, target, &context).await;
         }
+    }
+
+    /// What an answer means for the lane itself; gives back what is left.
+    fn hold(&mut self, effects: Vec<Effect>, recipient: &Recipient) -> Vec<Effect> {
+        let now = self.steady.now();
+        let mut lasting = vec![];
+        for effect in effects {
+            match effect {
+                Effect::HoldPair { until } => {
+                    let pair = self
+                        .pairs
+                        .get(recipient.key())
+                        .map_or(PairLimit::first(now), |pair| *pair)
+                        .held(self.steady.of(until));
+                    self.pairs.insert(recipient.key().to_owned(), pair);
+                }
+                Effect::HoldNumber { until } => {
+                    let until = self.throttle(self.steady.of(until), now);
+                    self.pace.hold_until(until);
+                }
+                lasting_effect => lasting.push(lasting_effect),
+            }
+        }
+        lasting
+    }
+
+    /// Told to slow down again soon after the last time, the number waits twice as long. Answers of calls that were under
+    /// way together count once.
+    fn throttle(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let (times, held_until) = self.throttled;
+        let times = if now < held_until {
+            times
+        } else if now - held_until < THROTTLE_MEMORY && times > 0 {
+            (times + 1).min(16)
+        } else {
+            1
+        };
+        let wait = (until - now) * (1 << (times.max(1) - 1));
+        let until = now + wait.min(THROTTLE_LONGEST.max(until - now));
+        self.throttled = (times, held_until.max(until));
+        until
+    }
+
+    /// Outcomes are true whoever holds the lease by now: the attempt and the stream's sequence are their lock.
+    fn on_outcome(&self, requested: Option<Thread>) -> Context {
+        let mut context = self.on_message();
+        context.fence = None;
+        match requested {
+            Some(requested) => context.caused_by(requested.event_id),
+            None => context,
+        }
+    }
+
+    /// Records known outcomes; those that the store does not take are kept and tried again. Answers what was recorded.
+    async fn record_outcomes(&mut self) -> HashMap<Uuid, Thread> {
+        let now = self.steady.now();
+        let batch = self.outcomes.len().min(RECORD_MAX);
+        let outcomes: Vec<Outcome> = self.outcomes.drain(..batch).collect();
+        let commands = outcomes
+            .iter()
+            .map(|outcome| (outcome.message_id, outcome.command.clone(), outcome.context.clone()))
+            .collect();
+        let results = self.gateway.bus.execute_many::<Message>(commands).await;
+        self.settle_parked(&results).await;
+        let mut kept = 0;
+        let mut recorded = HashMap::new();
+        for (outcome, result) in outcomes.into_iter().zip(results) {
+            let id = outcome.message_id;
+            match result {
+                Ok(committed) => {
+                    self.taken.insert(id, Taken::Recorded(committed.position));
+                    recorded.extend(committed.thread.map(|thread| (id, thread)));
+                }
+                Err(CommandError::Unavailable(_) | CommandError::TooBusy)
+                    if outcome.keep_until > now =>
+                {
+                    kept += 1;
+                    self.outcomes.push(outcome);
+                }
+                Err(error) => {
+                    warn!(message.id = %id, %error, "an outcome could not be recorded; it is in doubt");
+                    self.taken.remove(&id);
+                }
+            }
+        }
+        self.record_at = if kept > 0 { now + AGAIN } else { now };
+        if kept > 0 {
+            warn!(account.id = %self.account_id, count = kept, "outcomes could not be recorded yet; trying again");
+        }
+        recorded
     }
 
     /// Statuses that came without our callback data and before the answer that named their message.
@@ -625,33 +962,69 @@ impl Lane {
         }
     }
 
+    /// Intents whose append nobody answered: where the log has one, nothing was called for it.
+    async fn settle_uncalled(&mut self) -> anyhow::Result<()> {
+        if self.uncalled.is_empty() {
+            return Ok(());
+        }
+        let (now, wall) = (self.steady.now(), self.gateway.clock.now());
+        let ids: Vec<Uuid> = self.uncalled.keys().copied().collect();
+        let messages = self.gateway.bus.load_many::<Message>(&ids).await?;
+        let mut landed = vec![];
+        self.uncalled.retain(|id, uncalled| {
+            let attempts = messages.get(id).map(|loaded| &loaded.aggregate.attempts);
+            match attempts.and_then(|attempts| attempts.get(&uncalled.attempt)) {
+                // By its `send_by` it is ours, and not one made since.
+                Some(attempt) => {
+                    if attempt.send_by == uncalled.send_by && attempt.outcome.is_none() {
+                        landed.push((*id, super::outcome::uncalled(uncalled.attempt, wall)));
+                    }
+                    false
+                }
+                None => uncalled.forget_at > now,
+            }
+        });
+        let keep_until = now + OUTCOME_KEPT;
+        for (message_id, command) in landed {
+            let context = self.on_outcome(None);
+            self.outcomes.push(Outcome { message_id, command, context, keep_until });
+        }
+        Ok(())
+    }
+
     /// Attempts whose node died between the intent and the outcome: nobody knows.
-    async fn settle_orphans(
-        &mut self,
-        account: &Account,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
-        let overdue = self
-            .gateway
-            .read
-            .queries()
-            .sending_overdue(self.account_id.0, now - ORPHAN_MARGIN)
-            .await?;
+    async fn settle_orphans(&mut self, wall: DateTime<Utc>) -> anyhow::Result<()> {
+        let timeout =
+            i64::try_from(self.gateway.config.graph.timeout_s).unwrap_or(i64::MAX / 1_000_000);
+        let margin = Duration::seconds(timeout) + ORPHAN_SLACK;
+        let overdue =
+            self.gateway.read.queries().sending_overdue(self.account_id.0, wall - margin).await?;
         let commands: Vec<_> = overdue
             .into_iter()
             .filter(|due| !self.taken.contains_key(&due.message_id))
+            .filter(|due| !self.uncalled.contains_key(&due.message_id))
             .map(|due| {
-                let facts = AttemptFacts { attempt: due.attempts, send_by: due.at, now, random: 0 };
-                let command = unknown(facts, account, "the gateway stopped before the answer came");
-                (due.message_id, command, self.on_message())
+                let facts = AttemptFacts {
+                    attempt: due.attempts,
+                    send_by: due.at,
+                    grace: self.grace,
+                    now: wall,
+                    random: 0,
+                };
+                (due.message_id, unknown(facts, "the gateway stopped before the answer came"))
             })
             .collect();
         self.record_settled(commands).await;
         Ok(())
     }
 
-    /// After the grace period the account's policy decides, if webhooks do arrive for the number.
-    async fn settle_doubts(&mut self, account: &Account, now: DateTime<Utc>) -> anyhow::Result<()> {
+    /// After the grace period the account's policy decides: once WhatsApp was heard for that long and has not said a
+    /// word about the message, up to a point in the journal that was its end when the grace was over.
+    async fn settle_doubts(
+        &mut self,
+        account: &Account,
+        wall: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
         let policy = account.settings.in_doubt_policy;
         let categories = [
             None,
@@ -664,37 +1037,96 @@ impl Lane {
             .filter(|category| policy.action(*category) == InDoubtAction::SendAgain)
             .collect();
         if sent_again.is_empty() {
+            self.deciding = None;
             return Ok(());
         }
+        let Some((head, as_of)) = self.deciding else {
+            let doubtful = self
+                .gateway
+                .read
+                .queries()
+                .in_doubt_due(self.account_id.0, wall, &sent_again)
+                .await?;
+            if !doubtful.is_empty() {
+                self.deciding = Some((self.gateway.journal.head().await?, wall));
+            }
+            return Ok(());
+        };
+        if self.gateway.journal.cursor(webhook::CURSOR).await? < head {
+            return Ok(());
+        }
+        self.deciding = None;
         let queries = self.gateway.read.queries();
-        let doubtful = queries.in_doubt_due(self.account_id.0, now, &sent_again).await?;
-        if doubtful.is_empty() {
-            return Ok(());
-        }
-        let activity = queries.account_activity(&[self.account_id.0]).await?;
-        let activity = activity.get(&self.account_id.0).copied().unwrap_or_default();
-        let heard_at = activity.last_status_at.max(activity.last_inbound_at);
-        let commands: Vec<_> = doubtful
+        let mut doubtful = queries.in_doubt_due(self.account_id.0, as_of, &sent_again).await?;
+        doubtful.retain(|due| !self.taken.contains_key(&due.message_id));
+        let campaigns: HashSet<Uuid> = doubtful.iter().filter_map(|due| due.campaign_id).collect();
+        let campaigns: Vec<Uuid> = campaigns.into_iter().collect();
+        let campaigns = self.gateway.bus.load_many::<Campaign>(&campaigns).await?;
+        // Nobody wants a cancelled campaign's messages sent.
+        doubtful.retain(|due| {
+            let campaign = due.campaign_id.and_then(|id| campaigns.get(&id));
+            campaign.is_none_or(|loaded| loaded.aggregate.status != CampaignStatus::Cancelled)
+        });
+        doubtful.truncate(DOUBTS_MAX);
+        let ids: Vec<Uuid> = doubtful.iter().map(|due| due.message_id).collect();
+        let messages = self.gateway.bus.load_many::<Message>(&ids).await?;
+        let graces: Vec<(Uuid, DateTime<Utc>, Duration)> = ids
             .into_iter()
-            .filter(|due| !self.taken.contains_key(&due.message_id))
-            // Silence from WhatsApp proves nothing while no webhook at all has come since the attempt.
-            .filter(|due| {
-                heard_at.is_some_and(|heard| {
-                    heard > due.at - Duration::seconds(i64::from(policy.grace_seconds))
-                })
+            .filter_map(|id| {
+                let (start, length) = messages.get(&id)?.aggregate.grace()?;
+                Some((id, start, length))
             })
-            .map(|due| {
+            .collect();
+        let Some(first) = graces.iter().map(|(_, start, _)| *start).min() else { return Ok(()) };
+        let heard = queries.heard_since(self.account_id.0, first - HEARD_GAP).await?;
+        let due_at = self.gateway.clock.now();
+        let commands: Vec<_> = graces
+            .into_iter()
+            .filter(|(_, start, length)| {
+                time_heard(*start, heard.iter().copied().filter(|at| *at <= as_of)) >= *length
+            })
+            .map(|(id, ..)| {
                 let resolution = InDoubtResolution::SendAgain;
-                (
-                    due.message_id,
-                    MessageCommand::Resolve { resolution, due_at: now, at: now },
-                    self.on_message(),
-                )
+                (id, MessageCommand::Resolve { resolution, due_at, at: due_at })
             })
             .collect();
         self.record_settled(commands).await;
         Ok(())
     }
+}
+
+fn grace_of(account: &Account) -> Duration {
+    Duration::seconds(i64::from(account.settings.in_doubt_policy.grace_seconds))
+}
+
+/// The template will go on by itself, or not: nobody is left out for it.
+fn is_held(template: &Template) -> bool {
+    matches!(template.status, TemplateStatus::Paused | TemplateStatus::Pending)
+}
+
+/// People by id; who is not there is nobody yet. Who cannot be read is left out with a warning, and stands in no other's
+/// way.
+async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<Uuid, Contact>> {
+    let mut people: HashMap<Uuid, Contact> =
+        ids.iter().map(|id| (*id, Contact::default())).collect();
+    match gateway.bus.load_many::<Contact>(ids).await {
+        Ok(loaded) => people.extend(loaded.into_iter().map(|(id, l)| (id, l.aggregate))),
+        Err(error @ FeedError::Unavailable(_)) => return Err(error.into()),
+        Err(_) => {
+            for id in ids {
+                match gateway.bus.load::<Contact>(*id).await {
+                    Ok(Some(loaded)) => drop(people.insert(*id, loaded.aggregate)),
+                    Ok(None) => {}
+                    Err(error @ FeedError::Unavailable(_)) => return Err(error.into()),
+                    Err(error) => {
+                        warn!(contact.id = %id, %error, "a contact cannot be read; what is for them waits");
+                        people.remove(id);
+                    }
+                }
+            }
+        }
+    }
+    Ok(people)
 }
 
 /// What the lane needs to know of a campaign.
@@ -713,12 +1145,17 @@ fn outcome_label(outcome: &SendOutcome) -> &'static str {
     }
 }
 
-/// Waits until another call may begin within the last moving second.
-async fn wait_for_second(starts: &Starts, granted: u32, clock: &Arc<dyn domain::port::Clock>) {
-    loop {
-        let now = clock.now();
+/// Waits until another call may begin within the last moving second, or none may begin any more.
+async fn wait_for_second(
+    starts: &Starts,
+    granted: u32,
+    steady: &Steady,
+    may_begin: impl Fn() -> bool,
+) {
+    while may_begin() {
+        let now = steady.now();
         let wait_until = {
-            let mut starts = starts.lock().expect("nothing panics while it holds this lock");
+            let mut starts = starts.lock().unwrap_or_else(PoisonError::into_inner);
             while starts.front().is_some_and(|at| *at <= now - Duration::milliseconds(1_020)) {
                 starts.pop_front();
             }
@@ -731,7 +1168,7 @@ async fn wait_for_second(starts: &Starts, granted: u32, clock: &Arc<dyn domain::
         };
         match wait_until {
             None => return,
-            Some(at) => clock.sleep_until(at).await,
+            Some(at) => steady.sleep_until(at).await,
         }
     }
 }

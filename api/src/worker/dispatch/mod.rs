@@ -4,6 +4,8 @@
 mod effects;
 mod lane;
 mod outcome;
+mod queues;
+mod steady;
 mod supervisor;
 mod wire;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::account::{Account, AccountStatus};
@@ -10,7 +11,7 @@ use domain::primitives::{AccountId, Actor};
 use infrastructure::event_store::Lease;
 use infrastructure::ledger::Context;
 use projections::names;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -18,40 +19,109 @@ use super::lane::Lane;
 use crate::app::Gateway;
 use crate::worker::all_accounts;
 
-/// How long a lease holds without being renewed: a dead node's numbers move within this.
+/// How long a lease holds without being renewed: a dead node's numbers move within this. What an intent may wait before
+/// its call begins (`dispatch.send_by_s`) stays below it.
 const LEASE: Duration = Duration::from_secs(12);
 const RENEW: chrono::Duration = chrono::Duration::seconds(3);
 
+/// A lane, also while it waits for its last calls after it was told to stop.
+struct Running {
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    epoch: i64,
+    /// Its work is done; the task ends at once.
+    done: Arc<AtomicBool>,
+}
+
+/// Tells the supervisor that a lane has ended, however it did.
+struct Ended {
+    done: Arc<AtomicBool>,
+    notify: Arc<Notify>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+}
+
 struct Group {
     lease: Lease,
-    lanes: HashMap<AccountId, (JoinHandle<()>, watch::Sender<bool>)>,
+    /// One for a number at most: a new one begins when the old one has ended.
+    lanes: HashMap<AccountId, Running>,
+}
+
+impl Group {
+    fn stop(&self) {
+        for lane in self.lanes.values() {
+            lane.stop.send_replace(true);
+        }
+    }
+
+    /// Forgets the lanes that have ended.
+    async fn reap(&mut self) {
+        let ended: Vec<AccountId> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.done.load(Ordering::Acquire) || lane.task.is_finished())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            if let Some(lane) = self.lanes.remove(&id)
+                && let Err(error) = lane.task.await
+            {
+                warn!(account.id = %id, %error, "a lane ended badly");
+            }
+        }
+    }
 }
 
 /// Runs until `stop`; then waits for the calls under way and gives the leases back.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut groups: HashMap<String, Group> = HashMap::new();
+    let ended = Arc::new(Notify::new());
     let mut directory = gateway.read.watch(names::DIRECTORY);
     while !*stop.borrow() {
-        if let Err(error) = round(&gateway, &mut groups).await {
-            warn!(error = %format!("{error:#}"), "leases could not be looked after; trying again");
+        if let Err(error) = round(&gateway, &mut groups, &ended).await {
+            warn!(error = %format!("{error:#}"), "it cannot be told which numbers there are; trying again");
+            for (name, group) in &mut groups {
+                renew(&gateway, name, group).await;
+            }
         }
         let next = gateway.clock.now() + RENEW;
         tokio::select! {
             () = gateway.clock.sleep_until(next) => {}
+            () = ended.notified() => {}
             // A number that was just connected should not wait.
             _ = directory.changed() => {}
             _ = stop.changed() => {}
         }
     }
-    for group in groups.into_values() {
-        let lease = end(group).await;
-        if let Err(error) = gateway.store.leases.release(&lease).await {
-            warn!(lease = %lease.name, %error, "a lease was not given back; it runs out by itself");
+    // All at once: no number goes on starting calls while another's last ones are waited for.
+    groups.values().for_each(Group::stop);
+    loop {
+        let names: Vec<String> = groups.keys().cloned().collect();
+        for name in names {
+            wind_down(&gateway, &mut groups, &name).await;
+        }
+        if groups.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = gateway.clock.sleep_until(gateway.clock.now() + RENEW) => {}
+            () = ended.notified() => {}
         }
     }
 }
 
-async fn round(gateway: &Arc<Gateway>, groups: &mut HashMap<String, Group>) -> anyhow::Result<()> {
+/// Looks after every lease once. Waits for nobody's calls, so that no lease runs out meanwhile; one group's trouble is
+/// no other's.
+async fn round(
+    gateway: &Arc<Gateway>,
+    groups: &mut HashMap<String, Group>,
+    ended: &Arc<Notify>,
+) -> anyhow::Result<()> {
     let mut wanted: BTreeMap<String, Vec<AccountId>> = BTreeMap::new();
     for (id, account) in all_accounts(gateway).await? {
         if account.status != AccountStatus::Disconnected {
@@ -61,41 +131,96 @@ async fn round(gateway: &Arc<Gateway>, groups: &mut HashMap<String, Group>) -> a
     let gone: Vec<String> =
         groups.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
     for name in gone {
-        if let Some(group) = groups.remove(&name) {
-            let lease = end(group).await;
-            gateway.store.leases.release(&lease).await?;
+        wind_down(gateway, groups, &name).await;
+    }
+    // A number whose portfolio was set or changed moves to another lease: its old lane ends first.
+    for (name, group) in groups.iter_mut() {
+        let accounts = wanted.get(name).map(Vec::as_slice).unwrap_or_default();
+        for (id, lane) in &group.lanes {
+            if !accounts.contains(id) {
+                lane.stop.send_replace(true);
+            }
         }
+        group.reap().await;
     }
     for (name, accounts) in wanted {
-        let Some(lease) = gateway.store.leases.acquire(&name, &gateway.node, LEASE).await? else {
-            if let Some(group) = groups.remove(&name) {
-                info!(lease = %name, "another node has this lease now");
-                end(group).await;
+        let lease = match gateway.store.leases.acquire(&name, &gateway.node, LEASE).await {
+            Ok(Some(lease)) => lease,
+            Ok(None) => {
+                if let Some(group) = groups.get_mut(&name) {
+                    info!(lease = %name, "another node has this lease now");
+                    group.stop();
+                    if group.lanes.is_empty() {
+                        groups.remove(&name);
+                    }
+                }
+                continue;
             }
-            continue;
+            Err(error) => {
+                warn!(lease = %name, %error, "a lease could not be looked after; trying again");
+                continue;
+            }
         };
-        let is_new = groups.get(&name).is_none_or(|group| group.lease != lease);
-        if is_new && let Some(old) = groups.remove(&name) {
-            end(old).await;
+        let group = groups
+            .entry(name.clone())
+            .or_insert_with(|| Group { lease: lease.clone(), lanes: HashMap::new() });
+        group.lease = lease;
+        for lane in group.lanes.values().filter(|lane| lane.epoch != group.lease.epoch) {
+            lane.stop.send_replace(true);
         }
-        let group = groups.entry(name).or_insert_with(|| Group { lease, lanes: HashMap::new() });
-        group.lanes.retain(|id, (task, stop)| {
-            let is_wanted = accounts.contains(id) && !task.is_finished();
-            if !is_wanted {
-                stop.send_replace(true);
-            }
-            is_wanted
-        });
         for account_id in accounts {
-            if !group.lanes.contains_key(&account_id) {
-                let context = lane_context(gateway, &group.lease);
-                let (stop, stopped) = watch::channel(false);
-                let lane = Lane::take_over(gateway.clone(), account_id, context, stopped).await?;
-                group.lanes.insert(account_id, (tokio::spawn(lane.run()), stop));
+            let is_running_elsewhere =
+                groups.values().any(|group| group.lanes.contains_key(&account_id));
+            if let Some(group) = groups.get_mut(&name).filter(|_| !is_running_elsewhere) {
+                let running = start(gateway, account_id, &group.lease, ended);
+                group.lanes.insert(account_id, running);
             }
         }
     }
     Ok(())
+}
+
+fn start(
+    gateway: &Arc<Gateway>,
+    account_id: AccountId,
+    lease: &Lease,
+    ended: &Arc<Notify>,
+) -> Running {
+    let context = lane_context(gateway, lease);
+    let (stop, stopped) = watch::channel(false);
+    let done = Arc::new(AtomicBool::new(false));
+    let ended = Ended { done: done.clone(), notify: ended.clone() };
+    let gateway = gateway.clone();
+    let task = tokio::spawn(async move {
+        let _ended = ended;
+        Lane::run(gateway, account_id, context, stopped).await;
+    });
+    Running { task, stop, epoch: lease.epoch, done }
+}
+
+/// Ends a group without waiting: tells its lanes to stop, renews its lease while they have calls under way, and gives it
+/// back when they have none.
+async fn wind_down(gateway: &Gateway, groups: &mut HashMap<String, Group>, name: &str) {
+    let Some(group) = groups.get_mut(name) else { return };
+    group.stop();
+    group.reap().await;
+    if !group.lanes.is_empty() {
+        return renew(gateway, name, group).await;
+    }
+    if let Err(error) = gateway.store.leases.release(&group.lease).await {
+        warn!(lease = %name, %error, "a lease was not given back; it runs out by itself");
+    }
+    groups.remove(name);
+}
+
+/// For the calls under way.
+async fn renew(gateway: &Gateway, name: &str, group: &mut Group) {
+    match gateway.store.leases.acquire(name, &gateway.node, LEASE).await {
+        Ok(Some(lease)) => group.lease = lease,
+        // Another's by now: what is recorded of calls needs no lease.
+        Ok(None) => {}
+        Err(error) => warn!(lease = %name, %error, "a lease could not be renewed"),
+    }
 }
 
 /// Every append of the lane names the lease and its epoch, so an owner of old cannot write.
@@ -110,15 +235,4 @@ fn lease_name(id: AccountId, account: &Account) -> String {
         Some(portfolio) => format!("dispatch/portfolio/{portfolio}"),
         None => format!("dispatch/account/{id}"),
     }
-}
-
-/// Waits for the lanes' calls; answers with the lease, for whoever gives it back.
-async fn end(group: Group) -> Lease {
-    for (task, stop) in group.lanes.into_values() {
-        stop.send_replace(true);
-        if let Err(error) = task.await {
-            warn!(%error, "a lane ended badly");
-        }
-    }
-    group.lease
 }

@@ -119,7 +119,13 @@ impl Statuses {
                 _ => None,
             };
             let consequence = consequence(&pending);
-            let number = attempt.unwrap_or(1);
+            // Refusals of the same kind alone use up the tries.
+            let number = message
+                .refusals(
+                    consequence.as_ref().and_then(|consequence| consequence.code),
+                    attempt.unwrap_or(message.attempt_count()),
+                )
+                .saturating_add(1);
             let random = gateway.ids.random();
             let (failure, retry_at) = match &consequence {
                 Some(consequence) => {
