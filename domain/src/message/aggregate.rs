@@ -153,11 +153,12 @@ impl Message {
         }
     }
 
-    /// The attempt that says what the message is: the latest, unless that one came to nothing (or nobody knows) and an
-    /// earlier one turned out to have arrived. Then the person has it, and nothing is left to wait for.
+    /// The attempt that says what the message is: the latest, unless the message waits for another one although an earlier
+    /// one turned out to have arrived. Then the person has it, and nothing is left to wait for.
     fn telling(&self) -> Option<(u32, &Attempt)> {
         let (number, latest) = self.latest()?;
-        if latest.has_reached_whatsapp() || latest.status() == MessageStatus::Sending {
+        let is_over = matches!(latest.status(), MessageStatus::Failed | MessageStatus::Queued);
+        if !is_over || self.waiting.is_none() {
             return Some((number, latest));
         }
         let reached = self.attempts.iter().filter(|(_, attempt)| attempt.has_reached_whatsapp());
@@ -491,6 +492,10 @@ impl Message {
 
     fn retry(&self, due_at: DateTime<Utc>, at: DateTime<Utc>) -> Decision {
         match self.status() {
+            // An earlier attempt that arrived makes another one a duplicate.
+            status if self.attempts.values().any(Attempt::has_reached_whatsapp) => {
+                Err(MessageError::NotAllowed { action: "queued again", status })
+            }
             MessageStatus::Failed | MessageStatus::Expired => {
                 Ok(vec![MessageEvent::RetryScheduled { due_at, starts_anew: true, at }])
             }

@@ -803,7 +803,6 @@ impl Lane {
                 let _ = results.send(called).await;
             });
         }
-        Ok(())
     }
 
     /// Takes in what has come back, as much as there is, and records it in one append.

@@ -339,6 +339,16 @@ fn waiting_ends_when_an_earlier_attempt_turns_out_to_have_arrived() {
 }
 
 #[test]
+fn nobody_gets_it_again_who_got_it_before_a_later_attempt_failed() {
+    let mut commands = refused_again(None);
+    commands.push(status(Some(1), DeliveryStatus::Delivered, 705));
+    let message = given(commands);
+    assert_eq!(message.status(), MessageStatus::Failed);
+    let retry = MessageCommand::Retry { due_at: at(900), at: at(900) };
+    assert!(matches!(message.decide(retry), Err(MessageError::NotAllowed { .. })));
+}
+
+#[test]
 fn a_retry_that_a_person_asked_for_starts_the_time_to_live_anew() {
     let expired = [plan(at(0), None), MessageCommand::Expire { at: at(61) }];
     let by_itself = given([plan(at(0), None), requested(1), refused(1, Some(at(40)))]);
