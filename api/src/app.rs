@@ -444,6 +444,7 @@ impl Workers {
         self.supervise("campaigns", worker::campaign::run);
         self.supervise("dispatch", worker::dispatch::run);
         self.supervise("upkeep", worker::upkeep::run);
+        self.supervise("erasures", worker::upkeep::finish_erasures);
     }
 
     /// Starts a process manager, and starts it again where it panics: everything it knows, it reads anew.

@@ -5,11 +5,13 @@ mod binary;
 mod client;
 mod sandbox;
 mod store;
+mod traces;
 
 pub use binary::{Binary, BinaryOptions};
 pub use client::{Client, GraphqlError};
 pub use sandbox::SandboxProcess;
 pub use store::{Store, StoreKind, stores};
+pub use traces::{files_under, found_in};
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ pub mod webhook;
 use domain::account::Account;
 use domain::port::{EventFeed, RecordedEvent, StreamId};
 use domain::primitives::AccountId;
-use projections::{AccountFilter, PAGE_MAX, PageRequest, Scope};
+use projections::{AccountFilter, PAGE_MAX, PageRequest, QueryError, Scope};
 
 use crate::app::Gateway;
 
@@ -26,7 +26,9 @@ pub(crate) async fn latest(
 }
 
 /// Every account there is, disconnected ones too.
-pub(crate) async fn all_accounts(gateway: &Gateway) -> anyhow::Result<Vec<(AccountId, Account)>> {
+pub(crate) async fn all_accounts(
+    gateway: &Gateway,
+) -> Result<Vec<(AccountId, Account)>, QueryError> {
     let mut accounts = vec![];
     let mut after = None;
     loop {

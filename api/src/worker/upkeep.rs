@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::webhook;
 use crate::app::Gateway;
+use crate::application::contacts;
 
 const EVERY: Duration = Duration::seconds(5);
 const FORGET_EVERY: Duration = Duration::hours(1);
@@ -45,6 +46,28 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         }
         tokio::select! {
             () = gateway.clock.sleep_until(now + EVERY) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Ends erasures that a process began and did not end, because it was killed or its store was away. Runs until `stop`.
+pub async fn finish_erasures(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        // A task stays in the key ring until it is done, so this one may be dropped at any moment.
+        let finished = tokio::select! {
+            finished = contacts::finish_erasures(&gateway) => finished,
+            _ = stop.changed() => continue,
+        };
+        let pause = match finished {
+            Ok(()) => FORGET_EVERY,
+            Err(error) => {
+                warn!(%error, "an erasure could not be ended; trying again");
+                EVERY
+            }
+        };
+        tokio::select! {
+            () = gateway.clock.sleep_until(gateway.clock.now() + pause) => {}
             _ = stop.changed() => {}
         }
     }

@@ -89,6 +89,9 @@ pub(crate) struct Media {
     pub at: i64,
     /// Sent by a person: fetchable for 7 days, not 30.
     pub inbound: bool,
+    /// Who sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<u64>,
 }
 
 /// Where webhooks go instead of the app's URL.

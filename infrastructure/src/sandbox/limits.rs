@@ -123,6 +123,10 @@ impl Pairs {
         owing.map(|(person, debt)| (*person, debt.since, debt.paid_at, debt.count)).collect()
     }
 
+    pub(crate) fn forget(&mut self, person: u64) {
+        self.debts.remove(&person);
+    }
+
     pub(crate) fn restore(&mut self, (person, since, paid_at, count): (u64, i64, i64, u32)) {
         self.debts.insert(person, Debt { since, paid_at, count });
     }
@@ -143,6 +147,12 @@ impl Reach {
         self.order.push_back((now, person));
         self.forget(now);
         self.peak = self.peak.max(u32::try_from(self.last.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Counts a person no more; the peak stays.
+    pub(crate) fn forget_person(&mut self, person: u64) {
+        self.last.remove(&person);
+        self.order.retain(|(_, other)| *other != person);
     }
 
     fn forget(&mut self, now: i64) {

@@ -110,6 +110,7 @@ impl State {
             size,
             at,
             inbound: false,
+            person: None,
         };
         self.commit(vec![Entry::Media { media }])?;
         self.close(call, Ok(Answer::json(200, &Created { id })?))

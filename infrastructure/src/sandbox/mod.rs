@@ -14,6 +14,7 @@ mod delivery;
 mod entry;
 mod error;
 mod fate;
+mod forget;
 mod graph;
 pub mod http;
 mod interactive;

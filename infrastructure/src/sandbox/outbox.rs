@@ -47,7 +47,8 @@ impl Item {
         }
     }
 
-    fn person(&self) -> u64 {
+    /// The key of whom it is about; 0 where it is nobody.
+    pub(crate) fn person(&self) -> u64 {
         match &self.what {
             What::Step { sent, .. } => sent.person,
             What::Field(field) => field.person,
@@ -100,6 +101,17 @@ impl Outbox {
         self.ready.len()
             + self.waiting.values().map(VecDeque::len).sum::<usize>()
             + self.again.iter().map(|batch| batch.items.len()).sum::<usize>()
+    }
+
+    /// Takes items out, but for those on their way; answers how many.
+    pub(crate) fn drop_items(&mut self, is_gone: impl Fn(&Item) -> bool) -> u64 {
+        let before = self.backlog();
+        self.ready.retain(|item| !is_gone(item));
+        self.waiting.values_mut().for_each(|held| held.retain(|item| !is_gone(item)));
+        self.waiting.retain(|_, held| !held.is_empty());
+        self.again.iter_mut().for_each(|batch| batch.items.retain(|item| !is_gone(item)));
+        self.again.retain(|batch| !batch.items.is_empty());
+        (before - self.backlog()) as u64
     }
 
     fn is_free(&self, now: i64) -> bool {
@@ -245,6 +257,24 @@ impl Timers {
             Timed::Wake => 0,
         };
         self.heap.iter().map(of).sum()
+    }
+
+    /// Takes items out; answers how many.
+    pub(crate) fn drop_items(&mut self, is_gone: impl Fn(&Item) -> bool) -> u64 {
+        let before = self.planned();
+        let timers = std::mem::take(&mut self.heap).into_iter().filter_map(|mut timer| {
+            let is_left = match &mut timer.what {
+                Timed::Item(item) => !is_gone(item),
+                Timed::Again { batch, .. } => {
+                    batch.items.retain(|item| !is_gone(item));
+                    !batch.items.is_empty()
+                }
+                Timed::Wake => true,
+            };
+            is_left.then_some(timer)
+        });
+        self.heap = timers.collect();
+        (before - self.planned()) as u64
     }
 
     /// Makes every further attempt due now, when an outage has ended.

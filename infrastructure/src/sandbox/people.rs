@@ -361,7 +361,7 @@ impl State {
             kind: said.kind.clone(),
             ..Message::default()
         };
-        if let Some(content) = self.content_of(said, at, &mut entries)? {
+        if let Some(content) = self.content_of(said, who.person, at, &mut entries)? {
             message.rest.insert(said.kind.clone(), content);
         }
         if let Some(mut context) = said.context.clone() {
@@ -402,6 +402,7 @@ impl State {
     fn content_of(
         &mut self,
         said: &Said,
+        person: u64,
         at: i64,
         entries: &mut Vec<Entry>,
     ) -> std::io::Result<Option<Value>> {
@@ -422,6 +423,7 @@ impl State {
                 size: medium.bytes.len() as u64,
                 at,
                 inbound: true,
+                person: Some(person),
             },
         });
         let mut content = content.clone();

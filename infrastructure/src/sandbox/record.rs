@@ -2,9 +2,10 @@
 //! state file, or nameless and gone with the process) and not in memory: a million sends keep a sparse index, a moving
 //! second per number and 16 bytes per callback datum.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -174,7 +175,13 @@ impl Record {
     /// Opens the record at `path` and adds it up; without a path, a nameless one in the temporary directory.
     pub(crate) fn open(path: Option<PathBuf>) -> io::Result<Self> {
         let file = match &path {
-            Some(path) => super::journal::private_file(path)?,
+            Some(path) => {
+                // What a process left that was killed while it wrote the record anew.
+                match std::fs::remove_file(super::journal::beside(path, "new")) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => super::journal::private_file(path)?,
+                }
+            }
             None => nameless_file()?,
         };
         let mut record = Self {
@@ -248,6 +255,47 @@ impl Record {
         (self.bytes, self.lines, self.last) = (0, 0, 0);
         self.index.clear();
         self.tally = Tally::default();
+        Ok(())
+    }
+
+    /// Takes whom a call was for, and the id that holds their number, out of these lines. The sums stay as they are.
+    /// Whoever is reading goes on reading the old file.
+    pub(crate) fn redact(&mut self, is_theirs: impl Fn(&Call) -> bool) -> io::Result<()> {
+        let fresh_path = self.path.as_ref().map(|path| super::journal::beside(path, "new"));
+        let fresh = match &fresh_path {
+            Some(path) => super::journal::private_file(path)?,
+            None => nameless_file()?,
+        };
+        fresh.set_len(0)?;
+        let (mut index, mut lines, mut bytes) = (Vec::new(), 0_u64, 0_u64);
+        let mut writer = BufWriter::with_capacity(CHUNK_BYTES, &fresh);
+        let mut reader = self.reader(0);
+        while let Some(chunk) = reader.next_lines()? {
+            for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+                let mut call: Call = serde_json::from_slice(line)?;
+                let written = if is_theirs(&call) {
+                    (call.to, call.wamid) = (None, None);
+                    let mut line = serde_json::to_vec(&call)?;
+                    line.push(b'\n');
+                    Cow::Owned(line)
+                } else {
+                    Cow::Borrowed(line)
+                };
+                if lines.is_multiple_of(INDEX_EVERY) {
+                    index.push((call.n, bytes));
+                }
+                lines += 1;
+                writer.write_all(&written)?;
+                bytes += written.len() as u64;
+            }
+        }
+        writer.flush()?;
+        drop(writer);
+        if let (Some(fresh_path), Some(path)) = (fresh_path, &self.path) {
+            std::fs::rename(fresh_path, path)?;
+        }
+        self.file = Arc::new(fresh);
+        (self.index, self.lines, self.bytes) = (index, lines, bytes);
         Ok(())
     }
 
@@ -326,7 +374,6 @@ fn nameless_file() -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
 
     use super::*;
 

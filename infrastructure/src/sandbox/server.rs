@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
 use super::Sandbox;
@@ -45,7 +45,11 @@ impl Server {
         let server = HttpServer::new(move || {
             let sandbox = sandbox.clone();
             App::new().configure(move |config| {
-                configure_controls(config, sandbox.clone(), ControlsAccess::Loopback);
+                let access = ControlsAccess::Loopback;
+                config.service(
+                    web::scope("/_sandbox")
+                        .configure(|routes| configure_controls(routes, sandbox.clone(), access)),
+                );
                 configure_graph(config, sandbox);
             })
         })

@@ -113,9 +113,9 @@ pub(crate) struct State {
     blob_order: std::collections::VecDeque<String>,
     blob_bytes: usize,
     pub uploads: HashMap<String, Upload>,
-    aliases: HashMap<u64, String>,
+    pub(super) aliases: HashMap<u64, String>,
     /// The aliases as they were told, for the state file.
-    told: Vec<(String, String, String)>,
+    pub(super) told: Vec<(String, String, String)>,
     pub record: Record,
     pub webhooks: Webhooks,
     pub timers: Timers,
@@ -217,12 +217,18 @@ impl State {
     /// Writes the state file anew where it has become much longer than what it says.
     pub(crate) fn tidy(&mut self, now: i64) -> io::Result<()> {
         if self.journal.as_ref().is_some_and(Journal::is_grown) {
-            let entries = self.snapshot(now);
-            if let Some(journal) = &mut self.journal {
-                journal.rewrite(entries.into_iter())?;
-            }
+            self.rewrite(now)?;
         }
         Ok(())
+    }
+
+    /// Writes the state file anew, with nothing in it that is over.
+    pub(super) fn rewrite(&mut self, now: i64) -> io::Result<()> {
+        let entries = self.snapshot(now);
+        match &mut self.journal {
+            Some(journal) => journal.rewrite(entries.into_iter()),
+            None => Ok(()),
+        }
     }
 
     fn apply(&mut self, entry: Entry) {
@@ -593,7 +599,7 @@ impl State {
         }
     }
 
-    fn forget_blob(&mut self, id: &str) {
+    pub(super) fn forget_blob(&mut self, id: &str) {
         if let Some(bytes) = self.blobs.remove(id) {
             self.blob_bytes -= bytes.len();
         }
@@ -619,6 +625,6 @@ fn template_key(waba_id: &str, name: &str, language: &str) -> u64 {
     hash(&[b"template", waba_id.as_bytes(), name.as_bytes(), language.as_bytes()])
 }
 
-fn alias_key(waba_id: &str, id: &str) -> u64 {
+pub(super) fn alias_key(waba_id: &str, id: &str) -> u64 {
     hash(&[b"alias", waba_id.as_bytes(), id.as_bytes()])
 }

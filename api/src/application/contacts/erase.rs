@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use domain::account::AccountProvider;
 use domain::api_key::Scope;
 use domain::contact::{Contact, ContactEvent};
 use domain::port::{AggregateType, EventFeed, Position, StreamId};
@@ -11,6 +12,7 @@ use infrastructure::crypto::KeyRing;
 use infrastructure::crypto::secret::Secret;
 use infrastructure::event_store::Database;
 use infrastructure::ledger::erase_contact_in;
+use infrastructure::sandbox::Sandbox;
 use infrastructure::webhook::journal::{Person, WebhookJournal};
 use projections::Projections;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::{AppError, AppResult, ErrorCode};
 use crate::application::view::{ContactView, Written};
+use crate::worker::all_accounts;
 
 /// How long the answer waits for the journal, the read models and the files to be cleaned.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -59,7 +62,8 @@ pub async fn erase(
     caller.require(Scope::Personal)?;
     let (id, _) = command::known::<Contact>(gateway, caller, id, "contact").await?;
     let family = family(gateway, id).await?;
-    let named = named(gateway, &family).await?;
+    let mut named = named(gateway, &family).await?;
+    named.sandbox_numbers = sandbox_numbers(gateway, family[0]).await?;
     let task = format!("{TASKS}{}", family[0]);
     // What is still to be cleaned is kept in the key ring until it is: after the log, nobody else knows their names.
     let known = gateway.keys.secret(&task).await.map_err(AppError::unavailable)?;
@@ -91,7 +95,8 @@ pub async fn erase(
     written(gateway, caller, ContactId(id), position).await
 }
 
-/// Finishes what erasures of before could not, because the gateway stopped. Called at every start.
+/// Finishes what erasures of before could not, because the gateway stopped or its store was away. Called at every start, and
+/// from time to time.
 ///
 /// # Errors
 /// UNAVAILABLE; repeating it goes on.
@@ -110,6 +115,7 @@ struct Cleaner {
     read: Projections,
     database: Database,
     keys: KeyRing,
+    sandbox: Sandbox,
 }
 
 impl Cleaner {
@@ -119,6 +125,7 @@ impl Cleaner {
             read: gateway.read.clone(),
             database: gateway.store.database.clone(),
             keys: gateway.keys.clone(),
+            sandbox: gateway.sandbox.sandbox.clone(),
         }
     }
 
@@ -126,14 +133,24 @@ impl Cleaner {
         let Some(names) = self.keys.secret(&task).await.map_err(AppError::unavailable)? else {
             return Ok(());
         };
-        self.journal
-            .erase(&Names::of_json(&names).person())
-            .await
-            .map_err(AppError::unavailable)?;
+        let names = Names::of_json(&names);
+        // Before the journal: what the sandbox has under way ends there.
+        self.forget_in_sandbox(&names).await.map_err(AppError::unavailable)?;
+        self.journal.erase(&names.person()).await.map_err(AppError::unavailable)?;
         scrub(&self.read, &self.database, position).await?;
         self.keys.put_secret(&task, None).await.map_err(AppError::unavailable)?;
         // The names themselves were a row until now.
         scrub(&self.read, &self.database, position).await
+    }
+}
+
+impl Cleaner {
+    /// The built-in sandbox remembers people as WhatsApp does; nobody but us can make it forget.
+    async fn forget_in_sandbox(&self, names: &Names) -> std::io::Result<()> {
+        let numbers: Vec<String> =
+            names.numbers.iter().map(|number| number.as_str().to_owned()).collect();
+        let users: Vec<String> = names.users.iter().map(|id| id.as_str().to_owned()).collect();
+        self.sandbox.forget_people(&names.sandbox_numbers, &numbers, &users).await
     }
 }
 
@@ -142,6 +159,9 @@ impl Cleaner {
 struct Names {
     numbers: BTreeSet<PhoneNumber>,
     users: BTreeSet<UserId>,
+    /// The workspace's own numbers in the built-in sandbox, by WhatsApp's id.
+    #[serde(default)]
+    sandbox_numbers: BTreeSet<String>,
 }
 
 impl Names {
@@ -158,6 +178,7 @@ impl Names {
         let known = known.map(Self::of_json).unwrap_or_default();
         self.numbers.extend(known.numbers);
         self.users.extend(known.users);
+        self.sandbox_numbers.extend(known.sandbox_numbers);
         self
     }
 
@@ -203,6 +224,16 @@ async fn named(gateway: &Gateway, family: &[Uuid]) -> AppResult<Names> {
         }
     }
     Ok(names)
+}
+
+/// The numbers in the built-in sandbox that wrote to them, or may have.
+async fn sandbox_numbers(gateway: &Gateway, contact: Uuid) -> AppResult<BTreeSet<String>> {
+    let workspace = command::folded::<Contact>(gateway, contact, "contact").await?.workspace_id;
+    let accounts = all_accounts(gateway).await?;
+    let here = accounts.into_iter().map(|(_, account)| account).filter(|account| {
+        account.workspace_id == workspace && account.provider == Some(AccountProvider::Sandbox)
+    });
+    Ok(here.map(|account| account.phone_number_id).collect())
 }
 
 /// Waits until no read model holds what was erased up to `position`, and cleans the files.

@@ -28,27 +28,25 @@ pub enum ControlsAccess {
     Authorised,
 }
 
-/// Mounts `/_sandbox/…`.
+/// Mounts the controls in a scope of the caller's, which is `/_sandbox`.
 pub fn configure_controls(
     config: &mut web::ServiceConfig,
     sandbox: Sandbox,
     access: ControlsAccess,
 ) {
-    config.service(
-        web::scope("/_sandbox")
-            .app_data(web::Data::new(Mounted { sandbox, access }))
-            .route("/numbers", web::post().to(provision))
-            .route("/numbers", web::get().to(numbers))
-            .route("/behaviour", web::put().to(put_behaviour))
-            .route("/behaviour", web::get().to(get_behaviour))
-            .route("/behaviour", web::delete().to(delete_behaviour))
-            .route("/calls", web::get().to(calls))
-            .route("/calls", web::delete().to(forget))
-            .route("/stats", web::get().to(stats))
-            .route("/inbound", web::post().to(inbound))
-            .route("/webhooks", web::post().to(webhook))
-            .route("/templates/{name}/{event}", web::post().to(template_event)),
-    );
+    config
+        .app_data(web::Data::new(Mounted { sandbox, access }))
+        .route("/numbers", web::post().to(provision))
+        .route("/numbers", web::get().to(numbers))
+        .route("/behaviour", web::put().to(put_behaviour))
+        .route("/behaviour", web::get().to(get_behaviour))
+        .route("/behaviour", web::delete().to(delete_behaviour))
+        .route("/calls", web::get().to(calls))
+        .route("/calls", web::delete().to(forget))
+        .route("/stats", web::get().to(stats))
+        .route("/inbound", web::post().to(inbound))
+        .route("/webhooks", web::post().to(webhook))
+        .route("/templates/{name}/{event}", web::post().to(template_event));
 }
 
 struct Mounted {

@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;
@@ -136,4 +140,90 @@ async fn a_state_in_use_is_refused_and_half_a_line_is_cut_off() {
     until("the second to end", || weak.strong_count() == 0).await;
     std::fs::write(&path, b"something else\n").unwrap();
     assert!(Sandbox::open(Options { state: Some(path), ..Options::new(clock) }).is_err());
+}
+
+#[tokio::test]
+async fn a_forgotten_person_is_in_no_file_and_the_counts_stay() {
+    const NAME: &str = "Quendoline";
+    const WORDS: &str = "Muschelkalk";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sandbox");
+    let stage = Stage::with(Some(&path), Behaviour::default()).await;
+    approved_template(&stage).await;
+    let grace = "+447700900777";
+    let wrote = json!({"phoneNumberId": NUMBER, "from": grace, "userId": "GB.7204418839015526601", "name": NAME,
+        "type": "document", "document": {"caption": WORDS}, "data": STANDARD.encode(WORDS)});
+    stage.sandbox.inbound(&wrote).expect("said");
+    stage.ada_writes();
+    stage.settled().await;
+    stage.behave(json!({"statusDelayMs": {"min": 1000, "max": 1000}, "unreachable": ["447700900666", grace]}));
+    for to in [grace, ADA, "447700900777"] {
+        stage.send(to, from_template("parcel_on_the_way", to)).await;
+    }
+    let mut hidden = from_template("parcel_on_the_way", "hidden");
+    hidden["messaging_product"] = json!("whatsapp");
+    hidden["recipient"] = json!("GB.7204418839015526601");
+    let (status, _) = stage.graph("POST", &format!("{NUMBER}/messages"), Some(hidden)).await;
+    assert_eq!(status, 200);
+    let before = stage.sandbox.stats();
+    let is_on_disk = |text: &str| {
+        std::fs::read_dir(directory.path())
+            .unwrap()
+            .flat_map(|entry| {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()).collect()
+                } else {
+                    vec![path]
+                }
+            })
+            .any(|file| {
+                let bytes = std::fs::read(file).unwrap();
+                bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            })
+    };
+    let wamids: Vec<String> = stage
+        .sandbox
+        .calls(0)
+        .unwrap()
+        .into_iter()
+        .filter(|c| c.is_send())
+        .filter_map(|c| c.wamid)
+        .collect();
+    assert_eq!(wamids.len(), 4);
+    let marks =
+        ["447700900777", "GB.7204418839015526601", NAME, WORDS, &wamids[0], &wamids[2], &wamids[3]];
+    for mark in marks {
+        assert!(is_on_disk(mark), "{mark} was never there");
+    }
+
+    let elsewhere = BTreeSet::from(["402000000000009".to_owned()]);
+    let (phones, users) = ([grace.to_owned()], ["GB.7204418839015526601".to_owned()]);
+    stage.sandbox.forget_people(&elsewhere, &phones, &users).await.unwrap();
+    for mark in [WORDS, &wamids[0], "447700900777"] {
+        assert!(is_on_disk(mark), "an erasure elsewhere takes nothing from this number");
+    }
+    let here = BTreeSet::from([NUMBER.to_owned()]);
+    // By the number alone: the sandbox knows that the user id is the same person's.
+    stage.sandbox.forget_people(&here, &phones, &[]).await.unwrap();
+    for mark in marks {
+        assert!(!is_on_disk(mark), "{mark} is still there");
+    }
+    assert!(is_on_disk(&ADA[1..]) && is_on_disk("447700900666") && is_on_disk(&wamids[1]));
+    let after = stage.sandbox.stats();
+    assert_eq!((after.sends, after.counted), (before.sends, before.counted));
+    assert_eq!(after.distinct_callback_data, before.distinct_callback_data);
+    // Ada's statuses come, nobody else's, and not after a restart either.
+    stage.settled_in_steps_of(1000).await;
+    assert!(stage.receiver.statuses().iter().all(|status| status.id == wamids[1]));
+    assert!(!stage.receiver.statuses().is_empty());
+    let clock = stage.clock.clone();
+    let sandbox = stage.sandbox.clone();
+    let _receiver = stage.stop().await;
+    let again = reopened_after(sandbox, &path, &clock).await;
+    assert_eq!(again.stats().sends, before.sends);
+    assert_eq!(
+        again.calls(0).unwrap().iter().filter(|call| call.is_send() && call.to.is_none()).count(),
+        3
+    );
 }
