@@ -6,7 +6,7 @@ mod client;
 mod sandbox;
 mod store;
 
-pub use binary::{Binary, BinaryOptions};
+pub use binary::{Answered, Binary, BinaryOptions, run, subcommand};
 pub use client::{Client, GraphqlError};
 pub use sandbox::SandboxProcess;
 pub use store::{Store, StoreKind, stores};

@@ -8,7 +8,7 @@ use actix_web::{App, HttpServer};
 use tokio::task::JoinHandle;
 
 use super::Sandbox;
-use super::http::{ControlsAccess, configure_controls, configure_graph};
+use super::http::{ControlsAccess, configure_graph, controls};
 
 /// Threads that answer; the work is little and under one lock.
 const WORKERS: usize = 2;
@@ -45,7 +45,7 @@ impl Server {
         let server = HttpServer::new(move || {
             let sandbox = sandbox.clone();
             App::new().configure(move |config| {
-                configure_controls(config, sandbox.clone(), ControlsAccess::Loopback);
+                config.service(controls(sandbox.clone(), ControlsAccess::Loopback));
                 configure_graph(config, sandbox);
             })
         })
