@@ -1,5 +1,6 @@
 //! The whole gateway, from outside, on every store there is.
 
+mod command_line;
 mod crash;
 mod main_job;
 mod pace;
