@@ -132,3 +132,29 @@ pub fn assert_adds_up(campaign: &Value) {
         .collect();
     assert!(funnel.windows(2).all(|pair| pair[0] >= pair[1]), "{campaign}");
 }
+
+/// An API key with these scopes: its secret.
+pub async fn key_with(client: &Client, scopes: &[&str]) -> String {
+    let input = json!({ "name": scopes.join(" "), "scopes": scopes });
+    let data = client
+        .ask(
+            "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret } }",
+            json!({ "input": input }),
+        )
+        .await;
+    data["createApiKey"]["secret"].as_str().expect("a secret").to_owned()
+}
+
+/// Connects an account on the sandbox inside the gateway: its id and its phone number id.
+pub async fn sandbox_account(client: &Client) -> (String, String) {
+    let input = json!({ "name": "Built in", "provider": "SANDBOX", "timeZone": "Europe/Berlin" });
+    let data = client
+        .ask(
+            "mutation($input: ConnectAccountInput!) { connectAccount(input: $input) { account { id phoneNumberId } } }",
+            json!({ "input": input }),
+        )
+        .await;
+    let account = &data["connectAccount"]["account"];
+    let text = |name: &str| account[name].as_str().expect(name).to_owned();
+    (text("id"), text("phoneNumberId"))
+}

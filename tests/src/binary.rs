@@ -116,6 +116,48 @@ impl Binary {
     }
 }
 
+/// What a subcommand answered.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Answered {
+    /// Each line of standard output as JSON.
+    ///
+    /// # Panics
+    /// Where one is none.
+    pub fn lines(&self) -> Vec<serde_json::Value> {
+        let read = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        self.out.lines().map(read).collect()
+    }
+}
+
+/// Runs a subcommand to its end, with the configuration of a gateway on this store.
+///
+/// # Panics
+/// Where it cannot be run or does not end.
+pub async fn run(store: &Store, arguments: &[&str]) -> Answered {
+    let mut command = subcommand(store, arguments);
+    let output = tokio::time::timeout(crate::PATIENCE, command.kill_on_drop(true).output());
+    let output = output.await.expect("it ends").expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Answered { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// A subcommand with the configuration of a gateway on this store, not yet run.
+pub fn subcommand(store: &Store, arguments: &[&str]) -> Command {
+    let mut command = Command::new(executable());
+    command.args(arguments).env_remove("RUST_LOG").env_remove("WHATSAPP_GATEWAY_KEY");
+    command.current_dir(store.dir.path()).stdin(Stdio::null());
+    for (key, value) in store.settings() {
+        command.arg("--set").arg(format!("{key}={value}"));
+    }
+    command
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("an address").port()

@@ -7,7 +7,7 @@ mod sandbox;
 mod store;
 mod traces;
 
-pub use binary::{Binary, BinaryOptions};
+pub use binary::{Answered, Binary, BinaryOptions, run, subcommand};
 pub use client::{Client, GraphqlError};
 pub use sandbox::SandboxProcess;
 pub use store::{Store, StoreKind, stores};

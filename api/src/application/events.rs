@@ -381,14 +381,14 @@ fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-/// [`event_json`] of an event that its reader may see anyway: whoever owns the log's files.
-pub fn cloud_event(event: &RecordedEvent, public_url: &Url, personal: bool) -> Value {
-    event_json(&view(event.clone(), None, Show::of(personal)), public_url)
+/// An event as its reader may see it anyway: whoever owns the log's files. Personal data masked unless `personal`.
+pub fn shown(event: RecordedEvent, personal: bool) -> EventView {
+    view(event, None, Show::of(personal))
 }
 
-/// An event's data, or an aggregate's state, without marks; personal data masked unless `personal`.
-pub fn shown_data(value: &Value, personal: bool) -> Value {
-    unmarked(value.clone(), Show::of(personal))
+/// An aggregate's state without marks; personal data masked unless `personal`.
+pub fn shown_state(value: Value, personal: bool) -> Value {
+    unmarked(value, Show::of(personal))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::history::line;
 use super::serve::{Running, key_hint, wait_for_signal};
 use super::{Global, Usage};
 use crate::app::Managers;
+use crate::application::events::shown;
 use crate::telemetry;
 
 const RECIPIENTS_MAX: u32 = 1_000_000;
@@ -317,7 +318,7 @@ async fn show_history(running: &Running, client: &Client, campaign_id: &str) -> 
     println!("The history of one message ({id})");
     let stream = StreamId::new(AggregateType::Message, Uuid::try_parse(id)?);
     for event in running.gateway.ledger.read_streams(&[stream]).await? {
-        println!("  {}", line(&event, true));
+        println!("  {}", line(shown(event, true)));
     }
     Ok(())
 }

@@ -1,23 +1,39 @@
 //! `history`: what happened to one thing, in order, with who and why; and what was known of it at a moment.
 
+use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use domain::GatewayAggregate;
 use domain::port::{AggregateType, EventFeed, RecordedEvent, StreamId};
 use serde_json::{Value, json};
+use url::Url;
 use uuid::Uuid;
 
+use super::remote::Remote;
 use super::{Global, Usage};
 use crate::app::Reader;
-use crate::application::events::{cloud_event, shown_data};
+use crate::application::events::{event_json, shown, shown_state};
+use crate::application::view::EventView;
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     Message,
     Campaign,
     Contact,
     Account,
     Template,
+}
+
+impl Kind {
+    fn aggregate_type(self) -> AggregateType {
+        match self {
+            Self::Message => AggregateType::Message,
+            Self::Campaign => AggregateType::Campaign,
+            Self::Contact => AggregateType::Contact,
+            Self::Account => AggregateType::Account,
+            Self::Template => AggregateType::Template,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -30,29 +46,54 @@ pub struct HistoryArgs {
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// Mask personal data
+    /// Mask personal data; with --url, a key without the scope PERSONAL does
     #[arg(long)]
     mask: bool,
 }
 
+/// What is known of one thing.
+struct Trail {
+    /// From the store as the aggregate itself, from a gateway elsewhere as its API shows it.
+    state: Value,
+    events: Vec<EventView>,
+    public_url: Url,
+}
+
 pub async fn run(global: Global, args: HistoryArgs) -> anyhow::Result<()> {
     let id = Uuid::try_parse(&args.id).map_err(|_| Usage(format!("{} is no id", args.id)))?;
-    let reader = Reader::open(&global.load(&[])?).await?;
-    let aggregate_type = match args.kind {
-        Kind::Message => AggregateType::Message,
-        Kind::Campaign => AggregateType::Campaign,
-        Kind::Contact => AggregateType::Contact,
-        Kind::Account => AggregateType::Account,
-        Kind::Template => AggregateType::Template,
+    let trail = match Remote::connect(&global).await? {
+        Some(remote) => from_gateway(&remote, &args, id).await?,
+        None => from_store(&global, &args, id).await?,
     };
+    if args.json {
+        let events: Vec<Value> =
+            trail.events.iter().map(|event| event_json(event, &trail.public_url)).collect();
+        println!("{}", json!({ "state": trail.state, "events": events }));
+        return Ok(());
+    }
+    println!("{} {id}", args.kind.aggregate_type().as_str());
+    for event in trail.events {
+        println!("{}", line(event));
+    }
+    if args.as_of.is_some() {
+        println!("\nas known then:\n{}", serde_json::to_string_pretty(&trail.state)?);
+    }
+    Ok(())
+}
+
+async fn from_store(global: &Global, args: &HistoryArgs, id: Uuid) -> anyhow::Result<Trail> {
+    let reader = Reader::open(&global.load(&[])?).await?;
+    let aggregate_type = args.kind.aggregate_type();
     let mut events = reader.ledger.read_streams(&[StreamId::new(aggregate_type, id)]).await?;
     if events.is_empty() {
-        anyhow::bail!("there is no {} {id} in this log", aggregate_type.as_str());
+        bail!("there is no {} {id} in this log", aggregate_type.as_str());
     }
     if let Some(at) = args.as_of {
         events.retain(|event| event.recorded_at <= at);
+        if events.is_empty() {
+            bail!("the {} {id} was not known then", aggregate_type.as_str());
+        }
     }
-    let personal = !args.mask;
     let state = match args.kind {
         Kind::Message => fold::<domain::message::Message>(&events)?,
         Kind::Campaign => fold::<domain::campaign::Campaign>(&events)?,
@@ -60,28 +101,38 @@ pub async fn run(global: Global, args: HistoryArgs) -> anyhow::Result<()> {
         Kind::Account => fold::<domain::account::Account>(&events)?,
         Kind::Template => fold::<domain::template::Template>(&events)?,
     };
-    let state = shown_data(&state, personal);
-    if args.json {
-        let events: Vec<Value> =
-            events.iter().map(|e| cloud_event(e, &reader.public_url, personal)).collect();
-        println!("{}", json!({ "state": state, "events": events }));
-        return Ok(());
+    let personal = !args.mask;
+    Ok(Trail {
+        state: shown_state(state, personal),
+        events: events.into_iter().map(|event| shown(event, personal)).collect(),
+        public_url: reader.public_url,
+    })
+}
+
+async fn from_gateway(remote: &Remote, args: &HistoryArgs, id: Uuid) -> anyhow::Result<Trail> {
+    if args.mask {
+        bail!(Usage(
+            "--mask is for the store; with --url, a key without the scope PERSONAL sees masks"
+                .to_owned()
+        ));
     }
-    println!("{} {id}", aggregate_type.as_str());
-    for event in &events {
-        println!("{}", line(event, personal));
+    if args.kind == Kind::Template && args.as_of.is_some() {
+        bail!(Usage("through --url, a template is shown only as it is now".to_owned()));
     }
-    if args.as_of.is_some() {
-        println!("\nas known then:\n{}", serde_json::to_string_pretty(&state)?);
+    let name = args.kind.aggregate_type().as_str();
+    let state = remote.state(name, id, args.as_of).await?;
+    let mut events = remote.history(name, id).await?;
+    if let Some(at) = args.as_of {
+        events.retain(|event| event.recorded_at <= at);
     }
-    Ok(())
+    Ok(Trail { state, events, public_url: remote.base().clone() })
 }
 
 /// One event for people: when, what, who, and its facts.
-pub fn line(event: &RecordedEvent, personal: bool) -> String {
-    let mut facts = shown_data(&event.data, personal);
+pub fn line(event: EventView) -> String {
+    let mut facts = event.data;
     if let Some(object) = facts.as_object_mut() {
-        for known in ["type", "at", "workspace_id", "account_id", "contact_id", "campaign_id"] {
+        for known in ["at", "workspace_id", "account_id", "contact_id", "campaign_id"] {
             object.remove(known);
         }
     }
@@ -90,7 +141,7 @@ pub fn line(event: &RecordedEvent, personal: bool) -> String {
         event.recorded_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         event.position,
         event.event_type,
-        event.metadata.actor.to_string(),
+        event.actor.to_string(),
     )
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod history;
 mod import;
 mod keys;
+mod remote;
 mod replay;
 mod sandbox;
 mod serve;

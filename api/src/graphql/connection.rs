@@ -27,7 +27,7 @@ pub struct PageInfo {
     has_previous_page: bool,
     /// The cursor of the first item: `before` for the page before.
     start_cursor: Option<String>,
-    /// The cursor of the last item: `after` for the next page.
+    /// The cursor of the last item, or, of events, how far the log was looked through: `after` for the next page.
     end_cursor: Option<String>,
 }
 
@@ -183,6 +183,8 @@ pub struct EventConnection {
     edges: Vec<EventEdge>,
     has_next_page: bool,
     has_previous_page: bool,
+    /// Behind the last edge where more of the log was looked through than is shown.
+    end_cursor: Option<String>,
 }
 
 impl EventConnection {
@@ -195,6 +197,7 @@ impl EventConnection {
             edges: edges.collect(),
             has_next_page: page.has_next_page,
             has_previous_page: page.has_previous_page,
+            end_cursor: page.end_cursor,
         }
     }
 }
@@ -214,10 +217,11 @@ impl EventConnection {
 
     /// What part of the list this is.
     async fn page_info(&self) -> PageInfo {
-        page_info(
-            self.edges.iter().map(|edge| &edge.cursor),
-            self.has_next_page,
-            self.has_previous_page,
-        )
+        PageInfo {
+            has_next_page: self.has_next_page,
+            has_previous_page: self.has_previous_page,
+            start_cursor: self.edges.first().map(|edge| edge.cursor.clone()),
+            end_cursor: self.end_cursor.clone(),
+        }
     }
 }

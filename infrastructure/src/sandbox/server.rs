@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpServer};
 use tokio::task::JoinHandle;
 
 use super::Sandbox;
-use super::http::{ControlsAccess, configure_controls, configure_graph};
+use super::http::{ControlsAccess, configure_graph, controls};
 
 /// Threads that answer; the work is little and under one lock.
 const WORKERS: usize = 2;
@@ -45,11 +45,7 @@ impl Server {
         let server = HttpServer::new(move || {
             let sandbox = sandbox.clone();
             App::new().configure(move |config| {
-                let access = ControlsAccess::Loopback;
-                config.service(
-                    web::scope("/_sandbox")
-                        .configure(|routes| configure_controls(routes, sandbox.clone(), access)),
-                );
+                config.service(controls(sandbox.clone(), ControlsAccess::Loopback));
                 configure_graph(config, sandbox);
             })
         })

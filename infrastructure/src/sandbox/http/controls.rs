@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Scope, web};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,13 +28,9 @@ pub enum ControlsAccess {
     Authorised,
 }
 
-/// Mounts the controls in a scope of the caller's, which is `/_sandbox`.
-pub fn configure_controls(
-    config: &mut web::ServiceConfig,
-    sandbox: Sandbox,
-    access: ControlsAccess,
-) {
-    config
+/// The routes `/_sandbox/…`, as one scope, so that whoever mounts them can wrap it.
+pub fn controls(sandbox: Sandbox, access: ControlsAccess) -> Scope {
+    web::scope("/_sandbox")
         .app_data(web::Data::new(Mounted { sandbox, access }))
         .route("/numbers", web::post().to(provision))
         .route("/numbers", web::get().to(numbers))
@@ -46,7 +42,7 @@ pub fn configure_controls(
         .route("/stats", web::get().to(stats))
         .route("/inbound", web::post().to(inbound))
         .route("/webhooks", web::post().to(webhook))
-        .route("/templates/{name}/{event}", web::post().to(template_event));
+        .route("/templates/{name}/{event}", web::post().to(template_event))
 }
 
 struct Mounted {
