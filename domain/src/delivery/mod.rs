@@ -1,11 +1,13 @@
 //! The process managers' decisions as pure functions: whom a campaign's chunk turns into which messages, whether a
 //! message that fell due may go now, how fast a number may send, and what follows from WhatsApp's answer.
 
+mod hours;
 mod judge;
 mod pace;
 mod plan;
 mod retry;
 
+pub use hours::{SendingHours, SendingHoursError};
 pub use judge::{DeliveryFacts, Verdict, judge};
 pub use pace::{Pace, PairLimit};
 pub use plan::{
