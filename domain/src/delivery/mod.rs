@@ -1,12 +1,15 @@
 //! The process managers' decisions as pure functions: whom a campaign's chunk turns into which messages, whether a
 //! message that fell due may go now, how fast a number may send, and what follows from WhatsApp's answer.
 
+mod due;
 mod hours;
 mod judge;
 mod pace;
 mod plan;
 mod retry;
+mod zone;
 
+pub use due::{Due, Intended, Redue, SendIntent};
 pub use hours::{SendingHours, SendingHoursError};
 pub use judge::{DeliveryFacts, Verdict, judge};
 pub use pace::{Pace, PairLimit};
@@ -14,3 +17,4 @@ pub use plan::{
     Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,
 };
 pub use retry::{MAX_ATTEMPTS, backoff};
+pub use zone::{RecipientZone, ZoneSource};
