@@ -6,6 +6,7 @@ mod hours;
 mod judge;
 mod pace;
 mod plan;
+mod reach;
 mod retry;
 mod zone;
 
@@ -16,5 +17,6 @@ pub use pace::{Pace, PairLimit};
 pub use plan::{
     Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,
 };
+pub use reach::{Reach, Room};
 pub use retry::{MAX_ATTEMPTS, backoff};
 pub use zone::{RecipientZone, ZoneSource};
