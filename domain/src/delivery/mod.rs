@@ -4,6 +4,7 @@
 mod due;
 mod hours;
 mod judge;
+mod marketing;
 mod pace;
 mod plan;
 mod reach;
@@ -13,6 +14,9 @@ mod zone;
 pub use due::{Due, Intended, Redue, SendIntent};
 pub use hours::{SendingHours, SendingHoursError};
 pub use judge::{DeliveryFacts, Verdict, judge};
+pub use marketing::{
+    ENOUGH_MARKETING_CODE, EXPERIMENT_CODE, counts_towards_cap, marketing_blocked_until,
+};
 pub use pace::{Pace, PairLimit};
 pub use plan::{
     Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,
