@@ -3,12 +3,16 @@
 //! opened faster than any metadata follows, and a number refused for that would be a customer lost. No error repeats
 //! the text it is about.
 
+mod zones;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use domain::primitives::PhoneNumber;
 use phonenumber::metadata::DATABASE;
 use phonenumber::{Metadata, Type};
+
+pub use zones::{is_us_number, zone_of};
 
 /// The longest text that can be a phone number with everything people put around it.
 const TEXT_CHARS_MAX: usize = 64;

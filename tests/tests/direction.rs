@@ -26,10 +26,19 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// What the domain may know of the world: values, their serialisation, and the shape of an aggregate. No runtime, no
-/// store, no network, no log.
-const DOMAIN_MAY_USE: [&str; 8] =
-    ["async-trait", "chrono", "chrono-tz", "cqrs-es", "serde", "serde_json", "thiserror", "uuid"];
+/// What the domain may know of the world: values, their serialisation, the calendar, and the shape of an aggregate. No
+/// runtime, no store, no network, no log.
+const DOMAIN_MAY_USE: [&str; 9] = [
+    "async-trait",
+    "chrono",
+    "chrono-tz",
+    "cqrs-es",
+    "rrule",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "uuid",
+];
 
 /// Each member's dependencies by kind (`normal`, `dev`, `build`).
 fn members() -> anyhow::Result<BTreeMap<String, Vec<(String, String)>>> {

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtPolicy,
-    MessagingLimit, PauseCause, QuietHours,
+    MessagingLimit, PauseCause,
 };
 use crate::port::AggregateType;
-use crate::primitives::WorkspaceId;
+use crate::primitives::{DailyHours, WorkspaceId};
 use crate::template::Quality;
 use crate::{DomainError, GatewayAggregate, Identity, aggregate};
 
@@ -68,7 +68,7 @@ pub struct AccountSettings {
     /// ISO 3166 alpha-2, for numbers in national form.
     pub default_region: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quiet_hours: Option<QuietHours>,
+    pub quiet_hours: Option<DailyHours>,
     /// Used as given; `None`: what WhatsApp grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages_per_second: Option<u32>,
@@ -530,7 +530,7 @@ fn check_settings(settings: &AccountSettings) -> Result<(), AccountError> {
             "use an ISO 3166 code of two capital letters such as DE",
         ));
     }
-    if settings.quiet_hours.is_some_and(|hours| hours.from == hours.to) {
+    if settings.quiet_hours.is_some_and(DailyHours::is_empty) {
         return Err(invalid(
             "quietHours",
             "from and to are the same; leave quiet hours out to have none",

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::primitives::WorkspaceId;
+use crate::primitives::{DailyHours, WorkspaceId};
 use crate::template::{Quality, TemplateCategory};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,13 +72,6 @@ impl Credential {
 pub struct CredentialRef {
     pub name: String,
     pub fingerprint: String,
-}
-
-/// Hours of the day in the account's zone; `from` after `to` crosses midnight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuietHours {
-    pub from: NaiveTime,
-    pub to: NaiveTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +156,7 @@ pub enum AccountEvent {
         time_zone: String,
         default_region: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        quiet_hours: Option<QuietHours>,
+        quiet_hours: Option<DailyHours>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         messages_per_second: Option<u32>,
         at: DateTime<Utc>,
@@ -177,7 +170,7 @@ pub enum AccountEvent {
         time_zone: String,
         default_region: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        quiet_hours: Option<QuietHours>,
+        quiet_hours: Option<DailyHours>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         messages_per_second: Option<u32>,
         in_doubt_policy: InDoubtPolicy,

@@ -7,5 +7,8 @@ mod event;
 pub use aggregate::{Account, AccountCommand, AccountError, AccountSettings, ConnectAccount};
 pub use event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtAction,
-    InDoubtPolicy, MessagingLimit, PauseCause, QuietHours,
+    InDoubtPolicy, MessagingLimit, PauseCause,
 };
+
+/// When marketing waits, by the recipient's clock, else by the account's.
+pub use crate::primitives::DailyHours as QuietHours;

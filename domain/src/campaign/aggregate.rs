@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
-use super::schedule::CampaignSchedule;
+use super::schedule::{CampaignSchedule, ScheduleError};
 use crate::port::AggregateType;
 use crate::primitives::{AccountId, CampaignId, ContactId, Personal, TemplateId, WorkspaceId};
 use crate::{DomainError, GatewayAggregate, aggregate};
@@ -309,8 +309,12 @@ impl Campaign {
             return vec![];
         }
         let reschedule = (self.status == CampaignStatus::Scheduled)
-            .then(|| plan.schedule.as_ref().and_then(|schedule| schedule.start_instant().ok()))
+            .then_some(plan.schedule.as_ref())
             .flatten()
+            // One that lies in the past starts at once, as it does where the gateway was stopped meanwhile.
+            .and_then(|schedule| {
+                next_start(schedule, at).ok().flatten().or_else(|| schedule.start_instant().ok())
+            })
             .filter(|start_at| Some(*start_at) != self.start_at);
         let mut events = vec![CampaignEvent::Updated { plan, at }];
         events.extend(reschedule.map(|start_at| CampaignEvent::Scheduled { start_at, at }));
@@ -326,23 +330,24 @@ impl Campaign {
         let Some(schedule) = &plan.schedule else {
             return Ok(vec![CampaignEvent::Started { occurrence_start: at, at }]);
         };
-        let start_at = schedule.start_instant().map_err(|error| CampaignError::Invalid {
-            field: "schedule.timeZone",
-            problem: error.to_string(),
-        })?;
-        if start_at > at {
-            return Ok(vec![CampaignEvent::Scheduled { start_at, at }]);
-        }
-        // Five minutes: a form that was open while its time passed is meant; yesterday is a mistake.
-        if at - start_at > chrono::Duration::minutes(5) {
-            return Err(CampaignError::Invalid {
-                field: "schedule.startAt",
-                problem:
-                    "lies in the past; choose a later time, or leave the schedule out to start now"
-                        .to_owned(),
+        let Some(start_at) = next_start(schedule, at).map_err(|error| invalid_schedule(&error))?
+        else {
+            return Err(match schedule.recurrence {
+                Some(_) => invalid(
+                    "schedule.recurrence",
+                    "its last occurrence lies in the past; choose a later UNTIL or a larger COUNT",
+                ),
+                None => invalid(
+                    "schedule.startAt",
+                    "lies in the past; choose a later time, or leave the schedule out to start now",
+                ),
             });
-        }
-        Ok(vec![CampaignEvent::Started { occurrence_start: start_at, at }])
+        };
+        Ok(vec![if start_at > at {
+            CampaignEvent::Scheduled { start_at, at }
+        } else {
+            CampaignEvent::Started { occurrence_start: start_at, at }
+        }])
     }
 
     /// Applies a fact.
@@ -409,8 +414,26 @@ impl Campaign {
     }
 }
 
+/// When the first occurrence begins that is not over.
+fn next_start(
+    schedule: &CampaignSchedule,
+    at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, ScheduleError> {
+    let next = schedule.next_occurrence(None, at)?;
+    next.map(|occurrence| schedule.begins_at(occurrence)).transpose()
+}
+
 fn invalid(field: &'static str, problem: &str) -> CampaignError {
     CampaignError::Invalid { field, problem: problem.to_owned() }
+}
+
+fn invalid_schedule(error: &ScheduleError) -> CampaignError {
+    let field = match error {
+        ScheduleError::TimeZone => "schedule.timeZone",
+        ScheduleError::EmptyWindow => "schedule.sendWindow",
+        ScheduleError::Recurrence(_) => "schedule.recurrence",
+    };
+    invalid(field, &error.to_string())
 }
 
 fn check_plan(plan: &CampaignPlan) -> Result<(), CampaignError> {
@@ -418,10 +441,8 @@ fn check_plan(plan: &CampaignPlan) -> Result<(), CampaignError> {
         return Err(invalid("name", "use 1 to 200 characters"));
     }
     check_audience(&plan.audience, 0)?;
-    if let Some(schedule) = &plan.schedule
-        && schedule.start_instant().is_err()
-    {
-        return Err(invalid("schedule.timeZone", "use an IANA time zone such as Europe/Berlin"));
+    if let Some(schedule) = &plan.schedule {
+        schedule.check().map_err(|error| invalid_schedule(&error))?;
     }
     if plan.messages_per_second.is_some_and(|n| !(1..=MAX_MESSAGES_PER_SECOND).contains(&n)) {
         return Err(invalid("messagesPerSecond", "use 1 to 1,000,000"));

@@ -3,8 +3,12 @@
 
 mod aggregate;
 mod event;
+mod recurrence;
 mod schedule;
 
 pub use aggregate::{Campaign, CampaignCommand, CampaignError, CampaignPlan};
 pub use event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
-pub use schedule::{CampaignSchedule, ScheduleError, WhenPast, instant_of};
+pub use recurrence::{OCCURRENCES_MAX, RecurrenceError, YEARS_MAX, recur};
+pub use schedule::{
+    CampaignSchedule, LATE_MINUTES, Occurrence, ScheduleError, WhenPast, instant_of,
+};

@@ -1,10 +1,12 @@
-//! When a campaign starts: kept as intent (a local time and a zone) and turned into an instant late.
+//! When a campaign starts and comes back: kept as intent (a local time, a zone, a rule) and turned into instants late, so
+//! that a time zone whose rules change meanwhile moves the instant and not the time on the wall.
 
 use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::account::QuietHours;
+use super::recurrence::{RecurrenceError, recur};
+use crate::primitives::DailyHours;
 
 /// A campaign's schedule, as its owner said it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +17,7 @@ pub struct CampaignSchedule {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recipient_local: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub send_window: Option<QuietHours>,
+    pub send_window: Option<DailyHours>,
     #[serde(default)]
     pub when_past: WhenPast,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,16 +34,122 @@ pub enum WhenPast {
     Skip,
 }
 
+/// Somewhere it is this many hours later than in UTC, and nowhere more (Kiritimati).
+const LATEST_CLOCK_HOURS: i64 = 14;
+/// Somewhere it is this many hours earlier than in UTC, and nowhere more (Baker Island).
+const EARLIEST_CLOCK_HOURS: i64 = 12;
+/// A form that was open while its time passed is meant, and so is a start that a restart held up; yesterday is a mistake.
+pub const LATE_MINUTES: i64 = 5;
+
+/// Why a schedule cannot be kept. The texts say what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("use an IANA time zone such as Europe/Berlin")]
-pub struct ScheduleError;
+pub enum ScheduleError {
+    #[error("use an IANA time zone such as Europe/Berlin")]
+    TimeZone,
+    #[error(
+        "from and to are the same; give hours of some length, or leave the window out for the whole day"
+    )]
+    EmptyWindow,
+    #[error(transparent)]
+    Recurrence(#[from] RecurrenceError),
+}
+
+impl ScheduleError {
+    /// The schedule's field that is wrong.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::TimeZone => "timeZone",
+            Self::EmptyWindow => "sendWindow",
+            Self::Recurrence(_) => "recurrence",
+        }
+    }
+}
+
+/// One time that a schedule comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Occurrence {
+    /// From 0.
+    pub index: u32,
+    /// On the schedule's clock, or on each recipient's where the schedule says so.
+    pub local: NaiveDateTime,
+}
 
 impl CampaignSchedule {
     /// # Errors
+    /// [`ScheduleError`] where the zone is none, the window has no length or the recurrence cannot be kept.
+    pub fn check(&self) -> Result<(), ScheduleError> {
+        if self.send_window.is_some_and(DailyHours::is_empty) {
+            return Err(ScheduleError::EmptyWindow);
+        }
+        self.occurrences().map(drop)
+    }
+
+    /// The zone that its local times are read in, unless they are the recipients' own.
+    ///
+    /// # Errors
+    /// [`ScheduleError::TimeZone`] where the text is no zone.
+    pub fn zone(&self) -> Result<Tz, ScheduleError> {
+        self.time_zone.parse().map_err(|_| ScheduleError::TimeZone)
+    }
+
+    /// Every time that it comes, in order; without a recurrence, its start alone.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] where the zone is none or the recurrence cannot be kept.
+    pub fn occurrences(&self) -> Result<Vec<Occurrence>, ScheduleError> {
+        let zone = self.zone()?;
+        let locals = match &self.recurrence {
+            Some(rule) => recur(rule, self.start_at, zone)?,
+            None => vec![self.start_at],
+        };
+        Ok((0..).zip(locals).map(|(index, local)| Occurrence { index, local }).collect())
+    }
+
+    /// The first occurrence after one, or the first of all that is not over at `now`.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] where the zone is none or the recurrence cannot be kept.
+    pub fn next_occurrence(
+        &self,
+        after: Option<Occurrence>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Occurrence>, ScheduleError> {
+        let zone = self.zone()?;
+        Ok(self.occurrences()?.into_iter().find(|next| {
+            after.is_none_or(|after| next.local > after.local)
+                && now - self.last_instant(*next, zone) <= Duration::minutes(LATE_MINUTES)
+        }))
+    }
+
+    /// When a campaign has to begin so that nobody's message is late: with recipients' own times, when the first place
+    /// on earth has that time.
+    ///
+    /// # Errors
+    /// [`ScheduleError::TimeZone`] where the zone is none.
+    pub fn begins_at(&self, occurrence: Occurrence) -> Result<DateTime<Utc>, ScheduleError> {
+        let zone = self.zone()?;
+        Ok(if self.recipient_local {
+            occurrence.local.and_utc() - Duration::hours(LATEST_CLOCK_HOURS)
+        } else {
+            instant_of(occurrence.local, zone)
+        })
+    }
+
+    /// The last instant at which somebody's clock shows the occurrence's time.
+    fn last_instant(&self, occurrence: Occurrence, zone: Tz) -> DateTime<Utc> {
+        if self.recipient_local {
+            occurrence.local.and_utc() + Duration::hours(EARLIEST_CLOCK_HOURS)
+        } else {
+            instant_of(occurrence.local, zone)
+        }
+    }
+
+    /// When it first begins.
+    ///
+    /// # Errors
     /// [`ScheduleError`] where the zone is none.
     pub fn start_instant(&self) -> Result<DateTime<Utc>, ScheduleError> {
-        let zone: Tz = self.time_zone.parse().map_err(|_| ScheduleError)?;
-        Ok(instant_of(self.start_at, zone))
+        self.begins_at(Occurrence { index: 0, local: self.start_at })
     }
 }
 

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
+use super::hours::SendingHours;
 use crate::account::QuietHours;
-use crate::campaign::instant_of;
 use crate::contact::{ConsentStatus, Contact};
 use crate::message::{ContentKind, SkipReason};
 use crate::template::{TemplateCategory, TemplateStatus};
@@ -89,10 +89,14 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
         if facts.marketing_blocked_until.is_some_and(|until| facts.now < until) {
             return Verdict::Skip(SkipReason::MarketingBlocked);
         }
-        if let Some((hours, zone)) = facts.quiet_hours
-            && let Some(until) = quiet_until(hours, zone, facts.now)
-        {
-            return Verdict::Wait { until: Some(until), why: "quiet hours" };
+        if let Some((quiet, zone)) = facts.quiet_hours {
+            let hours = SendingHours { window: None, quiet: Some(quiet) };
+            if !hours.allow_at(facts.now, zone) {
+                return Verdict::Wait {
+                    until: hours.first_at(facts.now, zone),
+                    why: "quiet hours",
+                };
+            }
         }
     }
     Verdict::Send
@@ -113,21 +117,6 @@ pub(super) fn consent_problem(
     } else {
         SkipReason::NoConsent
     })
-}
-
-/// The end of the quiet hours that `now` lies in. `from` after `to` crosses midnight.
-fn quiet_until(hours: QuietHours, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let local = now.with_timezone(&zone).naive_local();
-    let time = local.time();
-    let (from, to) = (hours.from, hours.to);
-    let (is_quiet, end_day) = if from <= to {
-        (time >= from && time < to, local.date())
-    } else if time >= from {
-        (true, local.date().succ_opt()?)
-    } else {
-        (time < to, local.date())
-    };
-    is_quiet.then(|| instant_of(end_day.and_time(to), zone)).filter(|end| *end > now)
 }
 
 #[cfg(test)]

@@ -1,16 +1,28 @@
 //! The process managers' decisions as pure functions: whom a campaign's chunk turns into which messages, whether a
 //! message that fell due may go now, how fast a number may send, and what follows from WhatsApp's answer.
 
+mod due;
 mod grace;
+mod hours;
 mod judge;
+mod marketing;
 mod pace;
 mod plan;
+mod reach;
 mod retry;
+mod zone;
 
+pub use due::{Due, Intended, Redue, SendIntent};
 pub use grace::{HEARD_GAP, time_heard};
+pub use hours::{SendingHours, SendingHoursError};
 pub use judge::{DeliveryFacts, Verdict, judge};
+pub use marketing::{
+    ENOUGH_MARKETING_CODE, EXPERIMENT_CODE, counts_towards_cap, marketing_blocked_until,
+};
 pub use pace::{Pace, PairLimit};
 pub use plan::{
     Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,
 };
+pub use reach::{Reach, Room};
 pub use retry::{MAX_ATTEMPTS, backoff};
+pub use zone::{RecipientZone, ZoneSource};

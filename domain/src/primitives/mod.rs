@@ -1,6 +1,7 @@
 //! Values every aggregate shares. Each is parsed once, at the edge, and trusted inside.
 
 mod actor;
+mod daily_hours;
 mod ids;
 mod personal;
 mod phone_number;
@@ -8,6 +9,7 @@ mod user_id;
 mod wamid;
 
 pub use actor::{Actor, ActorKind};
+pub use daily_hours::DailyHours;
 pub use ids::{
     AccountId, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, SegmentId, TemplateId,
     WorkspaceId, message_id_of_campaign,

@@ -79,7 +79,7 @@ impl<'a> Routes<'a> {
 
 /// The list comes from a read model, what each account is from the log: credentials may have been rotated just now.
 async fn all_accounts(gateway: &Gateway) -> Result<Vec<Target>, ItemError> {
-    let listed = worker::all_accounts(gateway).await.map_err(ItemError::StoreAway)?;
+    let listed = worker::all_accounts(gateway).await?;
     let ids: Vec<_> = listed.into_iter().map(|(id, _)| id.0).collect();
     let mut accounts = gateway.bus.load_many::<Account>(&ids).await?;
     Ok(ids
