@@ -8,7 +8,7 @@ use domain::port::{EventFeed, EventFilter, Position};
 
 use super::Global;
 use crate::app::Reader;
-use crate::application::events::cloud_event;
+use crate::application::events::cloud_events;
 
 /// Events read at once.
 const PAGE: usize = 1_000;
@@ -38,11 +38,9 @@ pub async fn run(global: Global, args: EventsArgs) -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     loop {
         let page = reader.ledger.read_after(after, &filter, PAGE).await?;
-        for event in &page.events {
-            serde_json::to_writer(
-                &mut out,
-                &cloud_event(event, &reader.public_url, args.personal),
-            )?;
+        let (ledger, url) = (&reader.ledger, &reader.public_url);
+        for event in cloud_events(ledger, page.events, url, args.personal).await? {
+            serde_json::to_writer(&mut out, &event)?;
             out.write_all(b"\n")?;
         }
         after = page.scanned_to.max(after);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Global, Usage};
 use crate::app::Reader;
-use crate::application::events::{cloud_event, shown_data};
+use crate::application::events::{cloud_events, shown_data};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Kind {
@@ -62,8 +62,7 @@ pub async fn run(global: Global, args: HistoryArgs) -> anyhow::Result<()> {
     };
     let state = shown_data(&state, personal);
     if args.json {
-        let events: Vec<Value> =
-            events.iter().map(|e| cloud_event(e, &reader.public_url, personal)).collect();
+        let events = cloud_events(&reader.ledger, events, &reader.public_url, personal).await?;
         println!("{}", json!({ "state": state, "events": events }));
         return Ok(());
     }
