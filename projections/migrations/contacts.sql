@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS contacts{g} (
   added_at BIGINT NOT NULL,
   phone TEXT,
   external_id TEXT,
-  -- name, number, external id and username in lower case
+  -- name, numbers, external ids and username in lower case
   search TEXT,
   language TEXT,
   time_zone TEXT,
@@ -23,6 +23,14 @@ CREATE INDEX IF NOT EXISTS contacts{g}_workspace ON contacts{g} (workspace_id, i
 CREATE INDEX IF NOT EXISTS contacts{g}_phone ON contacts{g} (workspace_id, phone) WHERE phone IS NOT NULL;
 CREATE INDEX IF NOT EXISTS contacts{g}_external ON contacts{g} (workspace_id, external_id)
   WHERE external_id IS NOT NULL;
+
+-- Numbers that a contact has beside its own, from contacts that were merged into it.
+CREATE TABLE IF NOT EXISTS contact_phones{g} (
+  workspace_id UUID NOT NULL,
+  phone TEXT NOT NULL,
+  contact_id UUID NOT NULL,
+  PRIMARY KEY (workspace_id, phone, contact_id)
+);
 
 CREATE TABLE IF NOT EXISTS contact_tags{g} (
   workspace_id UUID NOT NULL,

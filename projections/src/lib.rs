@@ -238,6 +238,6 @@ impl Projections {
     /// # Errors
     /// [`StoreError`] where the database failed.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
-        self.db.scrub(&["contacts", "contact_tags", "messages"]).await
+        self.db.scrub(&["contacts", "contact_phones", "contact_tags", "messages"]).await
     }
 }

@@ -15,7 +15,8 @@ use domain::api_key::Scope;
 use domain::port::Position;
 use domain::primitives::AccountId;
 use domain::template::Quality;
-use infrastructure::cloud_api::client::{Access, CallError};
+use infrastructure::cloud_api::client::{Access, CallError, NotSent};
+use infrastructure::cloud_api::error::{Consequence, MessageFate};
 use infrastructure::crypto::secret::Secret;
 
 use super::caller::Caller;
@@ -147,9 +148,29 @@ pub async fn probe_credentials(
     })
 }
 
-/// A call that had no answer, or none that can be used.
+/// Whether nothing gets better by asking WhatsApp the same again: a person has to do something first.
+pub(crate) fn has_to_be_mended(consequence: &Consequence) -> bool {
+    let passes = match consequence.message {
+        MessageFate::RetryLater { .. } | MessageFate::Unknown => true,
+        MessageFate::AfterRemedy => !consequence.needs_person,
+        MessageFate::Permanent | MessageFate::NotAboutAMessage => false,
+    };
+    consequence.account_stop || !passes
+}
+
+/// A call that had no answer, or none that can be used. What passes is UNAVAILABLE; what has to be mended first (a token
+/// that does not work, an account that WhatsApp stopped) is CONFLICT and says how.
 pub(crate) fn unreachable(error: CallError) -> AppError {
+    if matches!(error, CallError::NotSent(NotSent::BadToken)) {
+        return AppError::conflict(
+            "the access token cannot be one; give the account another with rotateAccountCredentials",
+        );
+    }
     let message = match error.refusal() {
+        Some(refusal) if has_to_be_mended(&refusal.consequence) => {
+            let remedy = refusal.consequence.explanation();
+            return AppError::conflict(format!("WhatsApp refused: {remedy}"));
+        }
         Some(refusal) => format!("WhatsApp refused: {}", refusal.consequence.explanation()),
         None => format!("WhatsApp could not be asked ({error}); try again in a moment"),
     };
@@ -369,15 +390,17 @@ async fn written(
 /// One account, now or as it was known at an instant. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND.
+/// FORBIDDEN; NOT_FOUND; STALE where the read models, which its health and reach are read from, do not reach
+/// `min_position`.
 pub async fn get(
     gateway: &Gateway,
     caller: &Caller,
     id: &str,
     as_of: Option<DateTime<Utc>>,
-    _min_position: Option<Position>,
+    min_position: Option<Position>,
 ) -> AppResult<AccountView> {
     caller.require(Scope::Read)?;
+    read::wait_all(gateway, min_position).await?;
     // Folded from the log, which is never behind.
     let (id, account) = match as_of {
         Some(at) => command::known_at::<Account>(gateway, caller, id, at, "account").await?,
@@ -446,4 +469,29 @@ pub async fn by_ids(
         Some((id, AccountView::new(id, &loaded.aggregate).filter(|_| is_visible)?))
     });
     Ok(visible.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use infrastructure::cloud_api::error::{ErrorContext, ErrorPath};
+
+    use super::*;
+
+    #[test]
+    fn what_has_to_be_mended_is_told_from_what_passes() {
+        let has = |code| {
+            let context = ErrorContext::default();
+            has_to_be_mended(&Consequence::of_code(code, ErrorPath::Answer, context))
+        };
+        // A token that does not work, a permission that is missing, a policy block.
+        for code in [190, 10, 368] {
+            assert!(has(code), "{code}");
+        }
+        // Too many calls, and WhatsApp's own troubles.
+        for code in [4, 80_007, 130_429, 131_000] {
+            assert!(!has(code), "{code}");
+        }
+        let bad_token = unreachable(CallError::NotSent(NotSent::BadToken));
+        assert_eq!(bad_token.code, crate::application::ErrorCode::Conflict);
+    }
 }

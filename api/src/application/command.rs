@@ -92,14 +92,24 @@ pub(crate) async fn workspace(
         let (id, _) = known::<Workspace>(gateway, caller, id, "workspace").await?;
         return Ok(WorkspaceId(id));
     }
+    only_workspace(gateway, caller)
+        .await?
+        .ok_or_else(|| AppError::invalid(field, "name the workspace; this key sees more than one"))
+}
+
+/// The workspace of a caller who has only one.
+pub(crate) async fn only_workspace(
+    gateway: &Gateway,
+    caller: &Caller,
+) -> AppResult<Option<WorkspaceId>> {
     let ids: Vec<WorkspaceId> = match &caller.workspaces {
         Some(workspaces) => workspaces.iter().copied().collect(),
         None => super::workspaces::all(gateway).await?.into_iter().map(|(id, _)| id).collect(),
     };
-    match ids.as_slice() {
-        [only] => Ok(*only),
-        _ => Err(AppError::invalid(field, "name the workspace; this key sees more than one")),
-    }
+    Ok(match ids.as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    })
 }
 
 /// Accounts, each of which the caller may see.

@@ -78,7 +78,7 @@ pub struct UpdateContact {
     pub name: Option<Option<String>>,
     pub language: Option<Option<String>>,
     pub time_zone: Option<Option<String>>,
-    /// Merged key by key; a null value removes its key.
+    /// In place of the old ones.
     pub attributes: Option<Option<Value>>,
     pub add_tags: Vec<String>,
     pub remove_tags: Vec<String>,
@@ -149,7 +149,7 @@ async fn known_home(gateway: &Gateway, workspace: WorkspaceId) -> AppResult<(Opt
     let mut oldest = None;
     let mut after = None;
     loop {
-        let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
+        let request = projections::PageRequest::after(projections::PAGE_MAX, after);
         let page = read::queries(gateway).accounts(&scope, &filter, &request).await?;
         let (has_next, end) = (page.has_next, page.end);
         for stored in page.into_items() {
@@ -248,6 +248,8 @@ pub async fn update(
         language: input.language,
         time_zone: input.time_zone,
         attributes,
+        replace_attributes: true,
+        promote_aliases: true,
         add_tags: tags(input.add_tags, "input.addTags")?,
         remove_tags: tags(input.remove_tags, "input.removeTags")?,
         ..ContactChanges::default()
@@ -316,15 +318,16 @@ async fn written(
 /// One person, now or as they were known at an instant. Who was erased reads as erased at every instant. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND.
+/// FORBIDDEN; NOT_FOUND; STALE where the read models, which its messages are read from, do not reach `min_position`.
 pub async fn get(
     gateway: &Gateway,
     caller: &Caller,
     id: &str,
     as_of: Option<DateTime<Utc>>,
-    _min_position: Option<Position>,
+    min_position: Option<Position>,
 ) -> AppResult<ContactView> {
     caller.require(Scope::Read)?;
+    read::wait_all(gateway, min_position).await?;
     // Folded from the log, which is never behind.
     let (id, contact) = match as_of {
         Some(at) => command::known_at::<Contact>(gateway, caller, id, at, "contact").await?,
@@ -336,7 +339,7 @@ pub async fn get(
     ContactView::new(ContactId(id), &contact, caller).ok_or_else(|| AppError::not_found("contact"))
 }
 
-/// The person with the integrator's own id. Scope READ.
+/// The person with the integrator's own id. Scopes READ and PERSONAL: the id is masked, and must not be found by guessing.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the workspace; VALIDATION_FAILED where the workspace has to be named.
@@ -347,6 +350,7 @@ pub async fn by_external_id(
     workspace_id: Option<&str>,
 ) -> AppResult<Option<ContactView>> {
     caller.require(Scope::Read)?;
+    caller.require(Scope::Personal)?;
     let workspace = command::workspace(gateway, caller, workspace_id, "workspaceId").await?;
     // The store's own uniqueness, which is never behind.
     let identity =
@@ -374,7 +378,11 @@ async fn filter_of(
         None => None,
     };
     let segment_id = match filter.segment_id.as_deref() {
-        Some(id) => Some(command::known::<Segment>(gateway, caller, id, "segment").await?.0),
+        Some(id) => {
+            let (id, loaded) = command::known::<Segment>(gateway, caller, id, "segment").await?;
+            super::segments::may_be_asked(caller, &loaded.aggregate)?;
+            Some(id)
+        }
         None => None,
     };
     check::at_most(&filter.tags, TAGS_MAX, "filter.tags")?;
@@ -385,9 +393,13 @@ async fn filter_of(
             format!("use at most {SEARCH_CHARS_MAX} characters"),
         ));
     }
-    let home = match workspace_id.or_else(|| only(caller)) {
-        Some(workspace) if !filter.phone_numbers.is_empty() => home(gateway, workspace).await?,
-        _ => Home::default(),
+    let home = match filter.phone_numbers.is_empty() {
+        true => Home::default(),
+        // The only one there is says how a number in national form is meant; of several, none does.
+        false => match workspace_id.or(command::only_workspace(gateway, caller).await?) {
+            Some(workspace) => home(gateway, workspace).await?,
+            None => Home::default(),
+        },
     };
     let phones = filter.phone_numbers.iter().map(|text| home.phone(text, "filter.phoneNumbers"));
     Ok(projections::ContactFilter {
@@ -401,13 +413,8 @@ async fn filter_of(
     })
 }
 
-fn only(caller: &Caller) -> Option<WorkspaceId> {
-    let workspaces = caller.workspaces.as_ref()?;
-    workspaces.first().copied().filter(|_| workspaces.len() == 1)
-}
-
-/// People, in the order of their arrival; merged and erased ones are left out. Scope READ; searching for somebody needs
-/// PERSONAL too.
+/// People, in the order of their arrival; merged and erased ones are left out. Scope READ; searching for somebody, and a
+/// segment whose rule asks for attributes, need PERSONAL too.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for a workspace or segment; VALIDATION_FAILED for a page that is none; STALE.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::api_key::Scope;
 use domain::port::{AggregateType, EventFeed, Position, RecordedEvent, StreamId};
 use domain::primitives::{AccountId, MARK_ERASED, MARK_KNOWN, Personal, WorkspaceId};
+use infrastructure::ledger::Ledger;
 use serde_json::{Map, Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -25,6 +26,10 @@ const FILTER_MAX: usize = 200;
 const PAGES_MAX: usize = 50;
 /// Events looked at together.
 const CHUNK: usize = 500;
+/// Streams read together.
+const STREAMS_AT_ONCE: usize = 100;
+/// The sequence of a stream's first event.
+const FIRST: u64 = 1;
 
 /// Which events; empty lists and `None` ask for all.
 #[derive(Clone, Debug, Default)]
@@ -75,11 +80,13 @@ pub async fn list(
     }
     let edges = views(gateway, caller, events).await?;
     let edges = edges.into_iter().map(|node| Edge { cursor: node.position.to_string(), node });
+    let edges: Vec<_> = edges.collect();
     Ok(Page {
-        edges: edges.collect(),
         has_next_page,
         has_previous_page: after > Position(0),
+        start_cursor: edges.first().map(|edge| edge.cursor.clone()),
         end_cursor: Some(place.to_string()),
+        edges,
     })
 }
 
@@ -177,6 +184,27 @@ pub fn may_see(caller: &Caller, event: &RecordedEvent) -> bool {
     }
 }
 
+/// Which part of a stream is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryRequest {
+    stream: StreamId,
+    /// A sequence.
+    after: u64,
+    limit: usize,
+}
+
+impl HistoryRequest {
+    /// # Errors
+    /// VALIDATION_FAILED for a page that is none.
+    pub fn new(stream: StreamId, first: Option<i32>, after: Option<&str>) -> AppResult<Self> {
+        let limit = page::limit(first, "first")?;
+        let after = after.map(|text| text.parse()).transpose();
+        let after = after
+            .map_err(|_| AppError::invalid("after", "use a cursor that an earlier page gave"))?;
+        Ok(Self { stream, after: after.unwrap_or(0), limit })
+    }
+}
+
 /// One stream's events in order: the audit trail. Its cursors are sequences. Scope READ.
 ///
 /// # Errors
@@ -190,28 +218,66 @@ pub async fn history(
     after: Option<&str>,
 ) -> AppResult<Page<EventView>> {
     caller.require(Scope::Read)?;
-    let limit = page::limit(first, "first")?;
-    let after: u64 = match after {
-        Some(text) => text
-            .parse()
-            .map_err(|_| AppError::invalid("after", "use a cursor that an earlier page gave"))?,
-        None => 0,
-    };
-    let stream = StreamId::new(aggregate_type, id);
-    let mut events = gateway.ledger.read_stream_page(stream, after, limit + 1).await?;
-    if events.iter().any(|event| !may_see(caller, event)) {
-        return Err(AppError::not_found(aggregate_type.as_str()));
-    }
-    let has_next_page = events.len() > limit;
-    events.truncate(limit);
-    let edges = views(gateway, caller, events).await?;
-    let edges: Vec<_> =
-        edges.into_iter().map(|node| Edge { cursor: node.sequence.to_string(), node }).collect();
-    let end_cursor = edges.last().map(|edge| edge.cursor.clone());
-    Ok(Page { edges, has_next_page, has_previous_page: after > 0, end_cursor })
+    let request = HistoryRequest::new(StreamId::new(aggregate_type, id), first, after)?;
+    let found = histories(gateway, caller, std::slice::from_ref(&request)).await?;
+    let page = found.into_values().next();
+    page.ok_or_else(|| AppError::not_found(aggregate_type.as_str()))
 }
 
-/// Events as the caller may see them. A message's or campaign's own external id is looked up once for all of its events.
+/// The same of many streams at once. One that the caller may not see is left out. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN.
+pub async fn histories(
+    gateway: &Gateway,
+    caller: &Caller,
+    requests: &[HistoryRequest],
+) -> AppResult<HashMap<HistoryRequest, Page<EventView>>> {
+    caller.require(Scope::Read)?;
+    let mut pages = HashMap::new();
+    for requests in requests.chunks(STREAMS_AT_ONCE) {
+        let mut found: HashMap<StreamId, Vec<RecordedEvent>> = HashMap::new();
+        let events = match requests {
+            [one] => gateway.ledger.read_stream_page(one.stream, one.after, one.limit + 1).await?,
+            // Streams are short: reading some of them whole costs less than asking for each.
+            many => {
+                let streams: BTreeSet<StreamId> =
+                    many.iter().map(|request| request.stream).collect();
+                gateway.ledger.read_streams(&Vec::from_iter(streams)).await?
+            }
+        };
+        for event in events {
+            found.entry(event.stream).or_default().push(event);
+        }
+        let (mut asked, mut shown) = (vec![], vec![]);
+        for request in requests {
+            let events = found.get(&request.stream).map_or(&[][..], Vec::as_slice);
+            if events.iter().any(|event| !may_see(caller, event)) {
+                continue;
+            }
+            let after = events.iter().filter(|event| event.sequence > request.after);
+            let mut events: Vec<_> = after.take(request.limit + 1).cloned().collect();
+            let has_next_page = events.len() > request.limit;
+            events.truncate(request.limit);
+            asked.push((request, events.len(), has_next_page));
+            shown.extend(events);
+        }
+        let mut shown = views(gateway, caller, shown).await?.into_iter();
+        for (request, count, has_next_page) in asked {
+            let edges = shown.by_ref().take(count);
+            let edges = edges.map(|node| Edge { cursor: node.sequence.to_string(), node });
+            let edges: Vec<_> = edges.collect();
+            let start_cursor = edges.first().map(|edge| edge.cursor.clone());
+            let end_cursor = edges.last().map(|edge| edge.cursor.clone());
+            let has_previous_page = request.after > 0;
+            let page = Page { edges, has_next_page, has_previous_page, start_cursor, end_cursor };
+            pages.insert(request.clone(), page);
+        }
+    }
+    Ok(pages)
+}
+
+/// Events as the caller may see them, each with what its message or campaign was given by the integrator.
 ///
 /// # Errors
 /// UNAVAILABLE.
@@ -220,57 +286,106 @@ pub async fn views(
     caller: &Caller,
     events: Vec<RecordedEvent>,
 ) -> AppResult<Vec<EventView>> {
-    let mut external_ids: HashMap<Uuid, String> = HashMap::new();
-    let mut unknown: HashMap<AggregateType, BTreeSet<Uuid>> = HashMap::new();
-    for event in &events {
-        let (kind, id) = (event.stream.aggregate_type, event.stream.id);
-        match told_external_id(event) {
-            Some(external_id) => drop(external_ids.insert(id, external_id)),
-            None => drop(unknown.entry(kind).or_default().insert(id)),
-        }
-    }
-    let mut wanted = |kind| -> Vec<Uuid> {
-        let ids = unknown.remove(&kind).unwrap_or_default();
-        ids.into_iter().filter(|id| !external_ids.contains_key(id)).collect()
-    };
-    let (messages, campaigns) = (wanted(AggregateType::Message), wanted(AggregateType::Campaign));
-    // The read models: folding every message's stream for a page of events would cost more than the page.
-    let everything = ::projections::Scope::everything();
-    for (id, stored) in read::queries(gateway).messages_by_id(&everything, &messages).await? {
-        let header = stored.state.header;
-        let external_id =
-            header.and_then(|header| header.external_id).and_then(Personal::into_known);
-        external_ids.extend(external_id.map(|external_id| (id, external_id)));
-    }
-    for (id, stored) in read::queries(gateway).campaigns_by_id(&everything, &campaigns).await? {
-        external_ids.extend(stored.state.external_id.map(|external_id| (id, external_id)));
-    }
+    let queries = read::queries(gateway);
+    let owns = owns(&gateway.ledger, Some(&queries), &events).await?;
     let show = Show::to(caller);
     let view = |event: RecordedEvent| {
-        let external_id = external_ids.get(&event.stream.id).cloned();
-        view(event, external_id, show)
+        let own = owns.get(&event.stream);
+        view(event, own, show)
     };
     Ok(events.into_iter().map(view).collect())
 }
 
-/// The external id that an event itself tells: the first one of a message or a campaign does.
-fn told_external_id(event: &RecordedEvent) -> Option<String> {
-    let told =
-        event.data.get("external_id").or_else(|| event.data.get("header")?.get("external_id"))?;
-    match event.stream.aggregate_type {
-        AggregateType::Campaign => told.as_str().map(str::to_owned),
-        AggregateType::Message => told.get(MARK_KNOWN)?.as_str().map(str::to_owned),
-        // A contact's own is what identifies them.
-        _ => None,
+/// What the integrator gave a message or a campaign. It is stored once, with the stream's first event, and goes with every
+/// event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Own {
+    external_id: Option<String>,
+    /// A message's.
+    metadata: Option<Value>,
+}
+
+impl Own {
+    /// What a stream's first event tells.
+    fn told_by(event: &RecordedEvent) -> Self {
+        let header = event.data.get("header").unwrap_or(&event.data);
+        let known = |name: &str| header.get(name)?.get(MARK_KNOWN);
+        match event.stream.aggregate_type {
+            AggregateType::Campaign => Self {
+                external_id: header.get("external_id").and_then(Value::as_str).map(str::to_owned),
+                metadata: None,
+            },
+            AggregateType::Message => Self {
+                external_id: known("external_id").and_then(Value::as_str).map(str::to_owned),
+                metadata: known("metadata").cloned(),
+            },
+            // A contact's own is what identifies them.
+            _ => Self::default(),
+        }
     }
 }
 
+/// What the integrator gave each of the messages and campaigns that these events are about, looked up at once: in the read
+/// models where there are any (folding every message's stream for a page of events would cost more than the page), and in
+/// the log for what they do not show yet.
+async fn owns(
+    ledger: &Ledger,
+    queries: Option<&::projections::Queries>,
+    events: &[RecordedEvent],
+) -> AppResult<HashMap<StreamId, Own>> {
+    let mut owns = HashMap::new();
+    let has_own = |event: &&RecordedEvent| {
+        matches!(event.stream.aggregate_type, AggregateType::Message | AggregateType::Campaign)
+    };
+    let mut unknown = BTreeSet::new();
+    for event in events.iter().filter(has_own) {
+        if event.sequence == FIRST {
+            owns.insert(event.stream, Own::told_by(event));
+        } else {
+            unknown.insert(event.stream);
+        }
+    }
+    unknown.retain(|stream| !owns.contains_key(stream));
+    if let Some(queries) = queries.filter(|_| !unknown.is_empty()) {
+        let of = |kind| -> Vec<Uuid> {
+            unknown.iter().filter(|s| s.aggregate_type == kind).map(|s| s.id).collect()
+        };
+        let (messages, campaigns) = (of(AggregateType::Message), of(AggregateType::Campaign));
+        let everything = ::projections::Scope::everything();
+        for (id, stored) in queries.messages_by_id(&everything, &messages).await? {
+            let Some(header) = stored.state.header else { continue };
+            let own = Own {
+                external_id: header.external_id.and_then(Personal::into_known),
+                metadata: header.metadata.and_then(Personal::into_known),
+            };
+            owns.insert(StreamId::new(AggregateType::Message, id), own);
+        }
+        for (id, stored) in queries.campaigns_by_id(&everything, &campaigns).await? {
+            let own = Own { external_id: stored.state.external_id, metadata: None };
+            owns.insert(StreamId::new(AggregateType::Campaign, id), own);
+        }
+        unknown.retain(|stream| !owns.contains_key(stream));
+    }
+    let unknown: Vec<StreamId> = unknown.into_iter().collect();
+    for streams in unknown.chunks(STREAMS_AT_ONCE) {
+        let events = ledger.read_streams(streams).await?;
+        let first = events.iter().filter(|event| event.sequence == FIRST);
+        owns.extend(first.map(|event| (event.stream, Own::told_by(event))));
+    }
+    Ok(owns)
+}
+
 /// One event as somebody may see it.
-pub(crate) fn view(event: RecordedEvent, external_id: Option<String>, show: Show) -> EventView {
-    let mut data = unmarked(event.data, show);
+pub(crate) fn view(event: RecordedEvent, own: Option<&Own>, show: Show) -> EventView {
+    let mut data = shown(event.data, show);
     if let Some(object) = data.as_object_mut() {
         // The envelope says it already.
         object.remove("type");
+        // The first event of a message has it, at its top or in its header.
+        let has_own = event.sequence == FIRST;
+        if let Some(metadata) = own.and_then(|own| own.metadata.as_ref()).filter(|_| !has_own) {
+            object.insert("metadata".to_owned(), show.value(metadata));
+        }
     }
     EventView {
         position: event.position,
@@ -282,7 +397,7 @@ pub(crate) fn view(event: RecordedEvent, external_id: Option<String>, show: Show
         sequence: event.sequence,
         workspace_id: event.workspace_id.map(WorkspaceId),
         account_id: event.account_id.map(AccountId),
-        external_id,
+        external_id: own.and_then(|own| own.external_id.clone()),
         occurred_at: event.occurred_at,
         recorded_at: event.recorded_at,
         actor: event.metadata.actor,
@@ -290,6 +405,16 @@ pub(crate) fn view(event: RecordedEvent, external_id: Option<String>, show: Show
         causation_id: event.metadata.causation_id,
         data,
     }
+}
+
+/// [`unmarked`] of an event's data or an aggregate's state as a whole. A segment's rule bears no marks, and what it compares
+/// attributes with is masked too.
+fn shown(value: Value, show: Show) -> Value {
+    let mut value = unmarked(value, show);
+    if let Some(rule) = value.get_mut("rule") {
+        *rule = show.rule(rule);
+    }
+    value
 }
 
 /// Data without the marks of personal data: values in the clear or masked, and null for what was erased; then the object
@@ -381,14 +506,27 @@ fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-/// An event as its reader may see it anyway: whoever owns the log's files. Personal data masked unless `personal`.
-pub fn shown(event: RecordedEvent, personal: bool) -> EventView {
-    view(event, None, Show::of(personal))
+/// Events as their reader may see them anyway: whoever owns the log's files. Personal data masked unless `personal`.
+///
+/// # Errors
+/// UNAVAILABLE.
+pub async fn shown_events(
+    ledger: &Ledger,
+    events: Vec<RecordedEvent>,
+    personal: bool,
+) -> AppResult<Vec<EventView>> {
+    let owns = owns(ledger, None, &events).await?;
+    let show = Show::of(personal);
+    let events = events.into_iter().map(|event| {
+        let own = owns.get(&event.stream);
+        view(event, own, show)
+    });
+    Ok(events.collect())
 }
 
-/// An aggregate's state without marks; personal data masked unless `personal`.
-pub fn shown_state(value: Value, personal: bool) -> Value {
-    unmarked(value, Show::of(personal))
+/// An event's data, or an aggregate's state, without marks; personal data masked unless `personal`.
+pub fn shown_data(value: &Value, personal: bool) -> Value {
+    shown(value.clone(), Show::of(personal))
 }
 
 #[cfg(test)]
@@ -437,10 +575,22 @@ mod tests {
     }
 
     #[test]
+    fn a_segments_rule_does_not_tell_what_it_compares_attributes_with() {
+        let condition = |value: &str| json!({ "attribute": "iban", "op": "eq", "value": value });
+        let rule =
+            |value: &str| json!({ "all": [{ "tag": "vip" }, { "not": [condition(value)] }] });
+        let data = json!({ "name": "x", "rule": rule("DE02") });
+        assert_eq!(shown_data(&data, true)["rule"], rule("DE02"));
+        assert_eq!(shown_data(&data, false)["rule"], rule(MASK));
+    }
+
+    #[test]
     fn an_event_leaves_as_a_cloud_event() {
         let event =
             recorded(json!({ "type": "message.queued", "attempt": 1 }), AggregateType::Message);
-        let event = view(event, Some("order-1".to_owned()), Show::Masked);
+        let own =
+            Own { external_id: Some("order-1".to_owned()), metadata: Some(json!({ "order": 7 })) };
+        let event = view(event, Some(&own), Show::Masked);
         let json = event_json(&event, &Url::parse("https://gateway.example/").unwrap());
         assert_eq!(json["specversion"], "1.0");
         assert_eq!(json["source"], format!("/accounts/{}", Uuid::from_u128(6)));
@@ -450,7 +600,7 @@ mod tests {
         assert_eq!((&json["position"], &json["sequence"]), (&json!("7"), &json!("3")));
         assert_eq!(json["actor"], "process:dispatch");
         assert_eq!(json["externalid"], "order-1");
-        assert_eq!(json["data"], json!({ "attempt": 1 }));
+        assert_eq!(json["data"], json!({ "attempt": 1, "metadata": { "order": MASK } }));
         assert!(json.get("causationid").is_none());
     }
 

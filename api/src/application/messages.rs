@@ -220,15 +220,17 @@ async fn written(
 /// One message, now or as it was known at an instant. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND.
+/// FORBIDDEN; NOT_FOUND; STALE where the read models, which its account and campaign are read from, do not reach
+/// `min_position`.
 pub async fn get(
     gateway: &Gateway,
     caller: &Caller,
     id: &str,
     as_of: Option<DateTime<Utc>>,
-    _min_position: Option<Position>,
+    min_position: Option<Position>,
 ) -> AppResult<MessageView> {
     caller.require(Scope::Read)?;
+    read::wait_all(gateway, min_position).await?;
     // Folded from the log, which is never behind.
     let (id, message) = match as_of {
         Some(at) => command::known_at::<Message>(gateway, caller, id, at, "message").await?,
@@ -240,7 +242,7 @@ pub async fn get(
     MessageView::new(MessageId(id), &message, caller).ok_or_else(|| AppError::not_found("message"))
 }
 
-/// The message that WhatsApp knows by this id. Scope READ.
+/// The message that WhatsApp knows by this id. Scopes READ and PERSONAL: the id holds the number.
 ///
 /// # Errors
 /// FORBIDDEN; VALIDATION_FAILED for what is no id of WhatsApp's.
@@ -250,6 +252,7 @@ pub async fn by_wamid(
     wamid: &str,
 ) -> AppResult<Option<MessageView>> {
     caller.require(Scope::Read)?;
+    caller.require(Scope::Personal)?;
     let wamid =
         Wamid::parse(wamid).map_err(|error| AppError::invalid("wamid", error.to_string()))?;
     let found = read::queries(gateway).message_by_wamid(&read::scope(caller), &wamid).await?;

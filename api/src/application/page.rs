@@ -9,7 +9,8 @@ pub const PAGE_MAX: usize = 500;
 /// The longest cursor that is looked at, in characters.
 const CURSOR_CHARS_MAX: usize = 512;
 
-/// What part of a list is asked for: the first ones after a cursor, or the last ones before one.
+/// What part of a list is asked for: of what lies after one cursor and before another, the first items, or the last ones
+/// where `last` or nothing but `before` is given.
 #[derive(Clone, Debug, Default)]
 pub struct PageArgs {
     pub first: Option<i32>,
@@ -29,13 +30,21 @@ pub struct Page<T> {
     pub edges: Vec<Edge<T>>,
     pub has_next_page: bool,
     pub has_previous_page: bool,
+    /// Where to go on backwards: before the first edge where more was looked at than is shown.
+    pub start_cursor: Option<String>,
     /// Where to go on: behind the last edge where more was looked at than is shown.
     pub end_cursor: Option<String>,
 }
 
 impl<T> Default for Page<T> {
     fn default() -> Self {
-        Self { edges: vec![], has_next_page: false, has_previous_page: false, end_cursor: None }
+        Self {
+            edges: vec![],
+            has_next_page: false,
+            has_previous_page: false,
+            start_cursor: None,
+            end_cursor: None,
+        }
     }
 }
 
@@ -67,7 +76,7 @@ impl PageArgs {
                 return Err(AppError::invalid(field, "use a cursor that an earlier page gave"));
             }
         }
-        let backwards = last.is_some();
+        let backwards = last.is_some() || (first.is_none() && after.is_none() && before.is_some());
         let field = if backwards { "last" } else { "first" };
         Ok(Slice { limit: limit(first.or(last), field)?, after, before, backwards })
     }
@@ -105,5 +114,11 @@ mod tests {
         let slice = last.check().unwrap();
         assert!(slice.backwards);
         assert_eq!((slice.limit, slice.before.as_deref()), (3, Some("x")));
+        let alone = PageArgs { before: Some("x".to_owned()), ..PageArgs::default() };
+        assert!(alone.clone().check().unwrap().backwards);
+        let within = PageArgs { first: Some(3), after: Some("a".to_owned()), ..alone };
+        let slice = within.check().unwrap();
+        assert!(!slice.backwards);
+        assert_eq!((slice.after.as_deref(), slice.before.as_deref()), (Some("a"), Some("x")));
     }
 }

@@ -36,6 +36,12 @@ pub(crate) async fn wait_directory(gateway: &Gateway, position: Option<Position>
     wait(gateway, names::DIRECTORY, position).await
 }
 
+/// The same for all of them: what is folded from the log itself is never behind, but the fields within it come from these.
+pub(crate) async fn wait_all(gateway: &Gateway, position: Option<Position>) -> AppResult<()> {
+    let Some(position) = position else { return Ok(()) };
+    gateway.read.wait_for_all(position, PATIENCE).await.map_err(|_| stale(position))
+}
+
 /// What the caller may see, for the read models.
 pub(crate) fn scope(caller: &Caller) -> Scope {
     Scope {
@@ -67,22 +73,20 @@ pub(crate) fn page_request(args: PageArgs) -> AppResult<projections::PageRequest
             AppError::invalid(field, "use a cursor that an earlier page of this list gave")
         })
     };
-    Ok(if backwards {
-        projections::PageRequest::Last { count, before: cursor(before, "before")? }
-    } else {
-        projections::PageRequest::First { count, after: cursor(after, "after")? }
-    })
+    let (after, before) = (cursor(after, "after")?, cursor(before, "before")?);
+    Ok(projections::PageRequest { count, after, before, backwards })
 }
 
 /// A page of views. What has no view (a stream without its first event) is left out.
 pub(crate) fn page<T, V>(page: projections::Page<T>, view: impl Fn(T) -> Option<V>) -> Page<V> {
     let (has_next_page, has_previous_page) = (page.has_next, page.has_previous);
+    let start_cursor = page.start.map(|start| start.to_string());
     let end_cursor = page.end.map(|end| end.to_string());
     let edges = page
         .items
         .into_iter()
         .filter_map(|(cursor, item)| Some(Edge { cursor: cursor.to_string(), node: view(item)? }));
-    Page { edges: edges.collect(), has_next_page, has_previous_page, end_cursor }
+    Page { edges: edges.collect(), has_next_page, has_previous_page, start_cursor, end_cursor }
 }
 
 pub(crate) fn total(total: projections::Total) -> Total {

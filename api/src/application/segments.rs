@@ -37,7 +37,7 @@ pub struct SegmentPreview {
     pub sample: Vec<ContactView>,
 }
 
-/// Makes a segment. Scope MANAGE.
+/// Makes a segment. Scope MANAGE, and PERSONAL where its rule asks for attributes.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the workspace or a campaign that the rule names; VALIDATION_FAILED with the path in the rule;
@@ -57,7 +57,8 @@ pub async fn create(
         match command::once::<Uuid>(gateway, caller, "createSegment", key, &input, field).await? {
             Once::Done(id, position) => (id, position),
             Once::Now(idempotency) => {
-                check_rule(gateway, caller, &input.rule, "input").await?;
+                let rule = check_rule(gateway, caller, &input.rule, "input").await?;
+                may_ask(caller, &rule)?;
                 let now = gateway.clock.now();
                 let id = gateway.ids.next_id(now);
                 let context = command::context(gateway, caller);
@@ -80,10 +81,11 @@ pub async fn create(
             }
         };
     let segment = command::folded::<Segment>(gateway, id, "segment").await?;
-    view(SegmentId(id), &segment, position)
+    view(caller, SegmentId(id), &segment, position)
 }
 
-/// Renames a segment or gives it another rule; what is left out stays. Scope MANAGE.
+/// Renames a segment or gives it another rule; what is left out stays. Scope MANAGE, and PERSONAL for a rule that asks for
+/// attributes.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where the workspace has another of this name.
@@ -97,7 +99,8 @@ pub async fn update(
     caller.require(Scope::Manage)?;
     let (id, _) = living(gateway, caller, id).await?;
     if let Some(rule) = &rule {
-        check_rule(gateway, caller, rule, "").await?;
+        let rule = check_rule(gateway, caller, rule, "").await?;
+        may_ask(caller, &rule)?;
     }
     execute(gateway, caller, id, SegmentCommand::Update { name, rule, at: gateway.clock.now() })
         .await
@@ -127,11 +130,17 @@ async fn execute(
     let context = command::context(gateway, caller);
     let committed = gateway.bus.execute::<Segment>(id.0, command, &context).await;
     let committed = committed.map_err(|error| command::refused(error, ""))?;
-    view(id, &committed.aggregate, committed.position)
+    view(caller, id, &committed.aggregate, committed.position)
 }
 
-fn view(id: SegmentId, segment: &Segment, position: Position) -> AppResult<Written<SegmentView>> {
-    let value = SegmentView::new(id, segment).ok_or_else(|| AppError::not_found("segment"))?;
+fn view(
+    caller: &Caller,
+    id: SegmentId,
+    segment: &Segment,
+    position: Position,
+) -> AppResult<Written<SegmentView>> {
+    let value =
+        SegmentView::new(id, segment, caller).ok_or_else(|| AppError::not_found("segment"))?;
     Ok(Written { value, position })
 }
 
@@ -143,9 +152,10 @@ async fn living(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<(Segm
     Ok((SegmentId(id), loaded.aggregate))
 }
 
-/// [`living`], once the lists go by its rule as it is now: a new one would hold nobody, a changed one whom it held before.
+/// [`living`] for whoever may learn whom it holds, once the lists go by its rule as it is now: a new one would hold nobody, a
+/// changed one whom it held before.
 async fn known_to_lists(gateway: &Gateway, caller: &Caller, id: SegmentId) -> AppResult<()> {
-    living(gateway, caller, &id.to_string()).await?;
+    may_be_asked(caller, &living(gateway, caller, &id.to_string()).await?.1)?;
     let loaded = gateway.bus.load::<Segment>(id.0).await?;
     read::wait_directory(gateway, loaded.map(|loaded| loaded.position)).await
 }
@@ -187,7 +197,7 @@ fn campaigns_of(rule: &Rule, found: &mut Vec<CampaignId>) {
 pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<SegmentView> {
     caller.require(Scope::Read)?;
     let (id, segment) = living(gateway, caller, id).await?;
-    SegmentView::new(id, &segment).ok_or_else(|| AppError::not_found("segment"))
+    SegmentView::new(id, &segment, caller).ok_or_else(|| AppError::not_found("segment"))
 }
 
 /// Segments, oldest first. Scope READ.
@@ -202,7 +212,7 @@ pub async fn list(
     caller.require(Scope::Read)?;
     let page = read::page_request(page)?;
     let found = read::queries(gateway).segments(&read::scope(caller), &page).await?;
-    Ok(read::page(found, |stored| SegmentView::new(SegmentId(stored.id), &stored.state)))
+    Ok(read::page(found, |stored| SegmentView::new(SegmentId(stored.id), &stored.state, caller)))
 }
 
 /// How many [`list`] would go through. Scope READ.
@@ -214,7 +224,7 @@ pub async fn total(gateway: &Gateway, caller: &Caller) -> AppResult<Total> {
     Ok(read::total(read::queries(gateway).count_segments(&read::scope(caller)).await?))
 }
 
-/// How many people are in a segment now. Scope READ.
+/// How many people are in a segment now. Scope READ, and PERSONAL where its rule asks for attributes.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; STALE.
@@ -227,13 +237,14 @@ pub async fn size(
     caller.require(Scope::Read)?;
     let (_, segment) = living(gateway, caller, &id.to_string()).await?;
     let rule = segment.parsed().map_err(AppError::internal)?;
+    may_ask(caller, &rule)?;
     let workspace = segment.workspace_id.ok_or_else(|| AppError::not_found("segment"))?;
     read::wait(gateway, names::CONTACTS, min_position).await?;
     read::wait(gateway, names::MESSAGES, min_position).await?;
     Ok(read::queries(gateway).count_rule(workspace.0, &rule).await?)
 }
 
-/// The people of a segment. Scope READ.
+/// The people of a segment. Scope READ, and PERSONAL where its rule asks for attributes.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED for a page that is none.
@@ -251,7 +262,7 @@ pub async fn contacts(
     Ok(read::page(found, |stored| ContactView::new(ContactId(stored.id), &stored.state, caller)))
 }
 
-/// How many [`contacts`] would go through. Scope READ.
+/// How many [`contacts`] would go through. Scopes as there.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND.
@@ -283,9 +294,7 @@ pub async fn preview(
     let workspace = command::workspace(gateway, caller, workspace_id, "workspaceId").await?;
     let first = page::limit(first, "first")?;
     let rule = check_rule(gateway, caller, &rule, "").await?;
-    if asks_for_attributes(&rule) {
-        caller.require(Scope::Personal)?;
-    }
+    may_ask(caller, &rule)?;
     let queries = read::queries(gateway);
     let count = queries.count_rule(workspace.0, &rule).await?;
     let sample = queries.sample_rule(workspace.0, &rule, first).await?;
@@ -293,6 +302,24 @@ pub async fn preview(
         .iter()
         .filter_map(|stored| ContactView::new(ContactId(stored.id), &stored.state, caller));
     Ok(SegmentPreview { count, sample: sample.collect() })
+}
+
+/// Whether the caller may learn whom a rule holds for. Attributes are masked, and asking for one value after the other would
+/// tell what they hold.
+///
+/// # Errors
+/// FORBIDDEN.
+fn may_ask(caller: &Caller, rule: &Rule) -> AppResult<()> {
+    if asks_for_attributes(rule) { caller.require(Scope::Personal) } else { Ok(()) }
+}
+
+/// The same of a segment's rule. A campaign may have it as its audience all the same: who made the rule may see what it asks
+/// for, and that a person got a message is no secret from whoever sends.
+///
+/// # Errors
+/// FORBIDDEN.
+pub(super) fn may_be_asked(caller: &Caller, segment: &Segment) -> AppResult<()> {
+    may_ask(caller, &segment.parsed().map_err(AppError::internal)?)
 }
 
 fn asks_for_attributes(rule: &Rule) -> bool {

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use domain::account::{Account, AccountProvider, AccountStatus, InDoubtPolicy, QuietHours};
 use domain::api_key::{ApiKey, Scope};
 use domain::campaign::{Audience, Campaign, CampaignStatus, WhenPast};
-use domain::contact::{ConsentStatus, Contact};
+use domain::contact::{Aliases, ConsentStatus, Contact, PortfolioIdentity};
 use domain::import::{Import, ImportRowError, ImportStatus};
 use domain::message::{
     DeliveryStatus, Direction, Message, MessageStatus, ParameterValue, SkipReason,
@@ -110,6 +110,10 @@ pub struct ContactView {
     pub workspace_id: WorkspaceId,
     pub phone_number: Option<String>,
     pub identities: Vec<IdentityView>,
+    /// Of contacts who were merged into this one.
+    pub other_phone_numbers: Vec<String>,
+    pub other_identities: Vec<IdentityView>,
+    pub other_external_ids: Vec<String>,
     pub username: Option<String>,
     pub external_id: Option<String>,
     pub name: Option<String>,
@@ -379,15 +383,20 @@ impl ContactView {
             }
             None => Map::new(),
         };
-        let identities = contact.portfolio_identities().iter().map(|identity| IdentityView {
+        let identity = |identity: &PortfolioIdentity| IdentityView {
             portfolio_id: Some(identity.portfolio_id.clone()).filter(|id| !id.is_empty()),
             user_id: show.text(identity.user_id.as_str()),
-        });
+        };
+        let none = Aliases::default();
+        let aliases = contact.aliases().unwrap_or(&none);
         Some(Self {
             id,
             workspace_id: contact.workspace_id?,
             phone_number: contact.phone().map(|phone| show.phone(phone)),
-            identities: identities.collect(),
+            identities: contact.portfolio_identities().iter().map(identity).collect(),
+            other_phone_numbers: aliases.phones.iter().map(|phone| show.phone(phone)).collect(),
+            other_identities: aliases.identities.iter().map(identity).collect(),
+            other_external_ids: aliases.external_ids.iter().map(|id| show.text(id)).collect(),
             username: show.personal(details.username.as_ref()),
             external_id: show.personal(details.external_id.as_ref()),
             name: show.personal(details.name.as_ref()),
@@ -424,9 +433,10 @@ impl ConsentView {
 }
 
 impl SegmentView {
-    pub(crate) fn new(id: SegmentId, segment: &Segment) -> Option<Self> {
+    pub(crate) fn new(id: SegmentId, segment: &Segment, caller: &Caller) -> Option<Self> {
         let workspace_id = segment.workspace_id?;
-        Some(Self { id, workspace_id, name: segment.name.clone(), rule: segment.rule.clone() })
+        let rule = Show::to(caller).rule(&segment.rule);
+        Some(Self { id, workspace_id, name: segment.name.clone(), rule })
     }
 }
 
@@ -626,6 +636,27 @@ impl Show {
 
     pub(crate) fn personal(self, value: Option<&Personal<String>>) -> Option<String> {
         value.and_then(Personal::known).map(|text| self.text(text))
+    }
+
+    /// A segment's rule. What its conditions on attributes compare with is as personal as the attributes themselves.
+    pub(crate) fn rule(self, rule: &Value) -> Value {
+        match (self, rule) {
+            (Self::Masked, Value::Object(condition)) => {
+                let is_attribute = condition.contains_key("attribute");
+                let shown = condition.iter().map(|(key, value)| {
+                    let value = match key.as_str() {
+                        "value" if is_attribute => self.value(value),
+                        _ => self.rule(value),
+                    };
+                    (key.clone(), value)
+                });
+                Value::Object(shown.collect())
+            }
+            (Self::Masked, Value::Array(rules)) => {
+                Value::Array(rules.iter().map(|rule| self.rule(rule)).collect())
+            }
+            _ => rule.clone(),
+        }
     }
 
     /// Keys stay, values do not.

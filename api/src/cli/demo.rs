@@ -17,7 +17,7 @@ use super::history::line;
 use super::serve::{Running, key_hint, wait_for_signal};
 use super::{Global, Usage};
 use crate::app::Managers;
-use crate::application::events::shown;
+use crate::application::events::shown_events;
 use crate::telemetry;
 
 const RECIPIENTS_MAX: u32 = 1_000_000;
@@ -317,8 +317,10 @@ async fn show_history(running: &Running, client: &Client, campaign_id: &str) -> 
     let Some(id) = data["campaign"]["messages"]["nodes"][0]["id"].as_str() else { return Ok(()) };
     println!("The history of one message ({id})");
     let stream = StreamId::new(AggregateType::Message, Uuid::try_parse(id)?);
-    for event in running.gateway.ledger.read_streams(&[stream]).await? {
-        println!("  {}", line(shown(event, true)));
+    let ledger = &running.gateway.ledger;
+    let events = ledger.read_streams(&[stream]).await?;
+    for event in shown_events(ledger, events, true).await? {
+        println!("  {}", line(event));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use url::Url;
 use super::remote::Remote;
 use super::{Global, Usage};
 use crate::app::Reader;
-use crate::application::events::{event_json, shown};
+use crate::application::events::{event_json, shown_events};
 use crate::application::view::EventView;
 
 /// Events read at once.
@@ -78,12 +78,8 @@ impl Source {
         match self {
             Self::Store { reader, filter, personal } => {
                 let page = reader.ledger.read_after(after, filter, PAGE).await?;
-                let events = page.events.into_iter().map(|event| shown(event, *personal));
-                Ok(Page {
-                    events: events.collect(),
-                    scanned_to: page.scanned_to,
-                    at_head: page.at_head,
-                })
+                let events = shown_events(&reader.ledger, page.events, *personal).await?;
+                Ok(Page { events, scanned_to: page.scanned_to, at_head: page.at_head })
             }
             Self::Remote { remote, types } => {
                 let (events, scanned_to, at_head) = remote.events(after, types, PAGE).await?;

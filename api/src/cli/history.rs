@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::remote::Remote;
 use super::{Global, Usage};
 use crate::app::Reader;
-use crate::application::events::{event_json, shown, shown_state};
+use crate::application::events::{event_json, shown_data, shown_events};
 use crate::application::view::EventView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,8 +103,8 @@ async fn from_store(global: &Global, args: &HistoryArgs, id: Uuid) -> anyhow::Re
     };
     let personal = !args.mask;
     Ok(Trail {
-        state: shown_state(state, personal),
-        events: events.into_iter().map(|event| shown(event, personal)).collect(),
+        state: shown_data(&state, personal),
+        events: shown_events(&reader.ledger, events, personal).await?,
         public_url: reader.public_url,
     })
 }

@@ -38,6 +38,10 @@ const BRACKETS_MAX: usize = 64;
 const LIST_COST: u64 = 10;
 /// What counting costs.
 const COUNT_COST: u64 = 10;
+/// An account's reach goes through a day's attempts of every number of its portfolio.
+const REACH_COST: u64 = 200;
+/// An account's health asks the journal, the key ring and several read models.
+const HEALTH_COST: u64 = 50;
 
 fn too_complex(message: String) -> AppError {
     AppError::new(ErrorCode::QueryTooComplex, message)
@@ -253,7 +257,10 @@ impl<'a> Ruler<'a> {
             operation,
         )?;
         let is_list = known.is_some_and(|known| known.args.iter().any(|arg| arg.name == "first"));
+        let is_account = parent == Some("Account");
         let (own, times) = match (name, is_list) {
+            ("reach", _) if is_account => (REACH_COST, 1),
+            ("health", _) if is_account => (HEALTH_COST, 1),
             (_, true) => (LIST_COST, self.items(field, operation)),
             ("totalCount" | "totalCountExact" | "size", _) => (COUNT_COST, 1),
             _ => (1, self.inputs(field)),
@@ -346,6 +353,16 @@ mod tests {
         ));
         assert!(is_too_complex(
             "{ contacts(last: 500) { nodes { messages(first: 500) { nodes { id } } } } }"
+        ));
+    }
+
+    #[test]
+    fn what_an_account_has_to_work_out_costs_what_it_is_worth() {
+        check("{ accounts { nodes { id health { check ok } reach { used limit } } } }").unwrap();
+        check("{ accounts(first: 500) { nodes { id name status } } }").unwrap();
+        assert!(is_too_complex("{ accounts(first: 500) { nodes { reach { used } } } }"));
+        assert!(is_too_complex(
+            "{ accounts(first: 250) { nodes { health { check ok at detail remedy } reach { used } } } }"
         ));
     }
 

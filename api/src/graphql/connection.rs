@@ -25,9 +25,10 @@ pub struct PageInfo {
     has_next_page: bool,
     /// Whether there is more before this page.
     has_previous_page: bool,
-    /// The cursor of the first item: `before` for the page before.
+    /// `before` for the page before: the first item's cursor, or one before it where a search looked further and found
+    /// nothing. A page may so be short, and even empty, with more to come.
     start_cursor: Option<String>,
-    /// The cursor of the last item, or, of events, how far the log was looked through: `after` for the next page.
+    /// `after` for the next page: the last item's cursor, or one behind it where a search looked further and found nothing.
     end_cursor: Option<String>,
 }
 
@@ -82,8 +83,7 @@ macro_rules! connections {
         $(#[$doc])*
         pub struct $connection {
             edges: Vec<$edge>,
-            has_next_page: bool,
-            has_previous_page: bool,
+            page_info: PageInfo,
             counted: Counted,
             total: OnceCell<Total>,
         }
@@ -93,11 +93,11 @@ macro_rules! connections {
             where
                 $node: From<V>,
             {
+                let page_info = PageInfo::of(&page);
                 let edges = page.edges.into_iter().map(|edge| $edge { cursor: edge.cursor, node: edge.node.into() });
                 Self {
                     edges: edges.collect(),
-                    has_next_page: page.has_next_page,
-                    has_previous_page: page.has_previous_page,
+                    page_info,
                     counted,
                     total: OnceCell::new(),
                 }
@@ -122,8 +122,8 @@ macro_rules! connections {
             }
 
             /// What part of the list this is.
-            async fn page_info(&self) -> PageInfo {
-                page_info(self.edges.iter().map(|edge| &edge.cursor), self.has_next_page, self.has_previous_page)
+            async fn page_info(&self) -> &PageInfo {
+                &self.page_info
             }
 
             /// How many items the whole list has: exact to 10,000, then 10,001. Counted only when asked for.
@@ -156,16 +156,14 @@ connections! {
     ApiKeyConnection, ApiKeyEdge, ApiKey;
 }
 
-fn page_info<'a>(
-    mut cursors: impl DoubleEndedIterator<Item = &'a String> + Clone,
-    has_next_page: bool,
-    has_previous_page: bool,
-) -> PageInfo {
-    PageInfo {
-        has_next_page,
-        has_previous_page,
-        start_cursor: cursors.clone().next().cloned(),
-        end_cursor: cursors.next_back().cloned(),
+impl PageInfo {
+    fn of<T>(page: &Page<T>) -> Self {
+        Self {
+            has_next_page: page.has_next_page,
+            has_previous_page: page.has_previous_page,
+            start_cursor: page.start_cursor.clone(),
+            end_cursor: page.end_cursor.clone(),
+        }
     }
 }
 
@@ -181,24 +179,17 @@ pub struct EventEdge {
 /// A page of events, in the order of the log. It has no total: the log only grows.
 pub struct EventConnection {
     edges: Vec<EventEdge>,
-    has_next_page: bool,
-    has_previous_page: bool,
-    /// Behind the last edge where more of the log was looked through than is shown.
-    end_cursor: Option<String>,
+    page_info: PageInfo,
 }
 
 impl EventConnection {
     pub(super) fn new(page: Page<crate::application::view::EventView>) -> Self {
+        let page_info = PageInfo::of(&page);
         let edges = page
             .edges
             .into_iter()
             .map(|edge| EventEdge { cursor: edge.cursor, node: edge.node.into() });
-        Self {
-            edges: edges.collect(),
-            has_next_page: page.has_next_page,
-            has_previous_page: page.has_previous_page,
-            end_cursor: page.end_cursor,
-        }
+        Self { edges: edges.collect(), page_info }
     }
 }
 
@@ -216,12 +207,26 @@ impl EventConnection {
     }
 
     /// What part of the list this is.
-    async fn page_info(&self) -> PageInfo {
-        PageInfo {
-            has_next_page: self.has_next_page,
-            has_previous_page: self.has_previous_page,
-            start_cursor: self.edges.first().map(|edge| edge.cursor.clone()),
-            end_cursor: self.end_cursor.clone(),
-        }
+    async fn page_info(&self) -> &PageInfo {
+        &self.page_info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_page_with_more_to_come_says_where_to_go_on() {
+        let page = Page::<crate::application::view::EventView> {
+            edges: vec![],
+            has_next_page: true,
+            has_previous_page: false,
+            start_cursor: None,
+            end_cursor: Some("25000".to_owned()),
+        };
+        let info = EventConnection::new(page).page_info;
+        assert!(info.has_next_page);
+        assert_eq!(info.end_cursor.as_deref(), Some("25000"));
     }
 }

@@ -13,7 +13,7 @@ use super::enums::{ConsentStatus, TemplateCategory};
 use super::events::history;
 use super::scalars::{Instant, Json, PhoneNumber, Place, TimeZone};
 use super::session::{Answer, all, asked, change};
-use crate::application::view::{ConsentView, ContactView, Written};
+use crate::application::view::{ConsentView, ContactView, IdentityView, Written};
 use crate::application::{contacts, messages};
 
 /// A person. WhatsApp may know them by number, by business-scoped user id (BSUID), or both; neither alone is the key.
@@ -30,6 +30,13 @@ pub struct Contact {
     user_id: Option<String>,
     /// The person's user ids, one per business portfolio.
     identities: Vec<PortfolioIdentity>,
+    /// Further numbers of the person, of contacts who were merged into this one. The person is found by them and written to
+    /// at `phoneNumber`.
+    other_phone_numbers: Vec<PhoneNumber>,
+    /// Further user ids, in the same way.
+    other_identities: Vec<PortfolioIdentity>,
+    /// Further ids of the integrator's own, in the same way.
+    other_external_ids: Vec<String>,
     /// The person's own WhatsApp user name.
     username: Option<String>,
     /// The workspace it belongs to.
@@ -58,15 +65,18 @@ pub struct Contact {
 
 impl From<ContactView> for Contact {
     fn from(view: ContactView) -> Self {
-        let identities = view.identities.iter().map(|identity| PortfolioIdentity {
+        let identity = |identity: &IdentityView| PortfolioIdentity {
             portfolio_id: identity.portfolio_id.clone().unwrap_or_default(),
             user_id: identity.user_id.clone(),
-        });
+        };
         Self {
             key: view.id,
             id: view.id.0.into(),
             user_id: view.user_id().map(str::to_owned),
-            identities: identities.collect(),
+            identities: view.identities.iter().map(identity).collect(),
+            other_phone_numbers: view.other_phone_numbers.into_iter().map(PhoneNumber).collect(),
+            other_identities: view.other_identities.iter().map(identity).collect(),
+            other_external_ids: view.other_external_ids,
             phone_number: view.phone_number.map(PhoneNumber),
             username: view.username,
             workspace_id: view.workspace_id.0.into(),
@@ -184,7 +194,7 @@ pub struct ContactFilter {
     search: Option<String>,
     /// With all of these tags.
     tags: Option<Vec<String>>,
-    /// In this segment.
+    /// In this segment. Scope PERSONAL where its rule asks for attributes.
     segment_id: Option<ID>,
     /// Any of these.
     consent: Option<Vec<ConsentStatus>>,
@@ -231,7 +241,8 @@ pub struct AddContactInput {
     attributes: Option<Json>,
     /// The integrator's own groups.
     tags: Option<Vec<String>>,
-    /// What the person said about being written to.
+    /// What the person said about being written to. OPTED_IN never takes back an opt-out that is on record; recordConsent
+    /// does. UNKNOWN records nothing.
     consent: Option<ConsentStatus>,
     /// Where that is known from.
     consent_source: Option<String>,
@@ -271,7 +282,7 @@ pub struct UpdateContactInput {
     language: MaybeUndefined<String>,
     /// Where the person's clock is.
     time_zone: MaybeUndefined<TimeZone>,
-    /// An object of the integrator's own facts, in place of the old one.
+    /// An object of the integrator's own facts, in place of the old one; upsertContact and imports add to it instead.
     attributes: MaybeUndefined<Json>,
     /// Tags to add.
     add_tags: Option<Vec<String>>,
@@ -359,7 +370,7 @@ impl ContactQuery {
         Ok(ContactConnection::new(page, Counted::Contacts(filter)))
     }
 
-    /// The contact with the integrator's own id. Scope READ.
+    /// The contact with the integrator's own id. Scopes READ and PERSONAL.
     async fn contact_by_external_id(
         &self,
         ctx: &Context<'_>,
@@ -379,7 +390,7 @@ pub(super) struct ContactMutation;
 
 #[Object]
 impl ContactMutation {
-    /// Adds a person. Scope MANAGE.
+    /// Adds a person. Whoever opted out and was erased stays opted out, whatever `consent` says. Scope MANAGE.
     async fn add_contact(
         &self,
         ctx: &Context<'_>,
@@ -410,7 +421,8 @@ impl ContactMutation {
         Ok(contacts::update(gateway, caller, input).await?.into())
     }
 
-    /// Adds, or updates the one with the same number, userId or externalId. Scope MANAGE.
+    /// Adds, or updates the one with the same number, userId or externalId. Tags and attributes are added to those known,
+    /// key by key. Never opts in again who opted out. Scope MANAGE.
     async fn upsert_contact(
         &self,
         ctx: &Context<'_>,
@@ -420,7 +432,8 @@ impl ContactMutation {
         Ok(contacts::upsert(gateway, caller, input.into()).await?.into())
     }
 
-    /// Makes one contact of two that are the same person; answers the one that is kept. Scope MANAGE.
+    /// Makes one contact of two that are the same person; answers the one that is kept, who is found by the other's number
+    /// and ids too from now on. What either of them opted out of, the person is opted out of. Scope MANAGE.
     async fn merge_contacts(
         &self,
         ctx: &Context<'_>,

@@ -1,14 +1,15 @@
 //! The event log, and who caused what is in it.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use domain::port::{AggregateType, Position};
+use domain::port::{AggregateType, Position, StreamId};
 use uuid::Uuid;
 
 use super::connection::EventConnection;
 use super::enums::ActorKind;
 use super::scalars::{Instant, Json, Place};
-use super::session::{Answer, asked, int, texts};
-use crate::application::events;
+use super::session::{Answer, asked, int, load, session, texts};
+use crate::application::AppError;
+use crate::application::events::{self, HistoryRequest};
 use crate::application::view::EventView;
 
 /// Who or what caused an event.
@@ -56,7 +57,8 @@ pub struct Event {
     correlation_id: ID,
     /// The event that this one followed from.
     causation_id: Option<ID>,
-    /// The fact itself. Personal data is masked without the scope PERSONAL, and null once erased.
+    /// The fact itself, with the message's `metadata`. Personal data is masked without the scope PERSONAL, and null once
+    /// erased.
     data: Json,
 }
 
@@ -124,9 +126,10 @@ pub(super) async fn history(
     first: Option<i32>,
     after: Option<String>,
 ) -> Answer<EventConnection> {
-    let (gateway, caller) = asked(ctx);
-    let page =
-        events::history(gateway, caller, aggregate_type, id, first, after.as_deref()).await?;
+    let stream = StreamId::new(aggregate_type, id);
+    let request = HistoryRequest::new(stream, first, after.as_deref())?;
+    let page = load(&session(ctx).histories, request).await?;
+    let page = page.ok_or_else(|| AppError::not_found(aggregate_type.as_str()))?;
     Ok(EventConnection::new(page))
 }
 

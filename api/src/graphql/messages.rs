@@ -270,7 +270,7 @@ pub struct SendMessageInput {
     external_id: Option<String>,
     /// The integrator's own facts, at most 20 keys and 2 kB.
     metadata: Option<Json>,
-    /// One of to, userId, contactId.
+    /// One of to, userId, contactId. A number of a contact who was merged into another means that one, at their own number.
     to: Option<PhoneNumber>,
     /// WhatsApp's business-scoped user id.
     user_id: Option<String>,

@@ -24,7 +24,7 @@ pub struct Segment {
     workspace_id: ID,
     /// What people call it; unique in the workspace.
     name: String,
-    /// The rule, as it was given.
+    /// The rule, as it was given. What conditions on attributes compare with is masked without the scope PERSONAL.
     rule: Json,
 }
 
@@ -42,7 +42,7 @@ impl From<SegmentView> for Segment {
 
 #[ComplexObject]
 impl Segment {
-    /// How many contacts it has now.
+    /// How many contacts it has now. Scope PERSONAL where the rule asks for attributes.
     async fn size(
         &self,
         ctx: &Context<'_>,
@@ -53,7 +53,7 @@ impl Segment {
         Ok(int(segments::size(gateway, caller, self.key, min_position.map(|place| place.0)).await?))
     }
 
-    /// The contacts it has now.
+    /// The contacts it has now. Scope PERSONAL where the rule asks for attributes.
     async fn contacts(
         &self,
         ctx: &Context<'_>,
@@ -154,7 +154,7 @@ pub(super) struct SegmentMutation;
 
 #[Object]
 impl SegmentMutation {
-    /// Saves a rule. Scope MANAGE.
+    /// Saves a rule. Scope MANAGE; for a rule about attributes, PERSONAL too.
     async fn create_segment(
         &self,
         ctx: &Context<'_>,
@@ -170,7 +170,7 @@ impl SegmentMutation {
         Ok(segments::create(gateway, caller, input).await?.into())
     }
 
-    /// Changes a segment. Scope MANAGE.
+    /// Changes a segment. Scope MANAGE; for a rule about attributes, PERSONAL too.
     async fn update_segment(
         &self,
         ctx: &Context<'_>,

@@ -10,8 +10,11 @@ use domain::primitives::{AccountId, CampaignId, ContactId, TemplateId};
 
 use crate::app::Gateway;
 use crate::application::campaigns::CampaignProgress;
-use crate::application::view::{AccountView, CampaignView, ContactView, TemplateView};
-use crate::application::{AppError, AppResult, Caller, accounts, campaigns, contacts, templates};
+use crate::application::events::HistoryRequest;
+use crate::application::view::{AccountView, CampaignView, ContactView, EventView, TemplateView};
+use crate::application::{
+    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, events, templates,
+};
 
 /// What a resolver answers. An [`AppError`] within is kept whole until the answer is written.
 pub(super) type Answer<T> = async_graphql::Result<T>;
@@ -25,6 +28,7 @@ pub(super) struct Session {
     pub contacts: DataLoader<Contacts>,
     pub campaigns: DataLoader<Campaigns>,
     pub progress: DataLoader<Progress>,
+    pub histories: DataLoader<Histories>,
 }
 
 impl Session {
@@ -37,6 +41,7 @@ impl Session {
             contacts: DataLoader::new(Contacts(asker()), tokio::spawn),
             campaigns: DataLoader::new(Campaigns(asker()), tokio::spawn),
             progress: DataLoader::new(Progress(asker()), tokio::spawn),
+            histories: DataLoader::new(Histories(asker()), tokio::spawn),
             gateway,
             caller,
         }
@@ -80,6 +85,7 @@ loaders! {
     Contacts: ContactId => ContactView, contacts::by_ids;
     Campaigns: CampaignId => CampaignView, campaigns::by_ids;
     Progress: CampaignId => CampaignProgress, campaigns::progress;
+    Histories: HistoryRequest => Page<EventView>, events::histories;
 }
 
 /// One of a loader's values, by an id that a view gave.

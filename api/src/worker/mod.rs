@@ -32,7 +32,7 @@ pub(crate) async fn all_accounts(
     let mut accounts = vec![];
     let mut after = None;
     loop {
-        let request = PageRequest::First { count: PAGE_MAX, after };
+        let request = PageRequest::after(PAGE_MAX, after);
         let page = gateway
             .read
             .queries()

@@ -83,12 +83,7 @@ async fn look(
     metrics::gauge!("gateway_sending").set(backlog.sending as f64);
     metrics::gauge!("gateway_in_doubt").set(backlog.in_doubt as f64);
     // What another node erased must not stay readable in this one's cache.
-    for (subject, destroyed_at) in
-        gateway.store.vault.destroyed_since(*keys_seen, PRUNE_BATCH).await?
-    {
-        gateway.keys.forget(subject);
-        *keys_seen = (*keys_seen).max(destroyed_at);
-    }
+    *keys_seen = gateway.keys.forget_destroyed(*keys_seen).await?.1;
     Ok(())
 }
 
@@ -104,4 +99,36 @@ async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     {
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use infrastructure::clock::{SystemClock, SystemIds};
+    use infrastructure::crypto::SubjectKey;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_key_that_another_node_destroyed_is_let_go_of_though_its_clock_is_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("gateway.db").display());
+        let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let flags = [flag("store.url", &url), flag("secrets.master_key", &"42".repeat(32))];
+        let config = Config::load(None, [], &flags).unwrap();
+        let gateway = Gateway::open(config, Arc::new(SystemClock), Arc::new(SystemIds::new()));
+        let gateway = gateway.await.unwrap();
+        let subject = Uuid::from_u128(7);
+        gateway.keys.ensure_key(subject).await.unwrap();
+        // As another node does it: past this one's cache.
+        gateway.store.vault.destroy_data_keys(&[subject]).await.unwrap();
+        let key = gateway.keys.subject_key(subject).await.unwrap();
+        assert!(matches!(key, SubjectKey::Live(_)), "still in the cache");
+        let now = gateway.clock.now();
+        let mut keys_seen = now + Duration::seconds(5);
+        look(&gateway, now, &mut keys_seen).await.unwrap();
+        let key = gateway.keys.subject_key(subject).await.unwrap();
+        assert!(matches!(key, SubjectKey::Destroyed));
+    }
 }

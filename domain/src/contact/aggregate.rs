@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::consent::{ConsentLedger, ConsentStatus};
-use super::event::{ContactEvent, PortfolioIdentity, Suppression};
+use super::event::{Aliases, ContactEvent, PortfolioIdentity, Suppression};
 use crate::port::AggregateType;
 use crate::primitives::{ContactId, ImportId, Personal, PhoneNumber, UserId, WorkspaceId};
 use crate::template::TemplateCategory;
@@ -20,6 +20,8 @@ const MAX_TAGS: usize = 100;
 const MAX_TAG_CHARS: usize = 64;
 const MAX_ATTRIBUTES: usize = 200;
 const MAX_ATTRIBUTES_BYTES: usize = 32 * 1024;
+/// Numbers, user ids and external ids that came with merged contacts, together.
+const MAX_ALIASES: usize = 100;
 const MAX_SOURCE_CHARS: usize = 256;
 const MAX_EVIDENCE_CHARS: usize = 4096;
 
@@ -79,6 +81,9 @@ pub struct ContactDetails {
     pub time_zone: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Personal<BTreeMap<String, Value>>>,
+    /// The person is found by them, and written to at the main number and ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Personal<Aliases>>,
 }
 
 /// Changes to a person: `None` leaves a part as it is, `Some(None)` clears it.
@@ -94,6 +99,14 @@ pub struct ContactChanges {
     pub time_zone: Option<Option<String>>,
     /// Merged key by key; a null value removes its key. `Some(None)` clears all.
     pub attributes: Option<Option<BTreeMap<String, Value>>>,
+    /// `attributes` stand in place of the old ones instead of being merged into them.
+    pub replace_attributes: bool,
+    /// Numbers and ids that the person is known by too.
+    pub add_aliases: Aliases,
+    pub remove_aliases: Aliases,
+    /// An alias that is given as the number, user id or external id becomes the main one. Otherwise it is known already and
+    /// stays an alias: whoever was found by it has not changed their number.
+    pub promote_aliases: bool,
     pub add_tags: BTreeSet<String>,
     pub remove_tags: BTreeSet<String>,
 }
@@ -192,24 +205,21 @@ impl GatewayAggregate for Contact {
         else {
             return BTreeSet::new();
         };
-        let mut identities = BTreeSet::new();
-        if let Some(Personal::Known(phone)) = &self.details.phone {
-            identities.insert(Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
-        }
-        if let Some(Personal::Known(known)) = &self.details.identities {
-            identities.extend(known.iter().map(|identity| {
-                let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
-                Identity::new(workspace.0, Identity::USER_ID, value)
-            }));
-        }
-        if let Some(Personal::Known(external_id)) = &self.details.external_id {
-            identities.insert(Identity::new(
-                workspace.0,
-                Identity::CONTACT_EXTERNAL_ID,
-                external_id.clone(),
-            ));
-        }
-        identities
+        let none = Aliases::default();
+        let aliases = self.aliases().unwrap_or(&none);
+        let phones = self.phone().into_iter().chain(&aliases.phones);
+        let phones =
+            phones.map(|phone| Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+        let users = self.portfolio_identities().iter().chain(&aliases.identities);
+        let users = users.map(|identity| {
+            let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
+            Identity::new(workspace.0, Identity::USER_ID, value)
+        });
+        let external_id = self.details.external_id.as_ref().and_then(Personal::known);
+        let external_ids = external_id.into_iter().chain(&aliases.external_ids);
+        let external_ids = external_ids
+            .map(|id| Identity::new(workspace.0, Identity::CONTACT_EXTERNAL_ID, id.clone()));
+        phones.chain(users).chain(external_ids).collect()
     }
 
     fn decide(&self, command: ContactCommand) -> Result<Vec<ContactEvent>, ContactError> {
@@ -257,6 +267,23 @@ impl Contact {
 
     pub fn portfolio_identities(&self) -> &[PortfolioIdentity] {
         self.details.identities.as_ref().and_then(Personal::known).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the person is known by beside the main number and ids.
+    pub fn aliases(&self) -> Option<&Aliases> {
+        self.details.aliases.as_ref().and_then(Personal::known)
+    }
+
+    /// Whether this is a number of theirs, the main one or another.
+    pub fn has_phone(&self, phone: &PhoneNumber) -> bool {
+        self.phone() == Some(phone)
+            || self.aliases().is_some_and(|aliases| aliases.phones.contains(phone))
+    }
+
+    /// Whether this is a user id of theirs, a portfolio's main one or another.
+    pub fn has_identity(&self, identity: &PortfolioIdentity) -> bool {
+        self.portfolio_identities().contains(identity)
+            || self.aliases().is_some_and(|aliases| aliases.identities.contains(identity))
     }
 
     /// The user id to address a person by from a number of this portfolio.
@@ -336,6 +363,8 @@ impl Contact {
             language,
             time_zone,
             attributes,
+            // A person begins with one of each.
+            aliases: _,
         } = details;
         Ok(vec![ContactEvent::Added {
             workspace_id,
@@ -380,6 +409,7 @@ impl Contact {
                 language,
                 time_zone,
                 attributes,
+                aliases,
             } = details;
             events.push(ContactEvent::Updated {
                 phone,
@@ -390,6 +420,7 @@ impl Contact {
                 language,
                 time_zone,
                 attributes,
+                aliases,
                 origin: origin.clone(),
                 at,
             });
@@ -479,6 +510,7 @@ impl Contact {
                         language,
                         time_zone,
                         attributes,
+                        aliases: None,
                     },
                     tags,
                     origin: Some(origin),
@@ -495,6 +527,7 @@ impl Contact {
                 language,
                 time_zone,
                 attributes,
+                aliases,
                 ..
             } => {
                 self.details = ContactDetails {
@@ -506,6 +539,7 @@ impl Contact {
                     language,
                     time_zone,
                     attributes,
+                    aliases,
                 };
             }
             ContactEvent::Tagged { tags, .. } => self.tags.extend(tags),
@@ -541,8 +575,12 @@ impl Contact {
 }
 
 impl ContactDetails {
-    fn changed(&self, changes: ContactChanges) -> Result<Self, ContactError> {
+    fn changed(&self, mut changes: ContactChanges) -> Result<Self, ContactError> {
         let mut details = self.clone();
+        let mut aliases = details.aliases.take().and_then(Personal::into_known).unwrap_or_default();
+        if !changes.promote_aliases {
+            self.drop_known(&mut changes, &aliases);
+        }
         if let Some(phone) = changes.phone {
             details.phone = phone.map(Personal::from);
         }
@@ -578,8 +616,8 @@ impl ContactDetails {
             None => {}
             Some(None) => details.attributes = None,
             Some(Some(given)) => {
-                let mut known =
-                    details.attributes.take().and_then(Personal::into_known).unwrap_or_default();
+                let known = details.attributes.take().and_then(Personal::into_known);
+                let mut known = known.filter(|_| !changes.replace_attributes).unwrap_or_default();
                 for (key, value) in given {
                     if key.is_empty() || key.chars().count() > 128 {
                         return Err(invalid(
@@ -603,7 +641,59 @@ impl ContactDetails {
                 details.attributes = (!known.is_empty()).then(|| known.into());
             }
         }
+        let gone = changes.remove_aliases;
+        aliases.phones.retain(|phone| !gone.phones.contains(phone));
+        aliases.identities.retain(|identity| !gone.identities.contains(identity));
+        aliases.external_ids.retain(|id| !gone.external_ids.contains(id));
+        details.set_aliases(aliases, changes.add_aliases)?;
         Ok(details)
+    }
+
+    /// Takes out of the changes what is an alias already.
+    fn drop_known(&self, changes: &mut ContactChanges, aliases: &Aliases) {
+        let is_alias = |phone: &Option<PhoneNumber>| {
+            self.phone.is_some()
+                && phone.as_ref().is_some_and(|phone| aliases.phones.contains(phone))
+        };
+        if changes.phone.as_ref().is_some_and(is_alias) {
+            changes.phone = None;
+        }
+        changes.add_identities.retain(|identity| !aliases.identities.contains(identity));
+        let is_alias = |id: &Option<String>| {
+            self.external_id.is_some()
+                && id.as_ref().is_some_and(|id| aliases.external_ids.contains(id))
+        };
+        if changes.external_id.as_ref().is_some_and(is_alias) {
+            changes.external_id = None;
+        }
+    }
+
+    /// Each once, and none that is a main one.
+    fn set_aliases(&mut self, mut aliases: Aliases, more: Aliases) -> Result<(), ContactError> {
+        fn add<T: PartialEq>(known: &mut Vec<T>, more: Vec<T>, main: &[T]) {
+            for one in more {
+                if !known.contains(&one) {
+                    known.push(one);
+                }
+            }
+            known.retain(|one| !main.contains(one));
+        }
+        fn main<T: Clone>(value: &Option<Personal<T>>) -> Vec<T> {
+            value.as_ref().and_then(Personal::known).cloned().into_iter().collect()
+        }
+        let users =
+            self.identities.as_ref().and_then(Personal::known).map_or(&[][..], Vec::as_slice);
+        add(&mut aliases.phones, more.phones, &main(&self.phone));
+        add(&mut aliases.identities, more.identities, users);
+        add(&mut aliases.external_ids, more.external_ids, &main(&self.external_id));
+        if aliases.len() > MAX_ALIASES {
+            return Err(invalid(
+                "merge",
+                "a contact has at most 100 further numbers and ids from contacts merged into it",
+            ));
+        }
+        self.aliases = (!aliases.is_empty()).then(|| aliases.into());
+        Ok(())
     }
 }
 

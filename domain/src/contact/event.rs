@@ -18,6 +18,29 @@ pub struct PortfolioIdentity {
     pub user_id: UserId,
 }
 
+/// What else somebody is known by: the numbers and ids of contacts who were merged into this one. Each is theirs alone, as
+/// the main ones are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aliases {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phones: Vec<PhoneNumber>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<PortfolioIdentity>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external_ids: Vec<String>,
+}
+
+impl Aliases {
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All kinds together.
+    pub fn len(&self) -> usize {
+        self.phones.len() + self.identities.len() + self.external_ids.len()
+    }
+}
+
 /// An opt-out that outlives an erasure, by keyed hash only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {
@@ -74,6 +97,8 @@ pub enum ContactEvent {
         time_zone: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attributes: Option<Personal<BTreeMap<String, Value>>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        aliases: Option<Personal<Aliases>>,
         origin: ContactOrigin,
         at: DateTime<Utc>,
     },

@@ -8,4 +8,4 @@ pub use aggregate::{
     Contact, ContactChanges, ContactCommand, ContactDetails, ContactError, ContactOrigin,
 };
 pub use consent::{CategoryWord, ConsentLedger, ConsentStatus, ConsentWord};
-pub use event::{ContactEvent, PortfolioIdentity, Suppression};
+pub use event::{Aliases, ContactEvent, PortfolioIdentity, Suppression};

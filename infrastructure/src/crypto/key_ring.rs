@@ -356,7 +356,7 @@ impl KeyRing {
     }
 
     /// Lets go of a subject's key in memory; what the store says is asked anew.
-    pub fn forget(&self, subject: Uuid) {
+    pub(crate) fn forget(&self, subject: Uuid) {
         self.data_keys().pop(&subject);
     }
 

@@ -29,9 +29,10 @@ pub(super) fn tags(text: &str) -> Vec<String> {
     tags
 }
 
-/// Whether a person agreed; `Some(None)` where the cell says that nobody knows, `None` where it cannot be read.
-pub(super) fn consent(text: &str) -> Option<Option<ConsentStatus>> {
-    let consent = match normalise(text).as_str() {
+/// Whether a person agreed; `None` where the cell cannot be read. A cell that says that nobody knows is a word of its own: it
+/// is not one that leaves the question open.
+pub(super) fn consent(text: &str) -> Option<ConsentStatus> {
+    match normalise(text).as_str() {
         "yes" | "y" | "true" | "t" | "1" | "on" | "ok" | "in" | "optin" | "optedin"
         | "subscribed" | "granted" | "given" | "accepted" | "sim" | "s" | "aceito" | "si"
         | "acepto" | "aceptado" | "ja" | "j" | "wahr" | "erteilt" | "oui" | "o" | "vrai"
@@ -41,11 +42,10 @@ pub(super) fn consent(text: &str) -> Option<Option<ConsentStatus>> {
         | "recusado" | "rechazado" | "nein" | "falsch" | "widerrufen" | "abgelehnt" | "non"
         | "faux" | "refuse" | "falso" => Some(ConsentStatus::OptedOut),
         "unknown" | "na" | "null" | "none" | "pending" | "desconhecido" | "desconocido"
-        | "unbekannt" | "inconnu" => None,
-        "" if !text.chars().any(char::is_alphanumeric) && matches!(text, "-" | "?" | "–") => None,
-        _ => return None,
-    };
-    Some(consent)
+        | "unbekannt" | "inconnu" => Some(ConsentStatus::Unknown),
+        "" if matches!(text, "-" | "?" | "–") => Some(ConsentStatus::Unknown),
+        _ => None,
+    }
 }
 
 /// Whether a person opted out, from a column that asks for that.
@@ -53,7 +53,7 @@ pub(super) fn opt_out(text: &str) -> Option<bool> {
     match normalise(text).as_str() {
         "in" | "optin" | "optedin" | "subscribed" => Some(false),
         "out" | "optout" | "optedout" | "unsubscribed" | "stop" => Some(true),
-        _ => consent(text).map(|yes| yes == Some(ConsentStatus::OptedIn)),
+        _ => consent(text).map(|yes| yes == ConsentStatus::OptedIn),
     }
 }
 
@@ -158,13 +158,13 @@ mod tests {
     #[test]
     fn consent_is_read_in_five_languages_and_never_guessed() {
         for text in ["yes", "Opted_In", "opt-in", "TRUE", "1", "Sim", "Sí", "ja", "Oui"] {
-            assert_eq!(consent(text), Some(Some(ConsentStatus::OptedIn)), "{text}");
+            assert_eq!(consent(text), Some(ConsentStatus::OptedIn), "{text}");
         }
         for text in ["no", "opted_out", "FALSE", "0", "Não", "nein", "Non"] {
-            assert_eq!(consent(text), Some(Some(ConsentStatus::OptedOut)), "{text}");
+            assert_eq!(consent(text), Some(ConsentStatus::OptedOut), "{text}");
         }
         for text in ["unknown", "n/a", "-", "?"] {
-            assert_eq!(consent(text), Some(None), "{text}");
+            assert_eq!(consent(text), Some(ConsentStatus::Unknown), "{text}");
         }
         for text in ["maybe", "2", "newsletter", "!"] {
             assert_eq!(consent(text), None, "{text}");

@@ -348,8 +348,8 @@ impl Reading {
                 Some(Field::TimeZone) => row.time_zone = Some(cell::time_zone(text)),
                 Some(Field::Tags) => row.tags = cell::tags(text),
                 Some(Field::Consent) => {
-                    row.consent =
-                        cell::consent(text).ok_or_else(|| refuse(cell::CONSENT_WANTED))?;
+                    let word = cell::consent(text).ok_or_else(|| refuse(cell::CONSENT_WANTED))?;
+                    row.consent = Some(word);
                 }
                 Some(Field::OptOut) => {
                     opted_out = cell::opt_out(text).ok_or_else(|| refuse(cell::OPT_OUT_WANTED))?;

@@ -28,7 +28,7 @@ pub struct ContactRow {
     pub time_zone: Option<TimeZoneCell>,
     pub attributes: BTreeMap<String, String>,
     pub tags: Vec<String>,
-    /// Never `UNKNOWN`: that is `None`.
+    /// `None`: nothing is said, and the import's own word holds. `UNKNOWN`: it is said that nobody knows.
     pub consent: Option<ConsentStatus>,
     pub consent_source: Option<String>,
     pub consent_at: Option<DateTime<Utc>>,

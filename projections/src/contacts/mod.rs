@@ -10,7 +10,7 @@ use domain::port::{AggregateType, RecordedEvent};
 use uuid::Uuid;
 
 pub(crate) use tables::SCHEMA;
-use tables::{CONTACT_TAGS, CONTACTS, IMPORT_CHANGES, contact_row};
+use tables::{CONTACT_PHONES, CONTACT_TAGS, CONTACTS, IMPORT_CHANGES, contact_row};
 
 use crate::projector::{ProjectError, Projection, decode, off_executor};
 use crate::store::{Row, Schema, Sql, Value, View, Write};
@@ -76,6 +76,8 @@ struct Entry {
     added_at: u64,
     /// As the database has them.
     tags: BTreeSet<String>,
+    /// As the database has them.
+    phones: BTreeSet<String>,
 }
 
 /// Tags that the contact can be found by.
@@ -84,12 +86,21 @@ fn listed_tags(contact: &Contact) -> BTreeSet<String> {
     if is_listed { contact.tags.clone() } else { BTreeSet::new() }
 }
 
+/// Further numbers that the contact can be found by.
+fn listed_phones(contact: &Contact) -> BTreeSet<String> {
+    let is_listed = !contact.erased && contact.merged_into.is_none();
+    let aliases = contact.aliases().filter(|_| is_listed);
+    let phones = aliases.into_iter().flat_map(|aliases| &aliases.phones);
+    phones.map(|phone| phone.as_str().to_owned()).collect()
+}
+
 fn fold(rows: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
     let mut known: HashMap<Uuid, Entry> = HashMap::with_capacity(rows.len());
     for row in rows {
         let contact: Contact = row.doc(3)?;
-        let tags = listed_tags(&contact);
-        let entry = Entry { contact, sequence: row.count(1)?, added_at: row.count(2)?, tags };
+        let (tags, phones) = (listed_tags(&contact), listed_phones(&contact));
+        let (sequence, added_at) = (row.count(1)?, row.count(2)?);
+        let entry = Entry { contact, sequence, added_at, tags, phones };
         known.insert(row.uuid(0)?, entry);
     }
     let mut changed = BTreeSet::new();
@@ -100,6 +111,7 @@ fn fold(rows: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
             sequence: 0,
             added_at: position,
             tags: BTreeSet::new(),
+            phones: BTreeSet::new(),
         });
         if sequence <= entry.sequence {
             continue;
@@ -122,16 +134,20 @@ fn writes(
     imported: ImportChanges,
 ) -> Vec<Write> {
     let (mut contacts, mut tagged, mut untagged) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut numbered, mut unnumbered) = (Vec::new(), Vec::new());
     for id in changed {
         let Some(entry) = known.get(id) else { continue };
         let Some(workspace) = entry.contact.workspace_id else { continue };
         contacts.extend(contact_row(*id, entry.sequence, entry.added_at, &entry.contact));
         let tags = listed_tags(&entry.contact);
-        let row = |tag: &String| -> Vec<Value> {
-            vec![workspace.0.into(), tag.as_str().into(), (*id).into()]
+        let row = |text: &String| -> Vec<Value> {
+            vec![workspace.0.into(), text.as_str().into(), (*id).into()]
         };
         tagged.extend(tags.difference(&entry.tags).map(row));
         untagged.extend(entry.tags.difference(&tags).map(row));
+        let phones = listed_phones(&entry.contact);
+        numbered.extend(phones.difference(&entry.phones).map(row));
+        unnumbered.extend(entry.phones.difference(&phones).map(row));
     }
     let imported = imported.into_iter().map(
         |((import_id, contact_id, sequence), (position, kind, by_undo))| -> Vec<Value> {
@@ -147,6 +163,8 @@ fn writes(
     );
     vec![
         Write::Upsert { table: &CONTACTS, rows: contacts },
+        Write::Delete { table: &CONTACT_PHONES, keys: unnumbered },
+        Write::Upsert { table: &CONTACT_PHONES, rows: numbered },
         Write::Upsert { table: &CONTACT_TAGS, rows: tagged },
         Write::Delete { table: &CONTACT_TAGS, keys: untagged },
         Write::Upsert { table: &IMPORT_CHANGES, rows: imported.collect() },

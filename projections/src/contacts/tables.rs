@@ -1,6 +1,6 @@
 //! The contacts projector's tables as the program knows them.
 
-use domain::contact::Contact;
+use domain::contact::{Aliases, Contact};
 use domain::primitives::Personal;
 use domain::template::TemplateCategory;
 use uuid::Uuid;
@@ -9,9 +9,9 @@ use crate::store::{Kind, Schema, Table, Value, keep, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "contacts",
-    version: 1,
+    version: 2,
     ddl: include_str!("../../migrations/contacts.sql"),
-    tables: &[&CONTACTS, &CONTACT_TAGS, &IMPORT_CHANGES],
+    tables: &[&CONTACTS, &CONTACT_PHONES, &CONTACT_TAGS, &IMPORT_CHANGES],
 };
 
 pub static CONTACTS: Table = Table {
@@ -34,6 +34,16 @@ pub static CONTACTS: Table = Table {
         set("doc", Kind::Text),
     ],
     key: 1,
+};
+
+pub static CONTACT_PHONES: Table = Table {
+    name: "contact_phones",
+    columns: &[
+        keep("workspace_id", Kind::Uuid),
+        keep("phone", Kind::Text),
+        keep("contact_id", Kind::Uuid),
+    ],
+    key: 3,
 };
 
 pub static CONTACT_TAGS: Table = Table {
@@ -90,16 +100,18 @@ pub(super) fn contact_row(
     ])
 }
 
-/// What a search looks in: name, number, external id and username, in lower case, a line each.
+/// What a search looks in: name, numbers, external ids and username, in lower case, a line each.
 fn search_text(contact: &Contact) -> String {
     let details = &contact.details;
     let known = |text: &Option<Personal<String>>| {
         text.as_ref().and_then(Personal::known).map(|text| text.to_lowercase())
     };
     let phone = contact.phone().map(|phone| phone.as_str().to_owned());
-    [known(&details.name), phone, known(&details.external_id), known(&details.username)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n")
+    let main = [known(&details.name), phone, known(&details.external_id), known(&details.username)];
+    let none = Aliases::default();
+    let aliases = contact.aliases().unwrap_or(&none);
+    let phones = aliases.phones.iter().map(|phone| phone.as_str().to_owned());
+    let external_ids = aliases.external_ids.iter().map(|id| id.to_lowercase());
+    let lines: Vec<String> = main.into_iter().flatten().chain(phones).chain(external_ids).collect();
+    lines.join("\n")
 }

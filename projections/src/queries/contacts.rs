@@ -8,7 +8,7 @@ use domain::primitives::{PhoneNumber, SegmentId};
 use domain::segment::{Rule, Segment};
 use uuid::Uuid;
 
-use super::page::{Listing, Order, position, single};
+use super::page::{Listing, Order, Span, position, single};
 use super::rules::{MessageFacts, Needs, Prefilter};
 use super::{Cursor, Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
 use crate::store::Sql;
@@ -118,8 +118,23 @@ impl Queries {
         }
         let statuses = filter.consent.as_ref().map(|all| all.iter().map(|s| s.as_str()));
         listing.one_of("consent_status", statuses);
-        let phones = filter.phone_numbers.as_ref().map(|all| all.iter().map(|p| p.as_str()));
-        listing.one_of("phone", phones);
+        if let Some(phones) = &filter.phone_numbers {
+            let phones = || phones.iter().map(|phone| phone.as_str());
+            let mut sql = Sql::new("SELECT contact_id FROM {contact_phones} WHERE workspace_id ?*");
+            sql.bind_list(workspaces.iter().copied()).push(" AND phone ?*").bind_list(phones());
+            let mut known = Vec::new();
+            for row in self.db.query(sql).await? {
+                known.push(row.uuid(0)?);
+            }
+            let mut numbered = Sql::new("(phone ?*");
+            numbered.bind_list(phones());
+            // Two conditions, each of which has an index of its own.
+            if !known.is_empty() {
+                numbered.push(" OR id ?*").bind_list(known);
+            }
+            numbered.push(")");
+            listing.and(numbered);
+        }
         listing.search(filter.search.as_deref());
         listing.fan = Some(("workspace_id", workspaces));
         Ok((listing, rule))
@@ -145,15 +160,11 @@ impl Queries {
         rule: &Rule,
         page: &PageRequest,
     ) -> Result<Page<Stored<Contact>>, QueryError> {
-        let (from, backwards) = match page {
-            PageRequest::First { after, .. } => (*after, false),
-            PageRequest::Last { before, .. } => (*before, true),
-        };
         let count = page.count();
-        let (mut items, mut place) = (Vec::new(), from);
+        let (mut items, mut span) = (Vec::new(), page.span());
         let (mut has_more, mut looked_at) = (false, 0);
         'scan: loop {
-            let (judged, last) = self.judge(listing, rule, place, backwards).await?;
+            let (judged, last) = self.judge(listing, rule, span).await?;
             for item in judged {
                 if items.len() == count {
                     has_more = true;
@@ -162,7 +173,7 @@ impl Queries {
                 items.push(item);
             }
             let Some((last, is_end)) = last else { break };
-            place = Some(last);
+            span.from = Some(last);
             looked_at += SCAN;
             if is_end {
                 break;
@@ -173,16 +184,15 @@ impl Queries {
             }
         }
         let was_cut = has_more && items.len() < count;
-        if backwards {
+        if page.backwards {
             items.reverse();
         }
-        let (has_next, has_previous) =
-            if backwards { (from.is_some(), has_more) } else { (has_more, from.is_some()) };
-        let mut page = Page::of(items, has_next, has_previous);
+        let (has_next, has_previous) = page.more(has_more);
+        let mut found = Page::of(items, has_next, has_previous);
         if was_cut {
-            *(if backwards { &mut page.start } else { &mut page.end }) = place;
+            *(if page.backwards { &mut found.start } else { &mut found.end }) = span.from;
         }
-        Ok(page)
+        Ok(found)
     }
 
     /// The next [`SCAN`] rows' contacts that the rule holds for; the last row looked at and whether it was the list's
@@ -191,10 +201,9 @@ impl Queries {
         &self,
         listing: &Listing,
         rule: &Rule,
-        from: Option<Cursor>,
-        backwards: bool,
+        span: Span,
     ) -> Result<(Vec<(Cursor, Stored<Contact>)>, Option<(Cursor, bool)>), QueryError> {
-        let rows = listing.rows(&self.db, "sequence, doc", from, backwards, SCAN).await?;
+        let rows = listing.rows(&self.db, "sequence, doc", span, SCAN).await?;
         let last = rows.last().map(|(cursor, _)| (*cursor, rows.len() < SCAN));
         let ids: Vec<Uuid> = rows.iter().map(|(cursor, _)| cursor.id).collect();
         let facts = MessageFacts::load(&self.db, Needs::of(rule), &ids).await?;
@@ -225,12 +234,12 @@ impl Queries {
         rule: &Rule,
         most: u64,
     ) -> Result<u64, QueryError> {
-        let (mut count, mut place) = (0, None);
+        let (mut count, mut span) = (0, PageRequest::first(SCAN).span());
         loop {
-            let (judged, last) = self.judge(listing, rule, place, false).await?;
+            let (judged, last) = self.judge(listing, rule, span).await?;
             count += judged.len() as u64;
             match last {
-                Some((last, false)) if count < most => place = Some(last),
+                Some((last, false)) if count < most => span.from = Some(last),
                 _ => return Ok(count.min(most)),
             }
         }

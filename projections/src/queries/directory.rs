@@ -371,20 +371,18 @@ impl Queries {
         let count = page.count();
         let mut items: Vec<(Cursor, Stored<ApiKey>)> =
             keys.into_iter().map(|key| (place(&key), key)).collect();
-        match page {
-            PageRequest::First { after, .. } => {
-                items.retain(|(c, _)| after.as_ref().is_none_or(|a| order(c) > order(a)));
-                let has_next = items.len() > count;
-                items.truncate(count);
-                Ok(Page::of(items, has_next, after.is_some()))
-            }
-            PageRequest::Last { before, .. } => {
-                items.retain(|(c, _)| before.as_ref().is_none_or(|b| order(c) < order(b)));
-                let has_previous = items.len() > count;
-                let items = items.split_off(items.len().saturating_sub(count));
-                Ok(Page::of(items, before.is_some(), has_previous))
-            }
+        items.retain(|(c, _)| {
+            page.after.as_ref().is_none_or(|a| order(c) > order(a))
+                && page.before.as_ref().is_none_or(|b| order(c) < order(b))
+        });
+        let has_more = items.len() > count;
+        if page.backwards {
+            items.drain(..items.len().saturating_sub(count));
+        } else {
+            items.truncate(count);
         }
+        let (has_next, has_previous) = page.more(has_more);
+        Ok(Page::of(items, has_next, has_previous))
     }
 }
 

@@ -17,23 +17,60 @@ pub const TOTAL_MAX: u64 = 10_000;
 /// A list over more values than this of its leading column is sorted by the database instead of merged here.
 const FAN_MAX: usize = 32;
 
-/// Which page: the `first` after a place, or the `last` before one.
+/// Which page: of what lies after one place and before another, the first items or the last ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PageRequest {
-    First { count: usize, after: Option<Cursor> },
-    Last { count: usize, before: Option<Cursor> },
+pub struct PageRequest {
+    pub count: usize,
+    pub after: Option<Cursor>,
+    pub before: Option<Cursor>,
+    /// The last ones.
+    pub backwards: bool,
 }
 
 impl PageRequest {
     /// The first page.
     pub fn first(count: usize) -> Self {
-        Self::First { count, after: None }
+        Self::after(count, None)
+    }
+
+    /// The page after a place.
+    pub fn after(count: usize, after: Option<Cursor>) -> Self {
+        Self { count, after, before: None, backwards: false }
+    }
+
+    /// The page before a place.
+    pub fn last(count: usize, before: Option<Cursor>) -> Self {
+        Self { count, after: None, before, backwards: true }
     }
 
     pub(super) fn count(&self) -> usize {
-        let (Self::First { count, .. } | Self::Last { count, .. }) = self;
-        (*count).min(PAGE_MAX)
+        self.count.min(PAGE_MAX)
     }
+
+    pub(super) fn span(&self) -> Span {
+        let (from, until) = match self.backwards {
+            false => (self.after, self.before),
+            true => (self.before, self.after),
+        };
+        Span { from, until, backwards: self.backwards }
+    }
+
+    /// Whether there is more after and more before a page that `has_more` in its own direction.
+    pub(super) fn more(&self, has_more: bool) -> (bool, bool) {
+        match self.backwards {
+            false => (has_more || self.before.is_some(), self.after.is_some()),
+            true => (self.before.is_some(), has_more || self.after.is_some()),
+        }
+    }
+}
+
+/// A part of a list and the way through it; both ends are outside of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub from: Option<Cursor>,
+    pub until: Option<Cursor>,
+    /// Against the list's order.
+    pub backwards: bool,
 }
 
 /// A place in a list. Opaque to clients.
@@ -179,32 +216,34 @@ impl Listing {
         }
     }
 
-    /// Rows from a place on, in the list's order or against it: their places and the columns asked for, which begin at 2.
+    /// The first rows of a span: their places and the columns asked for, which begin at 2.
     pub async fn rows(
         &self,
         db: &ReadDb,
         columns: &str,
-        from: Option<Cursor>,
-        backwards: bool,
+        span: Span,
         limit: usize,
     ) -> Result<Vec<(Cursor, Row)>, QueryError> {
-        let is_ascending = (self.order == Order::NewestFirst) == backwards;
-        let (direction, beyond) = if is_ascending { ("ASC", ">") } else { ("DESC", "<") };
+        let is_ascending = (self.order == Order::NewestFirst) == span.backwards;
+        let (direction, beyond, short_of) =
+            if is_ascending { ("ASC", ">", "<") } else { ("DESC", "<", ">") };
         let key = self.key();
         let by_id = self.order == Order::ById;
         let place = if by_id { "0".to_owned() } else { key.to_owned() };
         let mut found = Vec::new();
         for fan in self.fans() {
             let mut sql = self.filtered(&format!("{place}, id, {columns}"), fan);
-            match from {
-                Some(from) if by_id => {
-                    sql.push(&format!(" AND id {beyond} ?")).bind(from.id);
+            for (end, is) in [(span.from, beyond), (span.until, short_of)] {
+                match end {
+                    Some(end) if by_id => {
+                        sql.push(&format!(" AND id {is} ?")).bind(end.id);
+                    }
+                    Some(end) => {
+                        sql.push(&format!(" AND ({key}, id) {is} (?, ?)"));
+                        sql.bind(end.at).bind(end.id);
+                    }
+                    None => {}
                 }
-                Some(from) => {
-                    sql.push(&format!(" AND ({key}, id) {beyond} (?, ?)"));
-                    sql.bind(from.at).bind(from.id);
-                }
-                None => {}
             }
             let order = if by_id {
                 format!("id {direction}")
@@ -230,15 +269,11 @@ impl Listing {
         db: &ReadDb,
         page: &PageRequest,
     ) -> Result<Page<Stored<T>>, QueryError> {
-        let (from, backwards) = match page {
-            PageRequest::First { after, .. } => (*after, false),
-            PageRequest::Last { before, .. } => (*before, true),
-        };
         let count = page.count();
-        let mut rows = self.rows(db, "sequence, doc", from, backwards, count + 1).await?;
+        let mut rows = self.rows(db, "sequence, doc", page.span(), count + 1).await?;
         let has_more = rows.len() > count;
         rows.truncate(count);
-        if backwards {
+        if page.backwards {
             rows.reverse();
         }
         let mut items = Vec::with_capacity(rows.len());
@@ -246,8 +281,7 @@ impl Listing {
             let stored = Stored { id: cursor.id, sequence: row.count(2)?, state: row.doc(3)? };
             items.push((cursor, stored));
         }
-        let (has_next, has_previous) =
-            if backwards { (from.is_some(), has_more) } else { (has_more, from.is_some()) };
+        let (has_next, has_previous) = page.more(has_more);
         Ok(Page::of(items, has_next, has_previous))
     }
 

@@ -144,7 +144,7 @@ async fn a_segment_holds_whom_its_rule_holds_for() {
             let filter = ContactFilter { segment_id: Some(segment_id.0), ..Default::default() };
             let (mut found, mut after, mut order) = (BTreeSet::new(), None, vec![]);
             loop {
-                let request = PageRequest::First { count: 4, after };
+                let request = PageRequest::after(4, after);
                 let page = queries.contacts(&scope, &filter, &request).await.unwrap();
                 (after, order) =
                     (page.end, [order, page.items.iter().map(|(_, s)| s.id).collect()].concat());
@@ -156,7 +156,7 @@ async fn a_segment_holds_whom_its_rule_holds_for() {
             }
             assert_eq!(found, expected(name), "{name} on {}", db.name);
             assert!(order.is_sorted() && order.len() == found.len());
-            let last = PageRequest::Last { count: 3, before: None };
+            let last = PageRequest::last(3, None);
             let page = queries.contacts(&scope, &filter, &last).await.unwrap();
             let tail: Vec<Uuid> = page.into_items().into_iter().map(|stored| stored.id).collect();
             assert_eq!(tail, order[order.len() - 3..]);

@@ -26,7 +26,7 @@ where
     let (mut forwards, mut backwards) = (vec![], vec![]);
     let mut after = None;
     loop {
-        let (items, has_next, has_previous) = page(PageRequest::First { count: 7, after }).await;
+        let (items, has_next, has_previous) = page(PageRequest::after(7, after)).await;
         assert_eq!(has_previous, after.is_some());
         forwards.extend(items.iter().map(|(_, id)| *id));
         after = items.last().map(|(cursor, _)| *cursor);
@@ -38,7 +38,7 @@ where
     }
     let mut before = None;
     loop {
-        let (items, _, has_previous) = page(PageRequest::Last { count: 5, before }).await;
+        let (items, _, has_previous) = page(PageRequest::last(5, before)).await;
         backwards.extend(items.iter().rev().map(|(_, id)| *id));
         before = items.first().map(|(cursor, _)| *cursor);
         if !has_previous {

@@ -58,7 +58,7 @@ async fn of_portfolio(gateway: &Gateway, portfolio: &str) -> AppResult<Vec<Accou
     let mut numbers = vec![];
     let mut after = None;
     loop {
-        let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
+        let request = projections::PageRequest::after(projections::PAGE_MAX, after);
         let scope = projections::Scope::everything();
         let page = read::queries(gateway)
             .accounts(&scope, &projections::AccountFilter::default(), &request)

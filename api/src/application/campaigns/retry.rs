@@ -73,7 +73,7 @@ pub async fn retry(
     };
     let mut after = None;
     loop {
-        let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
+        let request = projections::PageRequest::after(projections::PAGE_MAX, after);
         let everything = projections::Scope::everything();
         let page = read::queries(gateway).messages(&everything, &filter, &request).await?;
         let (end, has_next) = (page.end, page.has_next);

@@ -23,7 +23,8 @@ use crate::application::view::{ContactView, Written};
 /// The source of an opt-out that comes back from before an erasure.
 pub(crate) const SUPPRESSION_SOURCE: &str = "suppression list";
 
-/// Adds a person. Scope MANAGE.
+/// Adds a person. Consent that is given with them never takes back an opt-out, such as one that outlived an erasure. Scope
+/// MANAGE.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND for the workspace; VALIDATION_FAILED; CONFLICT where somebody else has the number, the user id or
@@ -36,7 +37,8 @@ pub async fn add(
     change(gateway, caller, input, "addContact", false).await
 }
 
-/// Adds a person, or updates the one with the same number, user id or external id. Scope MANAGE.
+/// Adds a person, or updates the one with the same number, user id or external id. Consent that is given with them never
+/// takes back an opt-out; [`super::record_consent`] does. Scope MANAGE.
 ///
 /// # Errors
 /// As [`add`]; CONFLICT where the number, the user id and the external id are not one person's.
@@ -61,64 +63,69 @@ async fn change(
             .await?;
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
-    let (id, position) =
-        match command::once::<Uuid>(gateway, caller, operation, key, &input, field).await? {
-            Once::Done(id, position) => (id, position),
-            Once::Now(idempotency) => {
-                let now = gateway.clock.now();
-                let new_id = gateway.ids.next_id(now);
-                let consent = consent(&input)?;
-                let changes = changes(gateway, workspace, input).await?;
-                let context = command::context(gateway, caller);
-                let (changes, consent) = (&changes, &consent);
-                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
-                    Box::pin(async move {
-                        let known = match finds {
-                            true => find(tx, workspace, changes).await?,
-                            false => None,
-                        };
-                        let id = known.unwrap_or(new_id);
-                        match known {
-                            Some(_) => {
-                                let origin = ContactOrigin::Api;
-                                let command = ContactCommand::Update {
-                                    changes: Box::new(changes.clone()),
-                                    origin,
-                                    at: now,
-                                };
-                                tx.execute::<Contact>(id, command)
-                                    .await
-                                    .map_err(|error| command::refused(error, "input"))?;
-                            }
-                            None => {
-                                introduce(
-                                    tx,
-                                    workspace,
-                                    ContactId(id),
-                                    changes.clone(),
-                                    ContactOrigin::Api,
-                                    now,
-                                )
-                                .await?;
-                            }
-                        }
-                        if let Some((status, source)) = &consent {
-                            let command = ContactCommand::RecordConsent {
-                                category: None,
-                                status: *status,
-                                source: source.clone(),
-                                evidence: None,
-                                given_at: now,
+    let (id, position) = match command::once::<Uuid>(gateway, caller, operation, key, &input, field)
+        .await?
+    {
+        Once::Done(id, position) => (id, position),
+        Once::Now(idempotency) => {
+            let now = gateway.clock.now();
+            let new_id = gateway.ids.next_id(now);
+            let consent = consent(&input)?;
+            let changes = changes(gateway, workspace, input).await?;
+            let context = command::context(gateway, caller);
+            let (changes, consent) = (&changes, &consent);
+            command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                Box::pin(async move {
+                    let known = match finds {
+                        true => find(tx, workspace, changes).await?,
+                        false => None,
+                    };
+                    let id = known.unwrap_or(new_id);
+                    match known {
+                        Some(_) => {
+                            let origin = ContactOrigin::Api;
+                            let command = ContactCommand::Update {
+                                changes: Box::new(changes.clone()),
+                                origin,
                                 at: now,
                             };
-                            tx.execute::<Contact>(id, command).await.map_err(consent_refused)?;
+                            tx.execute::<Contact>(id, command)
+                                .await
+                                .map_err(|error| command::refused(error, "input"))?;
                         }
-                        Ok(id)
-                    })
+                        None => {
+                            introduce(
+                                tx,
+                                workspace,
+                                ContactId(id),
+                                changes.clone(),
+                                ContactOrigin::Api,
+                                now,
+                            )
+                            .await?;
+                        }
+                    }
+                    if let Some((status, source)) = &consent {
+                        let stands = command::loaded::<Contact>(tx, id, "contact").await?.aggregate;
+                        if lifts_opt_out(&stands, *status) {
+                            return Ok(id);
+                        }
+                        let command = ContactCommand::RecordConsent {
+                            category: None,
+                            status: *status,
+                            source: source.clone(),
+                            evidence: None,
+                            given_at: now,
+                            at: now,
+                        };
+                        tx.execute::<Contact>(id, command).await.map_err(consent_refused)?;
+                    }
+                    Ok(id)
                 })
-                .await?
-            }
-        };
+            })
+            .await?
+        }
+    };
     written(gateway, caller, ContactId(id), position).await
 }
 
@@ -130,6 +137,12 @@ fn consent_refused(
         refused.field = Some("input.consentSource".to_owned());
     }
     refused
+}
+
+/// A list that is handed in every night must not opt people in again who said stop in between. Taking back an opt-out is an
+/// act of its own: [`super::record_consent`].
+fn lifts_opt_out(contact: &Contact, status: ConsentStatus) -> bool {
+    status == ConsentStatus::OptedIn && contact.consent.status() == ConsentStatus::OptedOut
 }
 
 fn consent(input: &AddContact) -> AppResult<Option<(ConsentStatus, String)>> {
@@ -175,7 +188,7 @@ async fn changes(
         time_zone: input.time_zone.map(Some),
         attributes: attributes.map(Some),
         add_tags: tags(input.tags, "input.tags")?,
-        remove_tags: BTreeSet::new(),
+        ..ContactChanges::default()
     })
 }
 

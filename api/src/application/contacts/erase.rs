@@ -215,13 +215,19 @@ async fn named(gateway: &Gateway, family: &[Uuid]) -> AppResult<Names> {
         family.iter().map(|id| StreamId::new(AggregateType::Contact, *id)).collect();
     let mut names = Names::default();
     for event in gateway.ledger.read_streams(&streams).await? {
-        if let ContactEvent::Added { phone, identities, .. }
-        | ContactEvent::Updated { phone, identities, .. } = event.decode()?
-        {
-            names.numbers.extend(phone.and_then(Personal::into_known));
-            let identities = identities.and_then(Personal::into_known).unwrap_or_default();
-            names.users.extend(identities.into_iter().map(|identity| identity.user_id));
-        }
+        let (phone, identities, aliases) = match event.decode()? {
+            ContactEvent::Added { phone, identities, .. } => (phone, identities, None),
+            ContactEvent::Updated { phone, identities, aliases, .. } => {
+                (phone, identities, aliases)
+            }
+            _ => continue,
+        };
+        let aliases = aliases.and_then(Personal::into_known).unwrap_or_default();
+        names.numbers.extend(aliases.phones);
+        names.users.extend(aliases.identities.into_iter().map(|identity| identity.user_id));
+        names.numbers.extend(phone.and_then(Personal::into_known));
+        let identities = identities.and_then(Personal::into_known).unwrap_or_default();
+        names.users.extend(identities.into_iter().map(|identity| identity.user_id));
     }
     Ok(names)
 }

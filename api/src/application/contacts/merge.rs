@@ -25,8 +25,8 @@ const MERGED: &str = "contact.merged";
 /// Places looked up together.
 const LOOK_UP: usize = 16;
 
-/// Makes one person of two: `keep` stays and wins, `merge` fills its gaps and ends. Of consent the stricter word stands.
-/// Messages stay where they are in history; new ones go to `keep`. Scope MANAGE.
+/// Makes one person of two: `keep` stays and wins, `merge` fills its gaps and ends. Its other numbers and ids lead to `keep`
+/// from now on. An opt-out of either half holds for the whole person, in general and by category. Messages stay where they are in history; new ones go to `keep`. Scope MANAGE.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where both are the same or of different workspaces; CONFLICT where one was
@@ -99,7 +99,8 @@ pub(super) async fn merged_into(gateway: &Gateway, keep: Uuid) -> AppResult<Vec<
     }
 }
 
-/// What `keep` does not know of themselves and `other` does.
+/// What `keep` does not know of themselves and `other` does. Whatever else `other` was known by leads to `keep` from now
+/// on: else the next row or message about it would make a new person, who never said stop.
 fn gaps(keep: &Contact, other: &Contact) -> ContactChanges {
     fn known<T: Clone>(value: &Option<Personal<T>>) -> Option<T> {
         value.as_ref().and_then(Personal::known).cloned()
@@ -116,55 +117,95 @@ fn gaps(keep: &Contact, other: &Contact) -> ContactChanges {
         .collect();
     let portfolios: Vec<_> =
         keep.portfolio_identities().iter().map(|identity| &identity.portfolio_id).collect();
-    let identities = other.portfolio_identities().iter();
+    let (further, missing): (Vec<_>, Vec<_>) = other
+        .portfolio_identities()
+        .iter()
+        .cloned()
+        .partition(|identity| portfolios.contains(&&identity.portfolio_id));
+    let mut aliases = other.aliases().cloned().unwrap_or_default();
+    aliases.phones.extend(known(&theirs.phone).filter(|_| kept.phone.is_some()));
+    aliases.identities.extend(further);
+    aliases.external_ids.extend(known(&theirs.external_id).filter(|_| kept.external_id.is_some()));
     ContactChanges {
         phone: gap(kept.phone.is_some(), known(&theirs.phone)),
-        add_identities: identities
-            .filter(|identity| !portfolios.contains(&&identity.portfolio_id))
-            .cloned()
-            .collect(),
+        add_identities: missing,
         username: gap(kept.username.is_some(), known(&theirs.username)),
         external_id: gap(kept.external_id.is_some(), known(&theirs.external_id)),
         name: gap(kept.name.is_some(), known(&theirs.name)),
         language: gap(kept.language.is_some(), theirs.language.clone()),
         time_zone: gap(kept.time_zone.is_some(), theirs.time_zone.clone()),
         attributes: (!attributes.is_empty()).then_some(Some(attributes)),
+        add_aliases: aliases,
         add_tags: other.tags.clone(),
-        remove_tags: Default::default(),
+        ..ContactChanges::default()
     }
 }
 
-/// The words of `other` that forbid what `keep` would allow, and those on what `keep` says nothing of.
+/// What makes `keep`'s ledger the person's: words on what `keep` says nothing of, and then whatever either half forbids, in
+/// general and for each category.
 fn stricter(keep: &ConsentLedger, other: &ConsentLedger, at: DateTime<Utc>) -> Vec<ContactCommand> {
-    let mut commands = vec![];
-    let mut record =
-        |category: Option<TemplateCategory>, known: Option<&ConsentWord>, word: &ConsentWord| {
-            let forbids = word.status == ConsentStatus::OptedOut;
-            let is_stricter = match known {
-                None => true,
-                Some(known) => forbids && known.status != ConsentStatus::OptedOut,
-            };
-            if !is_stricter {
-                return;
-            }
-            // A stop that is older than the other half's yes still stands, so it is dated now.
-            let given_at = if forbids { at } else { word.given_at };
-            commands.push(ContactCommand::RecordConsent {
-                category,
-                status: word.status,
-                source: format!("merge: {}", word.source).chars().take(256).collect(),
-                evidence: word.evidence.as_ref().and_then(Personal::known).cloned(),
-                given_at,
-                at,
-            });
-        };
+    let mut merged = Merged { ledger: keep.clone(), commands: vec![], at };
     for (category, word) in &other.by_category {
-        record(Some(*category), keep.by_category.get(category), word);
+        let lifts_opt_out = keep.status_for(*category) == ConsentStatus::OptedOut;
+        if !keep.by_category.contains_key(category) && !lifts_opt_out {
+            merged.record(Some(*category), word, word.given_at);
+        }
     }
-    if let Some(word) = &other.general {
-        record(None, keep.general.as_ref(), word);
+    if let Some(word) = other.general.as_ref().filter(|_| keep.general.is_none()) {
+        merged.record(None, word, word.given_at);
     }
-    commands
+    // A stop that is older than the other half's yes still stands, so it is dated now.
+    for half in [keep, other] {
+        let general = half.general.as_ref();
+        if let Some(word) = general.filter(|word| word.status == ConsentStatus::OptedOut)
+            && merged.ledger.status() != ConsentStatus::OptedOut
+        {
+            merged.record(None, word, at);
+        }
+        for category in TemplateCategory::ALL {
+            let word = half.by_category.get(&category).or(general);
+            if let Some(word) = word.filter(|word| word.status == ConsentStatus::OptedOut)
+                && merged.ledger.status_for(category) != ConsentStatus::OptedOut
+            {
+                merged.record(Some(category), word, at);
+            }
+        }
+    }
+    merged.commands
+}
+
+/// A ledger on its way, and how it gets there.
+struct Merged {
+    ledger: ConsentLedger,
+    commands: Vec<ContactCommand>,
+    at: DateTime<Utc>,
+}
+
+impl Merged {
+    fn record(
+        &mut self,
+        category: Option<TemplateCategory>,
+        word: &ConsentWord,
+        given_at: DateTime<Utc>,
+    ) {
+        let source: String = format!("merge: {}", word.source).chars().take(256).collect();
+        let evidence = word.evidence.as_ref().and_then(Personal::known).cloned();
+        self.commands.push(ContactCommand::RecordConsent {
+            category,
+            status: word.status,
+            source: source.clone(),
+            evidence: evidence.clone(),
+            given_at,
+            at: self.at,
+        });
+        let word = ConsentWord {
+            status: word.status,
+            source,
+            evidence: evidence.map(Personal::from),
+            given_at,
+        };
+        self.ledger.fold(category, word);
+    }
 }
 
 #[cfg(test)]
@@ -219,5 +260,61 @@ mod tests {
         assert_eq!(consent.status_for(TemplateCategory::Marketing), OptedOut);
         let consent = merged(ledger(&[(marketing, OptedIn, 5)]), &ledger(&no));
         assert_eq!(consent.status_for(TemplateCategory::Marketing), OptedOut);
+    }
+
+    /// Every ledger that up to three words make.
+    fn ledgers() -> Vec<ConsentLedger> {
+        use ConsentStatus::{OptedIn, OptedOut};
+        let about = [None, Some(TemplateCategory::Marketing), Some(TemplateCategory::Utility)];
+        let words: Vec<Option<(ConsentStatus, i64)>> = vec![
+            None,
+            Some((OptedIn, 1)),
+            Some((OptedIn, 5)),
+            Some((OptedOut, 1)),
+            Some((OptedOut, 5)),
+        ];
+        let mut ledgers = vec![];
+        for general in &words {
+            for marketing in &words {
+                for utility in &words {
+                    let said = about.into_iter().zip([general, marketing, utility]);
+                    let said: Vec<_> = said
+                        .filter_map(|(about, word)| word.map(|(status, day)| (about, status, day)))
+                        .collect();
+                    ledgers.push(ledger(&said));
+                }
+            }
+        }
+        ledgers
+    }
+
+    #[test]
+    fn whatever_either_half_forbids_the_whole_person_forbids() {
+        use ConsentStatus::OptedOut;
+        let ledgers = ledgers();
+        assert_eq!(ledgers.len(), 125);
+        for keep in &ledgers {
+            for other in &ledgers {
+                let whole = merged(keep.clone(), other);
+                let either = keep.status() == OptedOut || other.status() == OptedOut;
+                assert!(!either || whole.status() == OptedOut, "{keep:?} {other:?} {whole:?}");
+                for category in TemplateCategory::ALL {
+                    let either = keep.status_for(category) == OptedOut
+                        || other.status_for(category) == OptedOut;
+                    assert!(
+                        !either || whole.status_for(category) == OptedOut,
+                        "{category:?} {keep:?} {other:?} {whole:?}"
+                    );
+                }
+                // What neither half forbids in anything stays allowed where either allows it.
+                let any = |half: &ConsentLedger| {
+                    half.status() == OptedOut
+                        || half.by_category.values().any(|word| word.status == OptedOut)
+                };
+                if !any(keep) && !any(other) {
+                    assert!(!any(&whole), "{keep:?} {other:?} {whole:?}");
+                }
+            }
+        }
     }
 }

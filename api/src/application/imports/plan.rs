@@ -91,7 +91,7 @@ impl Rules {
             time_zone: time_zone.map(Some),
             attributes: (!attributes.is_empty()).then_some(Some(attributes)),
             add_tags: row.tags.iter().chain(&self.tags).cloned().collect(),
-            remove_tags: BTreeSet::new(),
+            ..ContactChanges::default()
         }
     }
 
@@ -386,6 +386,21 @@ mod tests {
         let csv = "phone,external_id\n+447700900123,a1\n+447700900124,a1\n+447700900123,a3\n";
         let planned = run(&mut people, &rules(), csv);
         assert_eq!(verdicts(&planned), [ADDED, UPDATED, ADDED]);
+    }
+
+    #[test]
+    fn a_row_that_says_that_nobody_knows_takes_no_consent_from_the_import() {
+        let mut people = People::default();
+        let rules = Rules { consent: opted_in(), ..rules() };
+        let csv = "phone,consent\n+4915112345671,unknown\n+4915112345672,n/a\n\
+                   +4915112345673,pending\n+4915112345674,\n";
+        let planned = run(&mut people, &rules, csv);
+        let statuses: Vec<_> = planned
+            .iter()
+            .map(|planned| people.contacts[&planned.as_ref().unwrap().contact_id].consent.status())
+            .collect();
+        use ConsentStatus::{OptedIn, Unknown};
+        assert_eq!(statuses, [Unknown, Unknown, Unknown, OptedIn]);
     }
 
     #[test]

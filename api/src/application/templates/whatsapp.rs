@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::written;
 use crate::app::Gateway;
-use crate::application::accounts::unreachable;
+use crate::application::accounts::{has_to_be_mended, unreachable};
 use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::{AppError, AppResult};
@@ -37,8 +37,9 @@ pub struct SyncResult {
 /// Scope MANAGE.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be submitted; VALIDATION_FAILED on `components` with WhatsApp's
-/// own words where it refuses; UNAVAILABLE where it could not be asked.
+/// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be submitted, and where the token or the account has to be put
+/// right first; VALIDATION_FAILED on `components` with WhatsApp's own words where it refuses; UNAVAILABLE where it could not
+/// be asked.
 pub async fn submit(
     gateway: &Gateway,
     caller: &Caller,
@@ -147,8 +148,10 @@ pub async fn delete(
             };
             if still_there {
                 return Err(match error.refusal() {
-                    Some(_) => AppError::conflict(said(&error)),
-                    None => unreachable(error),
+                    Some(refused) if has_to_be_mended(&refused.consequence) => {
+                        AppError::conflict(said(&error))
+                    }
+                    Some(_) | None => unreachable(error),
                 });
             }
         }
@@ -164,7 +167,8 @@ pub async fn delete(
 /// MANAGE.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; CONFLICT where the account is disconnected; UNAVAILABLE where WhatsApp could not be asked.
+/// FORBIDDEN; NOT_FOUND; CONFLICT where the account is disconnected, or it or its token has to be put right first;
+/// UNAVAILABLE where WhatsApp could not be asked.
 pub async fn sync(gateway: &Gateway, caller: &Caller, account_id: &str) -> AppResult<SyncResult> {
     caller.require(Scope::Manage)?;
     let (account_id, loaded) =
@@ -247,7 +251,7 @@ async fn known_templates(
     let mut all = vec![];
     let mut after = None;
     loop {
-        let request = projections::PageRequest::First { count: projections::PAGE_MAX, after };
+        let request = projections::PageRequest::after(projections::PAGE_MAX, after);
         let page = read::queries(gateway)
             .templates(&projections::Scope::everything(), &filter, &request)
             .await?;

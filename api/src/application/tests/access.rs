@@ -1,7 +1,7 @@
 //! Keys, scopes, workspaces, accounts and what they are told.
 
 use chrono::Duration;
-use domain::port::{AggregateType, Position};
+use domain::port::{AggregateType, EventFeed, Position, StreamId};
 use domain::template::TemplateCategory;
 
 use super::*;
@@ -307,6 +307,82 @@ async fn events_are_the_callers_own_masked_and_in_order() {
         EventFilter { types: vec!["contact.exploded".to_owned()], ..EventFilter::default() };
     let refused = events::list(&world.gateway, &world.admin, Position(0), unknown, None).await;
     assert_eq!(refusal(refused), invalid("filter.types"));
+}
+
+#[tokio::test]
+async fn every_event_of_a_message_has_what_the_integrator_gave_it() {
+    let world = World::new().await;
+    let account = world.account("Support").await;
+    let (mut ids, mut contacts) = (vec![], vec![]);
+    for n in 1..=3 {
+        let input = messages::SendMessage {
+            account_id: account.id.to_string(),
+            to: Some(format!("+491511234567{n}")),
+            text: Some("hello".to_owned()),
+            external_id: Some(format!("order-{n}")),
+            metadata: Some(json!({ "order": n })),
+            send_at: Some(world.gateway.clock.now() + chrono::Duration::hours(1)),
+            ..messages::SendMessage::default()
+        };
+        let sent = messages::send(&world.gateway, &world.admin, input).await.unwrap().value;
+        let id = sent.id.to_string();
+        messages::cancel(&world.gateway, &world.admin, &id, None).await.unwrap();
+        ids.push(sent.id.0);
+        contacts.push(sent.contact_id.0);
+    }
+    let stream = |id: &uuid::Uuid| StreamId::new(AggregateType::Message, *id);
+    // The second page of each, without the event that told it; at once, as a list's histories are read.
+    let request = |id| events::HistoryRequest::new(stream(id), Some(5), Some("1")).unwrap();
+    let requests: Vec<_> = ids.iter().map(request).collect();
+    let reader = world.caller(&[Scope::Read]);
+    let open = world.caller(&[Scope::Read, Scope::Personal]);
+    for (caller, is_open) in [(&reader, false), (&open, true)] {
+        let found = events::histories(&world.gateway, caller, &requests).await.unwrap();
+        assert_eq!(found.len(), 3);
+        for (n, request) in requests.iter().enumerate() {
+            let page = &found[request];
+            assert!(page.has_previous_page && !page.has_next_page);
+            let [edge] = &page.edges[..] else { panic!("{page:?}") };
+            let (event, n) = (&edge.node, n + 1);
+            assert_eq!((event.sequence, event.aggregate_id), (2, ids[n - 1]));
+            assert_eq!(event.external_id, Some(format!("order-{n}")));
+            let order = if is_open { json!(n) } else { json!("•••") };
+            assert_eq!(event.data["metadata"], json!({ "order": order }));
+        }
+    }
+    // Alone it answers the same; somebody else's is left out.
+    let alone = events::histories(&world.gateway, &open, &requests[..1]).await.unwrap();
+    assert_eq!(alone[&requests[0]].edges.len(), 1);
+    let stranger = Caller { workspaces: Some(Default::default()), ..open.clone() };
+    assert!(events::histories(&world.gateway, &stranger, &requests).await.unwrap().is_empty());
+    // The command line has no read models and tells the same.
+    let events = world.gateway.ledger.read_streams(&[stream(&ids[0])]).await.unwrap();
+    let last = events.into_iter().skip(1).collect();
+    let url = url::Url::parse("https://gateway.example/").unwrap();
+    let told = events::shown_events(&world.gateway.ledger, last, true).await.unwrap();
+    let told: Vec<_> = told.iter().map(|event| events::event_json(event, &url)).collect();
+    assert_eq!(told[0]["externalid"], "order-1");
+    assert_eq!(told[0]["data"]["metadata"], json!({ "order": 1 }));
+    // Erased with the person.
+    let person = contacts[0].to_string();
+    crate::application::contacts::erase(&world.gateway, &world.admin, &person, "asked".to_owned())
+        .await
+        .unwrap();
+    let gone = events::histories(&world.gateway, &open, &requests[..1]).await.unwrap();
+    assert!(gone[&requests[0]].edges[0].node.data.get("metadata").is_none());
+}
+
+#[tokio::test]
+async fn a_search_of_the_log_that_finds_nothing_says_where_to_go_on() {
+    let world = World::new().await;
+    world.contact("+4915112345678").await;
+    let head = world.gateway.ledger.head().await.unwrap();
+    let nothing =
+        EventFilter { types: vec!["message.delivered".to_owned()], ..EventFilter::default() };
+    let page = events::list(&world.gateway, &world.admin, Position(0), nothing, None).await;
+    let page = page.unwrap();
+    assert!(page.edges.is_empty());
+    assert_eq!(page.end_cursor, Some(head.to_string()));
 }
 
 #[tokio::test]

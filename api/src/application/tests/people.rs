@@ -88,6 +88,19 @@ async fn an_update_changes_clears_and_keeps() {
     let updated = contacts::update(&world.gateway, &world.admin, update).await.unwrap();
     assert_eq!(updated.value.name, None);
     assert_eq!(updated.value.attributes, json!({ "city": "Köln" }));
+    // In place of the old ones; an upsert adds to them.
+    let other = UpdateContact {
+        id: contact.id.to_string(),
+        attributes: Some(Some(json!({ "plan": "gold" }))),
+        ..UpdateContact::default()
+    };
+    let updated = contacts::update(&world.gateway, &world.admin, other).await.unwrap();
+    assert_eq!(updated.value.attributes, json!({ "plan": "gold" }));
+    let mut more = world.person();
+    more.phone_number = Some("+4915112345678".to_owned());
+    more.attributes = Some(json!({ "city": "Bonn" }));
+    let updated = contacts::upsert(&world.gateway, &world.admin, more).await.unwrap();
+    assert_eq!(updated.value.attributes, json!({ "city": "Bonn", "plan": "gold" }));
     assert_eq!(updated.value.tags, ["b", "c"]);
     let then = world.gateway.clock.now();
     let stale = UpdateContact {
@@ -210,6 +223,294 @@ async fn numbers_are_read_as_the_accounts_region_says_a_moment_after_it_changed(
     world._models.spawn(async move { read.run().await });
     let home = contacts::home(&world.gateway, workspace).await.unwrap();
     assert_eq!(home.region.as_deref(), Some("FR"));
+}
+
+#[tokio::test]
+async fn a_merged_contacts_number_and_ids_lead_to_whom_it_went_into_and_so_does_its_stop() {
+    let world = World::new().await;
+    let account = world.account("Support").await;
+    let (one, two, three) = ("+4915112345671", "+4915112345672", "+4915112345673");
+    let person = |phone: &str, user: &str, external_id: &str| AddContact {
+        phone_number: Some(phone.to_owned()),
+        user_id: Some(user.to_owned()),
+        external_id: Some(external_id.to_owned()),
+        ..world.person()
+    };
+    let add = |input: AddContact| contacts::add(&world.gateway, &world.admin, input);
+    let keep = add(opted_in(person(one, "DE.1", "crm-1"))).await.unwrap().value;
+    let half = add(person(two, "DE.2", "crm-2")).await.unwrap().value;
+    let stop = RecordConsent {
+        contact_id: half.id.to_string(),
+        status: ConsentStatus::OptedOut,
+        category: None,
+        source: "the person wrote STOP".to_owned(),
+        evidence: None,
+        occurred_at: None,
+    };
+    contacts::record_consent(&world.gateway, &world.admin, stop).await.unwrap();
+    let merge = async |keep: &ContactView, half: &ContactView| {
+        let (keep, half) = (keep.id.to_string(), half.id.to_string());
+        contacts::merge(&world.gateway, &world.admin, &keep, &half).await.unwrap()
+    };
+    let merged = merge(&keep, &half).await;
+    let whole = &merged.value;
+    assert_eq!(whole.consent.status, ConsentStatus::OptedOut);
+    assert_eq!(whole.phone_number.as_deref(), Some(one));
+    assert_eq!(whole.other_phone_numbers, [two]);
+    assert_eq!(whole.other_identities[0].user_id, "DE.2");
+    assert_eq!(whole.other_external_ids, ["crm-2"]);
+    // The next night's row about the other number, with the word of a list that knows of no stop.
+    let row = opted_in(person(two, "DE.2", "crm-2"));
+    let row = AddContact { name: Some("Ana".to_owned()), ..row };
+    let found = contacts::upsert(&world.gateway, &world.admin, row.clone()).await.unwrap().value;
+    assert_eq!((found.id, found.name.as_deref()), (keep.id, Some("Ana")));
+    assert_eq!(found.consent.status, ConsentStatus::OptedOut);
+    assert_eq!(found.phone_number.as_deref(), Some(one));
+    assert_eq!((found.user_id(), found.external_id.as_deref()), (Some("DE.1"), Some("crm-1")));
+    assert_eq!(refusal(add(row).await), CONFLICT);
+    for number in [one, two] {
+        let sent = messages::send(&world.gateway, &world.admin, text_to(&account, number)).await;
+        assert_eq!(sent.unwrap().value.contact_id, keep.id);
+    }
+    let head = domain::port::EventFeed::head(&world.gateway.ledger).await.unwrap();
+    let reader = world.caller(&[Scope::Read]);
+    let by_number = ContactFilter { phone_numbers: vec![two.to_owned()], ..Default::default() };
+    let by_text = ContactFilter { search: Some("crm-2".to_owned()), ..Default::default() };
+    for filter in [by_number, by_text] {
+        let page = PageArgs::default();
+        let found = contacts::list(&world.gateway, &world.admin, filter, page, Some(head)).await;
+        let found: Vec<_> = found.unwrap().edges.into_iter().map(|edge| edge.node.id).collect();
+        assert_eq!(found, [keep.id]);
+    }
+    let id = keep.id.to_string();
+    let masked = contacts::get(&world.gateway, &reader, &id, None, None).await.unwrap();
+    assert_eq!(masked.other_phone_numbers, ["+49•••672"]);
+    assert_eq!(masked.other_external_ids, ["•••"]);
+    // What was gathered goes on with whoever the person is taken for next.
+    let last = add(person(three, "DE.3", "crm-3")).await.unwrap().value;
+    let whole = merge(&last, &keep).await.value;
+    assert_eq!(whole.other_phone_numbers, [two, one]);
+    let by_id = contacts::by_external_id(&world.gateway, &world.admin, "crm-2", None).await;
+    assert_eq!(by_id.unwrap().map(|contact| contact.id), Some(last.id));
+    let promoted = UpdateContact {
+        id: last.id.to_string(),
+        external_id: Some(Some("crm-2".to_owned())),
+        ..UpdateContact::default()
+    };
+    let promoted = contacts::update(&world.gateway, &world.admin, promoted).await.unwrap().value;
+    assert_eq!(promoted.external_id.as_deref(), Some("crm-2"));
+    assert_eq!(promoted.other_external_ids, ["crm-1"]);
+    // Erased, the person's stop is remembered for every number.
+    let id = last.id.to_string();
+    contacts::erase(&world.gateway, &world.admin, &id, "asked".to_owned()).await.unwrap();
+    for number in [one, two, three] {
+        assert!(!world.is_on_disk(number.trim_start_matches('+')), "{number}");
+        let back = world.contact(number).await;
+        assert_eq!(back.consent.status, ConsentStatus::OptedOut);
+    }
+}
+
+#[tokio::test]
+async fn a_nightly_list_does_not_take_back_a_stop() {
+    let world = World::new().await;
+    let mut input = opted_in(world.person());
+    input.phone_number = Some("+4915112345678".to_owned());
+    let upsert = |input: &AddContact| contacts::upsert(&world.gateway, &world.admin, input.clone());
+    let contact = upsert(&input).await.unwrap().value;
+    assert_eq!(contact.consent.status, ConsentStatus::OptedIn);
+    let word = |status| RecordConsent {
+        contact_id: contact.id.to_string(),
+        status,
+        category: None,
+        source: "call".to_owned(),
+        evidence: None,
+        occurred_at: None,
+    };
+    let record = |status| contacts::record_consent(&world.gateway, &world.admin, word(status));
+    record(ConsentStatus::OptedOut).await.unwrap();
+    let again = upsert(&input).await.unwrap().value;
+    assert_eq!(again.consent.status, ConsentStatus::OptedOut);
+    assert_eq!(again.consent.source.as_deref(), Some("call"));
+    let told = record(ConsentStatus::OptedIn).await.unwrap().value;
+    assert_eq!(told.consent.status, ConsentStatus::OptedIn);
+    input.consent = Some(ConsentStatus::OptedOut);
+    assert_eq!(upsert(&input).await.unwrap().value.consent.status, ConsentStatus::OptedOut);
+}
+
+#[tokio::test]
+async fn a_segment_lifts_no_mask() {
+    let world = World::new().await;
+    let mut input = world.person();
+    input.phone_number = Some("+4915112345678".to_owned());
+    input.attributes = Some(json!({ "iban": "DE02" }));
+    contacts::add(&world.gateway, &world.admin, input).await.unwrap();
+    let rule = |value: &str| json!({ "all": [{ "not": [{ "tag": "vip" }] }, { "attribute": "iban", "op": "eq", "value": value }] });
+    let segment = |name: &str, rule| CreateSegment {
+        workspace_id: None,
+        name: name.to_owned(),
+        rule,
+        idempotency_key: None,
+    };
+    let manager = world.caller(&[Scope::Read, Scope::Manage]);
+    let trusted = world.caller(&[Scope::Read, Scope::Manage, Scope::Personal]);
+    let gateway = &world.gateway;
+    let refused = segments::create(gateway, &manager, segment("a", rule("DE02"))).await;
+    assert_eq!(refusal(refused), FORBIDDEN);
+    let plain = segments::create(gateway, &manager, segment("b", json!({ "tag": "x" }))).await;
+    let plain = plain.unwrap().value.id.to_string();
+    let refused = segments::update(gateway, &manager, &plain, None, Some(rule("DE02"))).await;
+    assert_eq!(refusal(refused), FORBIDDEN);
+    let made = segments::create(gateway, &trusted, segment("c", rule("DE02"))).await.unwrap();
+    let (id, position) = (made.value.id, Some(made.position));
+    assert_eq!(made.value.rule, rule("DE02"));
+    assert_eq!(segments::size(gateway, &trusted, id, position).await.unwrap(), 1);
+    let page = PageArgs::default;
+    assert_eq!(refusal(segments::size(gateway, &manager, id, position).await), FORBIDDEN);
+    assert_eq!(refusal(segments::contacts(gateway, &manager, id, page()).await), FORBIDDEN);
+    assert_eq!(refusal(segments::contacts_total(gateway, &manager, id).await), FORBIDDEN);
+    let of = ContactFilter { segment_id: Some(id.to_string()), ..ContactFilter::default() };
+    let refused = contacts::list(gateway, &manager, of.clone(), page(), None).await;
+    assert_eq!(refusal(refused), FORBIDDEN);
+    assert_eq!(refusal(contacts::total(gateway, &manager, &of).await), FORBIDDEN);
+    let found = contacts::list(gateway, &trusted, of, page(), position).await.unwrap();
+    assert_eq!(found.edges.len(), 1);
+    // What it compares with is nobody's to read either, in no way.
+    let seen = segments::get(gateway, &manager, &id.to_string()).await.unwrap();
+    assert_eq!(seen.rule, rule("•••"));
+    let listed = segments::list(gateway, &manager, page()).await.unwrap();
+    assert!(listed.edges.iter().all(|edge| !edge.node.rule.to_string().contains("DE02")));
+    let told = events::list(gateway, &manager, domain::port::Position(0), Default::default(), None);
+    let told = told.await.unwrap();
+    assert!(told.edges.iter().all(|edge| !edge.node.data.to_string().contains("DE02")));
+    let id = id.to_string();
+    let renamed = segments::update(gateway, &manager, &id, Some("d".to_owned()), None);
+    assert_eq!(renamed.await.unwrap().value.rule, rule("•••"));
+}
+
+#[tokio::test]
+async fn what_is_masked_is_not_looked_up_by_guessing() {
+    let world = World::new().await;
+    let (reader, manager) = (world.caller(&[Scope::Read]), world.caller(&[Scope::Manage]));
+    let gateway = &world.gateway;
+    let by_id = contacts::by_external_id(gateway, &reader, "crm-1", None).await;
+    assert_eq!(refusal(by_id), FORBIDDEN);
+    let by_wamid = messages::by_wamid(gateway, &reader, "wamid.HBgM").await;
+    assert_eq!(refusal(by_wamid), FORBIDDEN);
+    let id = uuid::Uuid::nil().to_string();
+    assert_eq!(refusal(imports::undo(gateway, &manager, &id).await), FORBIDDEN);
+    let trusted = world.caller(&[Scope::Manage, Scope::Personal]);
+    assert_eq!(refusal(imports::undo(gateway, &trusted, &id).await), NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_national_number_is_found_where_there_is_only_one_workspace() {
+    let world = World::new().await;
+    world.account("Support").await;
+    let contact = world.contact("0151 12345678").await;
+    let head = domain::port::EventFeed::head(&world.gateway.ledger).await.unwrap();
+    let filter =
+        ContactFilter { phone_numbers: vec!["0151 12345678".to_owned()], ..Default::default() };
+    let list = |filter: &ContactFilter| {
+        let page = PageArgs::default();
+        contacts::list(&world.gateway, &world.admin, filter.clone(), page, Some(head))
+    };
+    let found = list(&filter).await.unwrap();
+    assert_eq!(found.edges[0].node.id, contact.id);
+    workspaces::create(&world.gateway, &world.admin, "Second".to_owned(), None).await.unwrap();
+    assert_eq!(refusal(list(&filter).await), invalid("filter.phoneNumbers"));
+    let named = ContactFilter { workspace_id: Some(world.workspace.to_string()), ..filter };
+    assert_eq!(list(&named).await.unwrap().edges.len(), 1);
+}
+
+#[tokio::test]
+async fn a_position_that_nobody_has_reached_is_stale() {
+    let world = World::new().await;
+    let account = world.account("Support").await;
+    let contact = world.contact("+4915112345678").await;
+    let sent = messages::send(&world.gateway, &world.admin, text_to(&account, "+4915112345678"));
+    let sent = sent.await.unwrap();
+    let (gateway, admin) = (&world.gateway, &world.admin);
+    let (c, m, a) = (contact.id.to_string(), sent.value.id.to_string(), account.id.to_string());
+    let ask = |at: domain::port::Position| {
+        let at = Some(at);
+        let (c, m, a) = (&c, &m, &a);
+        async move {
+            let contact = contacts::get(gateway, admin, c, None, at);
+            let message = messages::get(gateway, admin, m, None, at);
+            let account = accounts::get(gateway, admin, a, None, at);
+            let (contact, message, account) = tokio::join!(contact, message, account);
+            [contact.map(drop), message.map(drop), account.map(drop)]
+        }
+    };
+    assert!(ask(sent.position).await.iter().all(Result::is_ok));
+    let page = PageArgs::default();
+    let seen = messages::list(gateway, admin, Default::default(), page, None).await.unwrap();
+    assert_eq!(seen.edges.len(), 1);
+    let head = domain::port::EventFeed::head(&gateway.ledger).await.unwrap();
+    for answer in ask(domain::port::Position(head.0 + 1)).await {
+        assert_eq!(answer.unwrap_err().code, ErrorCode::Stale);
+    }
+}
+
+#[tokio::test]
+async fn both_cursors_hold_in_both_directions() {
+    let world = World::new().await;
+    let mut added = vec![];
+    for n in 1..=6 {
+        added.push(world.contact(&format!("+491511234567{n}")).await.id);
+    }
+    let head = domain::port::EventFeed::head(&world.gateway.ledger).await.unwrap();
+    let list = |page: PageArgs| {
+        let filter = ContactFilter::default();
+        contacts::list(&world.gateway, &world.admin, filter, page, Some(head))
+    };
+    let all = list(PageArgs::default()).await.unwrap();
+    let cursor = |n: usize| Some(all.edges[n].cursor.clone());
+    let cases: [(PageArgs, &[usize], bool, bool); 6] = [
+        (PageArgs { first: Some(2), before: cursor(3), ..page() }, &[0, 1], true, false),
+        (
+            PageArgs { first: Some(9), after: cursor(1), before: cursor(4), ..page() },
+            &[2, 3],
+            true,
+            true,
+        ),
+        (PageArgs { last: Some(2), after: cursor(1), ..page() }, &[4, 5], false, true),
+        (
+            PageArgs { last: Some(1), after: cursor(1), before: cursor(4), ..page() },
+            &[3],
+            true,
+            true,
+        ),
+        (PageArgs { before: cursor(2), ..page() }, &[0, 1], true, false),
+        (PageArgs { after: cursor(3), ..page() }, &[4, 5], false, true),
+    ];
+    for (args, expected, has_next, has_previous) in cases {
+        let asked = format!("{args:?}");
+        let found = list(args).await.unwrap();
+        let ids: Vec<_> = found.edges.iter().map(|edge| edge.node.id).collect();
+        let expected: Vec<_> = expected.iter().map(|n| added[*n]).collect();
+        assert_eq!(ids, expected, "{asked}");
+        assert_eq!(
+            (found.has_next_page, found.has_previous_page),
+            (has_next, has_previous),
+            "{asked}"
+        );
+    }
+    let both = PageArgs { first: Some(1), last: Some(1), ..page() };
+    assert_eq!(refusal(list(both).await), invalid("last"));
+}
+
+fn page() -> PageArgs {
+    PageArgs::default()
+}
+
+fn text_to(account: &AccountView, number: &str) -> messages::SendMessage {
+    messages::SendMessage {
+        account_id: account.id.to_string(),
+        to: Some(number.to_owned()),
+        text: Some("hello".to_owned()),
+        ..messages::SendMessage::default()
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountCommand, PauseCause};
-use domain::contact::ContactChanges;
 use domain::message::{Content, ContentKind, Message, MessageCommand, MessageHeader, Priority};
 use domain::primitives::{Actor, ContactId, MessageId, Wamid};
 use domain::template::{Template, TemplateCategory, TemplateCommand};
@@ -279,13 +278,9 @@ async fn identity_moved(
         count("kept");
         return Ok(());
     };
-    let changes = ContactChanges {
-        phone: change.new_phone.map(Some),
-        add_identities: person::portfolio_identity(target, change.new_user_id.as_ref())
-            .into_iter()
-            .collect(),
-        ..ContactChanges::default()
-    };
+    let new = person::portfolio_identity(target, change.new_user_id.as_ref());
+    let changes =
+        person::moved(gateway, target, contact_id, &change.old, change.new_phone, new).await?;
     person::change(gateway, contact_id, changes, context).await
 }
 
@@ -300,12 +295,10 @@ async fn user_id_updated(
         count("kept");
         return Ok(());
     };
-    let changes = ContactChanges {
-        add_identities: person::portfolio_identity(target, update.current.as_ref())
-            .into_iter()
-            .collect(),
-        ..ContactChanges::default()
-    };
+    // The number is the same as before.
+    let who = domain::message::Recipient { phone: None, user_id: who.user_id };
+    let new = person::portfolio_identity(target, update.current.as_ref());
+    let changes = person::moved(gateway, target, contact_id, &who, None, new).await?;
     person::change(gateway, contact_id, changes, context).await
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use domain::Identity;
 use domain::contact::{
-    ConsentStatus, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin,
+    Aliases, ConsentStatus, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin,
     PortfolioIdentity,
 };
 use domain::message::Recipient;
@@ -133,7 +133,7 @@ async fn refresh(
     let changes = ContactChanges {
         phone: who.phone.clone().filter(|_| contact.details.phone.is_none()).map(Some),
         add_identities: portfolio_identity(target, who.user_id.as_ref())
-            .filter(|identity| !contact.portfolio_identities().contains(identity))
+            .filter(|identity| !contact.has_identity(identity))
             .into_iter()
             .collect(),
         username: profile.username.clone().map(Some),
@@ -141,6 +141,38 @@ async fn refresh(
         ..ContactChanges::default()
     };
     change(gateway, id, changes, context).await
+}
+
+/// What a new number or user id changes: it takes the place of the old one, whether that was the main one or came with a
+/// contact that was merged into this one.
+pub async fn moved(
+    gateway: &Gateway,
+    target: &Target,
+    id: ContactId,
+    old: &Recipient,
+    phone: Option<PhoneNumber>,
+    identity: Option<PortfolioIdentity>,
+) -> Result<ContactChanges, ItemError> {
+    let contact = gateway.bus.load::<Contact>(id.0).await?;
+    let contact = contact.map(|loaded| loaded.aggregate).unwrap_or_default();
+    let none = Aliases::default();
+    let aliases = contact.aliases().unwrap_or(&none);
+    let mut changes = ContactChanges { promote_aliases: true, ..ContactChanges::default() };
+    match (&old.phone, phone) {
+        (Some(old), Some(new)) if aliases.phones.contains(old) => {
+            changes.remove_aliases.phones.push(old.clone());
+            changes.add_aliases.phones.push(new);
+        }
+        (_, new) => changes.phone = new.map(Some),
+    }
+    match (portfolio_identity(target, old.user_id.as_ref()), identity) {
+        (Some(old), Some(new)) if aliases.identities.contains(&old) => {
+            changes.remove_aliases.identities.push(old);
+            changes.add_aliases.identities.push(new);
+        }
+        (_, new) => changes.add_identities.extend(new),
+    }
+    Ok(changes)
 }
 
 /// Applies changes; an identity that is another contact's is left where it is (merging them is a person's decision).
