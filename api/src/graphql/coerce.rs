@@ -34,6 +34,14 @@ pub(super) fn problems(
     let mut checker =
         Checker { document, variables: &defaults, table, seen: HashSet::new(), problems: vec![] };
     checker.selection(&operation.selection_set.node, Table::root(operation.ty));
+    for definition in &operation.variable_definitions {
+        let (name, ty) = (&definition.node.name.node, &definition.node.var_type.node);
+        let is_missing = !ty.nullable && !defaults.contains_key(name);
+        // Mostly an argument that is missing for want of it was named already.
+        if is_missing && checker.problems.is_empty() {
+            checker.problem(name.to_string(), "this variable is required".to_owned());
+        }
+    }
     checker.problems.truncate(PROBLEMS_MAX);
     checker.problems
 }
