@@ -530,12 +530,14 @@ async fn written(gateway: &Gateway, id: ImportId) -> AppResult<Written<ImportVie
 
 /// Takes back what an import added or changed, as far as nothing newer stands on it: contacts that it added and that
 /// nobody touched or wrote to since are erased; what it changed in others becomes what it was, where the import's word is
-/// still the last. A large undo goes on when this has answered; repeat it to see its end. Scope MANAGE.
+/// still the last. A large undo goes on when this has answered; repeat it to see its end. Scopes MANAGE and PERSONAL, because
+/// it erases people.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a dry run or one that is still running; UNAVAILABLE while it goes on.
 pub async fn undo(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<ImportView>> {
     caller.require(Scope::Manage)?;
+    caller.require(Scope::Personal)?;
     let (id, loaded) = command::known::<Import>(gateway, caller, id, "import").await?;
     let id = ImportId(id);
     loaded.aggregate.check_undo().map_err(|error| AppError::domain(error, ""))?;

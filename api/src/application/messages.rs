@@ -240,7 +240,7 @@ pub async fn get(
     MessageView::new(MessageId(id), &message, caller).ok_or_else(|| AppError::not_found("message"))
 }
 
-/// The message that WhatsApp knows by this id. Scope READ.
+/// The message that WhatsApp knows by this id. Scopes READ and PERSONAL, because the id holds the number.
 ///
 /// # Errors
 /// FORBIDDEN; VALIDATION_FAILED for what is no id of WhatsApp's.
@@ -250,6 +250,7 @@ pub async fn by_wamid(
     wamid: &str,
 ) -> AppResult<Option<MessageView>> {
     caller.require(Scope::Read)?;
+    caller.require(Scope::Personal)?;
     let wamid =
         Wamid::parse(wamid).map_err(|error| AppError::invalid("wamid", error.to_string()))?;
     let found = read::queries(gateway).message_by_wamid(&read::scope(caller), &wamid).await?;
