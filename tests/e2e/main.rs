@@ -4,5 +4,6 @@ mod crash;
 mod main_job;
 mod pace;
 mod provenance;
+mod schema;
 
 mod common;

@@ -1,0 +1,1 @@
+//! What a key without PERSONAL is shown of people.
