@@ -188,9 +188,14 @@ impl<'a> Checker<'a> {
                 (!fits).then_some("use a whole number from -2147483648 to 2147483647")
             }
             ("Int", _) => Some("use a whole number"),
+            // A CSV file's rows are judged one by one, and the good ones kept.
+            ("String", ConstValue::String(text)) => {
+                (has_control(text) && !path.ends_with(".csv")).then_some(NO_CONTROL)
+            }
+            ("JSON", value) => has_control_within(value).then_some(NO_CONTROL),
             ("Float", ConstValue::Number(_))
             | ("Boolean", ConstValue::Boolean(_))
-            | ("String" | "ID", ConstValue::String(_)) => None,
+            | ("ID", ConstValue::String(_)) => None,
             ("ID", ConstValue::Number(number)) if number.is_i64() || number.is_u64() => None,
             ("Float", _) => Some("use a number"),
             ("Boolean", _) => Some("use true or false"),
@@ -201,6 +206,24 @@ impl<'a> Checker<'a> {
         if let Some(problem) = problem {
             self.problem(path, problem.to_owned());
         }
+    }
+}
+
+const NO_CONTROL: &str = "leave control characters out; line breaks and tabs may stay";
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// Nested no deeper than the body's parser lets anything be.
+fn has_control_within(value: &ConstValue) -> bool {
+    match value {
+        ConstValue::String(text) => has_control(text),
+        ConstValue::List(items) => items.iter().any(has_control_within),
+        ConstValue::Object(object) => {
+            object.iter().any(|(key, value)| has_control(key) || has_control_within(value))
+        }
+        _ => false,
     }
 }
 
