@@ -4,6 +4,8 @@ mod crash;
 mod main_job;
 mod pace;
 mod provenance;
+mod refused_webhooks;
 mod schema;
+mod startup;
 
 mod common;

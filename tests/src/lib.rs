@@ -6,9 +6,9 @@ mod client;
 mod sandbox;
 mod store;
 
-pub use binary::{Binary, BinaryOptions};
+pub use binary::{Binary, BinaryOptions, executable};
 pub use client::{Client, GraphqlError};
-pub use sandbox::SandboxProcess;
+pub use sandbox::{APP_SECRET, SandboxProcess, VERIFY_TOKEN};
 pub use store::{Store, StoreKind, stores};
 
 use std::time::Duration;

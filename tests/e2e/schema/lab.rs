@@ -299,6 +299,11 @@ impl Lab {
         }
     }
 
+    /// Starts the process managers, where the test is about them.
+    pub fn manage(&mut self) {
+        self.workers.manage();
+    }
+
     pub fn move_clock(&self, by: chrono::Duration) {
         self.clock.ahead_s.fetch_add(by.num_seconds(), Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@
 mod authorisation;
 mod bad_input;
 mod bounds;
-mod lab;
+pub mod lab;
 mod masking;
-mod samples;
+pub mod samples;
 mod walk;
