@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use url::Url;
 
 use crate::application::Local;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::worker;
 
 /// How long a call under way is waited for when the gateway stops.
@@ -334,10 +334,13 @@ fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
     }
     let url = config.store.url.expose();
     let Some(path) = url.strip_prefix("sqlite://") else {
-        bail!(
-            "secrets.master_key or secrets.master_key_file is required with PostgreSQL, so that every node has the same; \
-             `openssl rand -hex 32` makes one"
-        );
+        return Err(ConfigError::Invalid {
+            key: "secrets.master_key",
+            problem: "this or secrets.master_key_file is required with PostgreSQL, so that every node has the same; \
+                      `openssl rand -hex 32` makes one"
+                .to_owned(),
+        }
+        .into());
     };
     let path = default_master_key_path(Path::new(path))?;
     let (key, is_new) = MasterKey::read_or_generate_file(&path).context("the master key")?;

@@ -58,40 +58,150 @@ fn parts(sdl: &str) -> BTreeMap<String, Parts> {
     types
 }
 
+/// The whole promise, DRAFT included.
+const PROMISED: &str = include_str!("fixtures/contract.graphql");
+
+/// What of the promise does not work yet and is therefore not in the schema: a type, or a part of one with its arguments.
+/// Whoever adds it takes it out of here.
+const LEFT_OUT: &[&str] = &[
+    // Forecast, and what sending costs.
+    "Query.campaignForecast",
+    "Mutation.launchCampaign: argument maxCost",
+    "CampaignProgress.cost",
+    "CampaignForecast",
+    "ZoneCount",
+    "ForecastMessage",
+    "Cost",
+    "Decimal",
+    // Local times, recurrence and caps.
+    "CampaignSchedule.recipientLocal",
+    "CampaignSchedule.sendWindow",
+    "CampaignSchedule.whenPast",
+    "CampaignSchedule.recurrence",
+    "WhenPast",
+    "CampaignScheduleInput.recipientLocal",
+    "CampaignScheduleInput.sendWindow",
+    "CampaignScheduleInput.whenPast",
+    "CampaignScheduleInput.recurrence",
+    "CreateCampaignInput.frequencyCap",
+    "UpdateCampaignInput.frequencyCap",
+    "FrequencyCapInput",
+    // Subscriptions.
+    "Subscription",
+    // Webhooks out.
+    "Query.webhookEndpoints",
+    "Mutation.createWebhookEndpoint",
+    "Mutation.updateWebhookEndpoint",
+    "Mutation.rotateWebhookSecret",
+    "Mutation.replayWebhook",
+    "Mutation.deleteWebhookEndpoint",
+    "WebhookEndpoint",
+    "WebhookFailure",
+    "WebhookDelivery",
+    "CreateWebhookEndpointInput",
+    "UpdateWebhookEndpointInput",
+    "WebhookEndpointPayload",
+    // Statistics.
+    "Query.deliveryStats",
+    "StatsBasis",
+    "StatsDimension",
+    "DeliveryStatsFilter",
+    "StatsBucket",
+    "DeliveryStats",
+    // Conversations and the assistant (DRAFT).
+    "Query.conversation",
+    "Query.conversations",
+    "Query.knowledge",
+    "Mutation.replyToConversation",
+    "Mutation.setConversationHandling",
+    "Mutation.addKnowledge",
+    "Mutation.removeKnowledge",
+    "Mutation.configureAssistant",
+    "Account.assistant",
+    "Message.conversationId",
+    "Conversation",
+    "ConversationHandling",
+    "ConversationFilter",
+    "ConversationPayload",
+    "ReplyInput",
+    "AssistantSettings",
+    "AssistantMode",
+    "ConfigureAssistantInput",
+    "KnowledgeEntry",
+    "AddKnowledgeInput",
+    "KnowledgeEntryPayload",
+    // Automations (DRAFT).
+    "Query.automations",
+    "Mutation.createAutomation",
+    "Mutation.setAutomationEnabled",
+    "Mutation.recordTrigger",
+    "Automation",
+    "CreateAutomationInput",
+    "AutomationPayload",
+    "RecordTriggerInput",
+    "TriggerPayload",
+];
+
+/// Whether the list has the part, or its type as a whole.
+fn is_left_out(ty: &str, part: &str) -> bool {
+    let field = part.split(": argument ").next().unwrap_or(part);
+    LEFT_OUT.iter().any(|left_out| {
+        *left_out == ty
+            || left_out
+                .split_once('.')
+                .is_some_and(|(of, name)| of == ty && (name == field || name == part))
+    })
+}
+
 #[test]
 fn everything_promised_is_there_and_nothing_has_another_type() {
-    let promised = parts(include_str!("fixtures/contract.graphql"));
+    let promised = parts(PROMISED);
     let ours = parts(&api::graphql::sdl());
-    let mut broken = vec![];
+    let (mut broken, mut kept) = (vec![], 0);
     for (name, promised) in &promised {
-        let Some(ours) = ours.get(name) else {
-            broken.push(format!("{name} is missing"));
-            continue;
-        };
         for (part, promised) in promised {
-            match ours.get(part) {
-                None => broken.push(format!("{name}.{part} is missing")),
-                Some(ours) if ours != promised => {
+            let there = ours.get(name).and_then(|ours| ours.get(part));
+            match (there, is_left_out(name, part)) {
+                (None, false) => broken.push(format!("{name}.{part} is missing")),
+                (Some(_), true) if part != "kind of type" => {
+                    broken.push(format!("{name}.{part} is there; take it out of LEFT_OUT"));
+                }
+                (Some(ours), false) if ours != promised => {
                     broken.push(format!("{name}.{part} is {ours:?} and should be {promised:?}"));
                 }
-                Some(_) => {}
+                (Some(_), false) => kept += 1,
+                (None | Some(_), true) => {}
             }
         }
     }
-    assert!(promised.len() > 90, "the promise itself was cut short");
     assert!(broken.is_empty(), "{broken:#?}");
+    // Types, fields, arguments and values: fewer means that the copy of the promise was cut short.
+    assert!(kept > 700, "{kept}");
+}
+
+#[test]
+fn what_is_left_out_is_promised() {
+    let promised = parts(PROMISED);
+    for left_out in LEFT_OUT {
+        let is_promised = match left_out.split_once('.') {
+            Some((ty, part)) => promised.get(ty).is_some_and(|parts| parts.contains_key(part)),
+            None => promised.contains_key(*left_out),
+        };
+        assert!(is_promised, "{left_out} is nothing that was promised");
+    }
 }
 
 #[test]
 fn what_is_added_never_has_to_be_given() {
-    let promised = parts(include_str!("fixtures/contract.graphql"));
+    let promised = parts(PROMISED);
     let ours = parts(&api::graphql::sdl());
     for (name, promised) in &promised {
         let is_input = promised["kind of type"] == "input";
-        for (part, ty) in &ours[name] {
+        for (part, ty) in ours.get(name).into_iter().flatten() {
             let is_new = !promised.contains_key(part) && (is_input || part.contains(": argument "));
+            let has_default = ty.contains(" = ");
             assert!(
-                !is_new || !ty.ends_with('!'),
+                !is_new || has_default || !ty.ends_with('!'),
                 "{name}.{part}: {ty} breaks callers who do not know it"
             );
         }

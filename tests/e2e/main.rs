@@ -6,6 +6,9 @@ mod erase;
 mod main_job;
 mod pace;
 mod provenance;
+mod refused_webhooks;
 mod sandbox_controls;
+mod schema;
+mod startup;
 
 mod common;

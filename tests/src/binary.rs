@@ -164,7 +164,10 @@ fn free_port() -> u16 {
 }
 
 /// The binary beside this test's own: the workspace builds both into one directory.
-fn executable() -> PathBuf {
+///
+/// # Panics
+/// Where it was not built.
+pub fn executable() -> PathBuf {
     let test = std::env::current_exe().expect("this test has a path");
     let directory = test.ancestors().nth(2).expect("target/debug/deps");
     let path = directory.join("whatsapp-gateway");

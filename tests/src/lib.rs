@@ -7,9 +7,9 @@ mod sandbox;
 mod store;
 mod traces;
 
-pub use binary::{Answered, Binary, BinaryOptions, run, subcommand};
+pub use binary::{Answered, Binary, BinaryOptions, executable, run, subcommand};
 pub use client::{Client, GraphqlError};
-pub use sandbox::SandboxProcess;
+pub use sandbox::{APP_SECRET, SandboxProcess, VERIFY_TOKEN};
 pub use store::{Store, StoreKind, stores};
 pub use traces::{files_under, found_in};
 

@@ -21,6 +21,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::caller::Caller;
+use super::check;
 use super::command::{self, Once};
 use super::error::{AppError, AppResult, ErrorCode};
 use super::page::{Page, PageArgs, Total};
@@ -37,6 +38,8 @@ const CACHED_MAX: usize = 10_000;
 const CACHED_FOR: Duration = Duration::seconds(5);
 /// How long a start waits for the keys to be known: a directory that is built anew takes its time.
 const DIRECTORY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
+/// Workspaces or accounts that one key may be limited to.
+const LIMITS_MAX: usize = 200;
 /// The longest bearer that is hashed.
 const BEARER_BYTES_MAX: usize = 256;
 
@@ -130,6 +133,11 @@ pub async fn create(
     input: CreateApiKey,
 ) -> AppResult<CreatedApiKey> {
     caller.require(Scope::Admin)?;
+    for (ids, field) in
+        [(&input.workspace_ids, "input.workspaceIds"), (&input.account_ids, "input.accountIds")]
+    {
+        check::at_most(ids.as_deref().unwrap_or_default(), LIMITS_MAX, field)?;
+    }
     let mut workspace_ids = workspaces(gateway, caller, input.workspace_ids.as_deref()).await?;
     let mut account_ids = match &input.account_ids {
         Some(ids) => Some(command::accounts(gateway, caller, ids).await?),

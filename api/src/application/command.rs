@@ -257,7 +257,7 @@ pub(crate) async fn once<R: DeserializeOwned>(
     field: &str,
 ) -> AppResult<Once<R>> {
     let Some(key) = key else { return Ok(Once::Now(None)) };
-    if key.is_empty() || key.chars().count() > IDEMPOTENCY_KEY_CHARS_MAX {
+    if key.trim().is_empty() || key.chars().count() > IDEMPOTENCY_KEY_CHARS_MAX {
         return Err(AppError::invalid(
             field,
             format!("use 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters"),

@@ -35,6 +35,8 @@ pub use merge::merge;
 
 /// Tags of one input.
 const TAGS_MAX: usize = 100;
+/// The longest tag, in characters.
+const TAG_CHARS_MAX: usize = 64;
 /// Numbers of one filter.
 const FILTER_NUMBERS_MAX: usize = 1_000;
 /// The longest search text, in characters.
@@ -205,8 +207,14 @@ pub(crate) fn attributes(value: Value, field: &str) -> AppResult<BTreeMap<String
     }
 }
 
+/// Each of these could be a contact's.
+pub(crate) fn check_tags(tags: &[String], field: &str) -> AppResult<()> {
+    tags.iter().try_for_each(|tag| check::text(tag, field, TAG_CHARS_MAX))
+}
+
 fn tags(list: Vec<String>, field: &str) -> AppResult<BTreeSet<String>> {
     check::at_most(&list, TAGS_MAX, field)?;
+    check_tags(&list, field)?;
     Ok(list.into_iter().map(|tag| tag.trim().to_owned()).collect())
 }
 

@@ -13,7 +13,7 @@ use domain::message::{
     Direction, InDoubtResolution, MediaKind, Message, MessageCommand, MessageError, MessageStatus,
 };
 use domain::port::Position;
-use domain::primitives::{MessageId, Wamid};
+use domain::primitives::{CampaignId, MessageId, Wamid};
 use projections::names;
 use serde::Serialize;
 use serde_json::Value;
@@ -97,6 +97,8 @@ pub struct MessageFilter {
     pub external_ids: Vec<String>,
     pub account_ids: Vec<String>,
     pub campaign_ids: Vec<String>,
+    /// Of this campaign alone, which the caller has been shown: `campaign_ids` only narrow that.
+    pub within: Option<CampaignId>,
     pub contact_ids: Vec<String>,
     pub status: Vec<MessageStatus>,
     pub direction: Option<Direction>,
@@ -284,6 +286,13 @@ async fn filter_of(
     for id in &filter.campaign_ids {
         campaigns.push(command::known::<Campaign>(gateway, caller, id, "campaign").await?.0);
     }
+    let campaigns = match filter.within {
+        Some(CampaignId(within)) if campaigns.is_empty() => Some(vec![within]),
+        Some(CampaignId(within)) => {
+            Some(campaigns.into_iter().filter(|id| *id == within).collect())
+        }
+        None => read::asked(campaigns),
+    };
     let mut contacts = vec![];
     for id in &filter.contact_ids {
         contacts.push(command::known::<Contact>(gateway, caller, id, "contact").await?.0);
@@ -292,7 +301,7 @@ async fn filter_of(
         workspace_id,
         external_ids: read::asked(filter.external_ids.clone()),
         account_ids: read::asked(accounts.into_iter().map(|id| id.0).collect()),
-        campaign_ids: read::asked(campaigns),
+        campaign_ids: campaigns,
         contact_ids: read::asked(contacts),
         status: read::asked(filter.status.clone()),
         direction: filter.direction,

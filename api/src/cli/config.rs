@@ -8,6 +8,7 @@ use crate::config::Config;
 #[derive(Debug, Subcommand)]
 pub enum What {
     /// Reads the configuration and says what it understood
+    #[command(after_help = "Example: whatsapp-gateway config check --config gateway.toml")]
     Check {
         /// Prints the defaults instead
         #[arg(long)]

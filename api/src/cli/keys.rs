@@ -31,13 +31,16 @@ pub enum What {
         expires_at: Option<String>,
     },
     /// Lists the API keys
+    #[command(after_help = "Example: whatsapp-gateway keys list --json")]
     List {
         #[arg(long)]
         json: bool,
     },
     /// Revokes an API key, for good
+    #[command(after_help = "Example: whatsapp-gateway keys revoke 0190…")]
     Revoke { id: String },
     /// The key that wraps all others
+    #[command(after_help = "Example: whatsapp-gateway keys master rotate --new-key-file next.key")]
     Master {
         #[command(subcommand)]
         what: Master,

@@ -137,7 +137,7 @@ impl Campaign {
     ) -> Answer<MessageConnection> {
         let (gateway, caller) = asked(ctx);
         let mut filter = messages::MessageFilter::from(filter.unwrap_or_default());
-        filter.campaign_ids = vec![self.view.id.to_string()];
+        filter.within = Some(self.view.id);
         let page = messages::list(
             gateway,
             caller,

@@ -34,6 +34,14 @@ pub(super) fn problems(
     let mut checker =
         Checker { document, variables: &defaults, table, seen: HashSet::new(), problems: vec![] };
     checker.selection(&operation.selection_set.node, Table::root(operation.ty));
+    for definition in &operation.variable_definitions {
+        let (name, ty) = (&definition.node.name.node, &definition.node.var_type.node);
+        let is_missing = !ty.nullable && !defaults.contains_key(name);
+        // Mostly an argument that is missing for want of it was named already.
+        if is_missing && checker.problems.is_empty() {
+            checker.problem(name.to_string(), "this variable is required".to_owned());
+        }
+    }
     checker.problems.truncate(PROBLEMS_MAX);
     checker.problems
 }
@@ -180,9 +188,14 @@ impl<'a> Checker<'a> {
                 (!fits).then_some("use a whole number from -2147483648 to 2147483647")
             }
             ("Int", _) => Some("use a whole number"),
+            // A CSV file's rows are judged one by one, and the good ones kept.
+            ("String", ConstValue::String(text)) => {
+                (has_control(text) && !path.ends_with(".csv")).then_some(NO_CONTROL)
+            }
+            ("JSON", value) => has_control_within(value).then_some(NO_CONTROL),
             ("Float", ConstValue::Number(_))
             | ("Boolean", ConstValue::Boolean(_))
-            | ("String" | "ID", ConstValue::String(_)) => None,
+            | ("ID", ConstValue::String(_)) => None,
             ("ID", ConstValue::Number(number)) if number.is_i64() || number.is_u64() => None,
             ("Float", _) => Some("use a number"),
             ("Boolean", _) => Some("use true or false"),
@@ -193,6 +206,24 @@ impl<'a> Checker<'a> {
         if let Some(problem) = problem {
             self.problem(path, problem.to_owned());
         }
+    }
+}
+
+const NO_CONTROL: &str = "leave control characters out; line breaks and tabs may stay";
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// Nested no deeper than the body's parser lets anything be.
+fn has_control_within(value: &ConstValue) -> bool {
+    match value {
+        ConstValue::String(text) => has_control(text),
+        ConstValue::List(items) => items.iter().any(has_control_within),
+        ConstValue::Object(object) => {
+            object.iter().any(|(key, value)| has_control(key) || has_control_within(value))
+        }
+        _ => false,
     }
 }
 

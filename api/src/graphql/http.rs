@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::error::{Refusal, internal, of_execution};
 use super::session::Session;
-use super::{Schema, bounds, coerce, graphiql};
+use super::{Schema, bounds, coerce, graphiql, omitted};
 use crate::app::Gateway;
 use crate::application::Caller;
 use crate::application::error::{AppError, ErrorCode};
@@ -279,6 +279,9 @@ async fn run(
         });
     }
     let is_mutation = operation.ty == OperationType::Mutation;
+    let mut document = document.clone();
+    omitted::drop_from(&mut document, &variables);
+    request.set_parsed_query(document);
     let request = request.data(Session::new(gateway.clone(), caller));
     let schema = schema.executable.clone();
     // Its own task: a client that hangs up must not cut a mutation in half, and a panic must not go further.

@@ -214,6 +214,7 @@ impl From<MessageFilter> for messages::MessageFilter {
             external_ids: filter.external_ids.unwrap_or_default(),
             account_ids: texts(filter.account_ids),
             campaign_ids: texts(filter.campaign_ids),
+            within: None,
             contact_ids: texts(filter.contact_ids),
             status: all(filter.status),
             direction: filter.direction.map(Into::into),
@@ -255,7 +256,7 @@ impl From<AppResult<Written<MessageView>>> for SendResult {
 pub struct SendError {
     /// As `extensions.code` of errors.
     code: String,
-    /// The path within that input that is wrong.
+    /// The path that is wrong, where `input` is that one of the inputs.
     field: Option<String>,
     /// What is wrong, and what would be right.
     message: String,

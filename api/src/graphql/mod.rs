@@ -16,6 +16,7 @@ mod http;
 mod imports;
 mod limiter;
 mod messages;
+mod omitted;
 mod scalars;
 mod segments;
 mod session;

@@ -539,7 +539,7 @@ fn check_settings(settings: &AccountSettings) -> Result<(), AccountError> {
     if settings.messages_per_second.is_some_and(|n| !(1..=MAX_MESSAGES_PER_SECOND).contains(&n)) {
         return Err(invalid("messagesPerSecond", "use 1 to 1,000,000"));
     }
-    if settings.portfolio_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 64) {
+    if settings.portfolio_id.as_ref().is_some_and(|id| id.trim().is_empty() || id.len() > 64) {
         return Err(invalid(
             "portfolioId",
             "Meta's id of the business portfolio, 1 to 64 characters",

@@ -27,6 +27,7 @@ use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::check;
 use crate::application::command::{self, Once};
+use crate::application::contacts;
 use crate::application::error::{AppError, AppResult};
 use crate::application::view::{CampaignView, Written, parameter_json};
 
@@ -360,6 +361,7 @@ async fn one(
     check::at_most(&input.contact_ids, CONTACTS_MAX, &format!("{path}.contactIds"))?;
     check::at_most(&input.segment_ids, OTHERS_MAX, &format!("{path}.segmentIds"))?;
     check::at_most(&input.tags, OTHERS_MAX, &format!("{path}.tags"))?;
+    contacts::check_tags(&input.tags, &format!("{path}.tags"))?;
     let mut segment_ids = BTreeSet::new();
     for id in &input.segment_ids {
         let (id, loaded) = command::known::<Segment>(gateway, caller, id, "segment").await?;
@@ -384,8 +386,7 @@ async fn one(
             contact_ids.insert(ContactId(*id));
         }
     }
-    let tags =
-        input.tags.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+    let tags = input.tags.iter().map(|tag| tag.trim().to_owned()).collect();
     Ok(Audience { all: input.all, segment_ids, contact_ids, tags, exclude: None })
 }
 

@@ -21,6 +21,12 @@ use crate::worker::dispatch::wire_content;
 const OBJECT_BYTES_MAX: usize = 64 * 1024;
 /// More than any limit of WhatsApp's, so that what is checked is never large.
 const TEXT_CHARS_MAX: usize = 100_000;
+/// The longest link, in characters.
+const LINK_CHARS_MAX: usize = 2_048;
+/// The longest id of an upload, in characters; WhatsApp's have some sixteen.
+const MEDIA_ID_CHARS_MAX: usize = 128;
+/// The longest name of a document, in characters: as much as a file system takes.
+const FILE_NAME_CHARS_MAX: usize = 255;
 
 /// A content with the template it is of.
 #[derive(Clone, Debug)]
@@ -183,16 +189,18 @@ fn of_media(media: &MediaInput) -> AppResult<Content> {
         }
     };
     let texts = [
-        (&media.link, "link"),
-        (&media.media_id, "mediaId"),
-        (&media.caption, "caption"),
-        (&media.filename, "filename"),
+        (&media.link, "link", LINK_CHARS_MAX),
+        (&media.media_id, "mediaId", MEDIA_ID_CHARS_MAX),
+        (&media.caption, "caption", TEXT_CHARS_MAX),
+        (&media.filename, "filename", FILE_NAME_CHARS_MAX),
     ];
-    for (text, name) in texts {
-        if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+    for (text, name, max) in texts {
+        let chars =
+            text.as_ref().map(|text| if text.trim().is_empty() { 0 } else { text.chars().count() });
+        if chars.is_some_and(|chars| chars == 0 || chars > max) {
             return Err(AppError::invalid(
                 format!("input.media.{name}"),
-                "is far longer than WhatsApp takes",
+                format!("use 1 to {max} characters, or leave it out"),
             ));
         }
     }
