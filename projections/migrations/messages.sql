@@ -64,6 +64,13 @@ CREATE TABLE IF NOT EXISTS marketing_blocks{g} (
   until BIGINT NOT NULL
 );
 
+-- When WhatsApp last could not deliver to a person.
+CREATE TABLE IF NOT EXISTS unreachable{g} (
+  contact_id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  since BIGINT NOT NULL
+);
+
 -- A campaign's counts as they are now.
 CREATE TABLE IF NOT EXISTS campaign_counts{g} (
   campaign_id UUID NOT NULL PRIMARY KEY,

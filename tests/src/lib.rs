@@ -3,12 +3,14 @@
 
 mod binary;
 mod client;
+mod front;
 mod sandbox;
 mod store;
 
 pub use binary::{Binary, BinaryOptions};
 pub use client::{Client, GraphqlError};
-pub use sandbox::SandboxProcess;
+pub use front::Front;
+pub use sandbox::{Number, SandboxProcess, WABA};
 pub use store::{Store, StoreKind, stores};
 
 use std::time::Duration;

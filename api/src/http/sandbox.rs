@@ -7,7 +7,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, web};
 use domain::api_key::Scope;
 use infrastructure::sandbox::ControlsAccess;
-use infrastructure::sandbox::http::configure_controls;
+use infrastructure::sandbox::http::controls;
 
 use super::{State, authenticate, refusal};
 use crate::app::Gateway;
@@ -15,11 +15,8 @@ use crate::app::Gateway;
 pub fn configure(routes: &mut web::ServiceConfig, gateway: &Gateway) {
     if gateway.config.sandbox.controls {
         let sandbox = gateway.sandbox.sandbox.clone();
-        routes.service(
-            web::scope("/_sandbox").wrap(from_fn(admins_only)).configure(|routes| {
-                configure_controls(routes, sandbox, ControlsAccess::Authorised)
-            }),
-        );
+        let controls = controls(sandbox, ControlsAccess::Authorised);
+        routes.service(controls.wrap(from_fn(admins_only)));
     }
 }
 

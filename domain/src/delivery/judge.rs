@@ -13,6 +13,10 @@ use crate::template::{TemplateCategory, TemplateStatus};
 /// message).
 const WINDOW_MARGIN_S: i64 = 90;
 
+/// For how many seconds a person is left alone after WhatsApp could not deliver to them (131026: no WhatsApp, terms not
+/// accepted, an old app). It may work another day.
+pub const UNREACHABLE_S: u32 = 24 * 3600;
+
 /// What is known at the moment of judging.
 #[derive(Clone, Debug)]
 pub struct DeliveryFacts<'a> {
@@ -27,6 +31,8 @@ pub struct DeliveryFacts<'a> {
     pub window_until: Option<DateTime<Utc>>,
     /// WhatsApp asked to leave this person alone with marketing until then (131049).
     pub marketing_blocked_until: Option<DateTime<Utc>>,
+    /// When WhatsApp could not deliver to this person (131026), if they have not written since.
+    pub unreachable_since: Option<DateTime<Utc>>,
     /// Marketing waits for the end of these hours.
     pub quiet_hours: Option<(QuietHours, Tz)>,
     pub expires_at: Option<DateTime<Utc>>,
@@ -59,6 +65,10 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
     }
     if let Some(reason) = consent_problem(contact, facts.category) {
         return Verdict::Skip(reason);
+    }
+    let unreachable_for = chrono::Duration::seconds(i64::from(UNREACHABLE_S));
+    if facts.unreachable_since.is_some_and(|since| facts.now < since + unreachable_for) {
+        return Verdict::Skip(SkipReason::Unreachable);
     }
     match facts.template_status {
         None => {

@@ -6,7 +6,7 @@ mod pace;
 mod plan;
 mod retry;
 
-pub use judge::{DeliveryFacts, Verdict, judge};
+pub use judge::{DeliveryFacts, UNREACHABLE_S, Verdict, judge};
 pub use pace::{Pace, PairLimit};
 pub use plan::{
     Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,

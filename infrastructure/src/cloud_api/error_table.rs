@@ -3,6 +3,8 @@
 //!
 //! A new code is a new row here and nowhere else.
 
+use domain::delivery::UNREACHABLE_S;
+
 use super::error::{Backoff, Class, Suppression, SuppressionScope, TemplateStop};
 
 /// One code, or a range of codes that mean the same.
@@ -259,7 +261,7 @@ pub const ERROR_TABLE: &[ErrorRow] = &[
         "The person may have no WhatsApp, an old app, \
         or have blocked the business; it may work another day.",
     )
-    .suppresses(SuppressionScope::Everything, Some(DAY)),
+    .suppresses(SuppressionScope::Everything, Some(UNREACHABLE_S as u64)),
     row(131041, "There is no such group", P, FIX_CONTENT),
     row(
         131043,

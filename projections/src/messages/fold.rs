@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::counts::{Contribution, CountsDoc, Tick};
 use super::tables::{
-    ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, MARKETING_BLOCKS, MESSAGES, WINDOWS,
-    agenda_row, message_row,
+    ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, MARKETING_BLOCKS, MESSAGES,
+    UNREACHABLE, WINDOWS, agenda_row, message_row,
 };
 use crate::erase::without_personal_data;
 use crate::store::{Value, Write};
@@ -19,6 +19,8 @@ use crate::store::{Value, Write};
 /// tried again after 24 hours at the earliest.
 const MARKETING_BLOCK_CODE: i64 = 131_049;
 const MARKETING_BLOCK_HOURS: i64 = 24;
+/// Meta, error 131026: the message cannot be delivered to this person.
+const UNDELIVERABLE_CODE: i64 = 131_026;
 
 /// One event of the batch, decoded.
 pub(super) enum Step {
@@ -61,6 +63,7 @@ pub(super) struct Batch {
     counts: BTreeMap<Uuid, Counts>,
     windows: BTreeMap<(Uuid, Uuid), DateTime<Utc>>,
     blocks: BTreeMap<Uuid, (Uuid, DateTime<Utc>)>,
+    unreachable: BTreeMap<Uuid, (Uuid, DateTime<Utc>)>,
     activity: BTreeMap<Uuid, Activity>,
 }
 
@@ -142,6 +145,14 @@ impl Batch {
                 let known = self.blocks.entry(contact_id).or_insert((header.workspace_id.0, until));
                 known.1 = known.1.max(until);
             }
+            Heard::Undeliverable { since, by_status } => {
+                if by_status {
+                    latest(&mut activity.status, recorded_at);
+                }
+                let known =
+                    self.unreachable.entry(contact_id).or_insert((header.workspace_id.0, since));
+                known.1 = known.1.max(since);
+            }
             Heard::Nothing => {}
         }
     }
@@ -185,6 +196,10 @@ impl Batch {
         let blocks = self.blocks.into_iter().map(|(contact_id, (workspace_id, until))| {
             vec![contact_id.into(), workspace_id.into(), until.into()]
         });
+        let unreachable =
+            self.unreachable.into_iter().map(|(contact_id, (workspace_id, since))| {
+                vec![contact_id.into(), workspace_id.into(), since.into()]
+            });
         let activity = self.activity.into_iter().filter_map(|(account_id, heard)| {
             let Activity { inbound, outbound, status } = heard;
             (inbound.is_some() || outbound.is_some() || status.is_some())
@@ -196,6 +211,7 @@ impl Batch {
             Write::Delete { table: &AGENDA, keys: done },
             Write::Upsert { table: &WINDOWS, rows: windows.collect() },
             Write::Upsert { table: &MARKETING_BLOCKS, rows: blocks.collect() },
+            Write::Upsert { table: &UNREACHABLE, rows: unreachable.collect() },
             Write::Upsert { table: &CAMPAIGN_COUNTS, rows: counts },
             Write::Upsert { table: &CAMPAIGN_TICKS, rows: ticks },
             Write::Upsert { table: &ACCOUNT_ACTIVITY, rows: activity.collect() },
@@ -220,12 +236,18 @@ enum Heard {
         since: DateTime<Utc>,
         by_status: bool,
     },
+    /// The person cannot be reached.
+    Undeliverable {
+        since: DateTime<Utc>,
+        by_status: bool,
+    },
     Nothing,
 }
 
 impl Heard {
     fn of(event: &MessageEvent) -> Self {
         let is_block = |failure: &Failure| failure.code == Some(MARKETING_BLOCK_CODE);
+        let is_undeliverable = |failure: &Failure| failure.code == Some(UNDELIVERABLE_CODE);
         match event {
             MessageEvent::Received { opens_window, at, .. } => {
                 Self::Inbound { opens_window: opens_window.then_some(*at) }
@@ -236,6 +258,12 @@ impl Heard {
             }
             MessageEvent::SendFailed { failure, at, .. } if is_block(failure) => {
                 Self::Blocked { since: *at, by_status: false }
+            }
+            MessageEvent::Failed { failure, at, .. } if is_undeliverable(failure) => {
+                Self::Undeliverable { since: *at, by_status: true }
+            }
+            MessageEvent::SendFailed { failure, at, .. } if is_undeliverable(failure) => {
+                Self::Undeliverable { since: *at, by_status: false }
             }
             MessageEvent::Sent { .. }
             | MessageEvent::Delivered { .. }

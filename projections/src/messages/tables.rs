@@ -11,13 +11,14 @@ use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 1,
+    version: 2,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
         &AGENDA,
         &WINDOWS,
         &MARKETING_BLOCKS,
+        &UNREACHABLE,
         &CAMPAIGN_COUNTS,
         &CAMPAIGN_TICKS,
         &ACCOUNT_ACTIVITY,
@@ -82,6 +83,16 @@ pub static MARKETING_BLOCKS: Table = Table {
         keep("contact_id", Kind::Uuid),
         keep("workspace_id", Kind::Uuid),
         max("until", Kind::Int),
+    ],
+    key: 1,
+};
+
+pub static UNREACHABLE: Table = Table {
+    name: "unreachable",
+    columns: &[
+        keep("contact_id", Kind::Uuid),
+        keep("workspace_id", Kind::Uuid),
+        max("since", Kind::Int),
     ],
     key: 1,
 };

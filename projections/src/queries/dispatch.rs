@@ -313,6 +313,28 @@ impl Queries {
         instants(&rows)
     }
 
+    /// When WhatsApp last could not deliver to these people, past instants included; those who have written to this number
+    /// since are left out.
+    pub async fn unreachable(
+        &self,
+        account_id: Uuid,
+        contact_ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
+        let rows = self
+            .db
+            .query_chunked(contact_ids.iter().copied(), |ids| {
+                Sql::new(
+                    "SELECT u.contact_id, u.since FROM {unreachable} AS u \
+                     LEFT JOIN {windows} AS w ON w.account_id = ? AND w.contact_id = u.contact_id \
+                     WHERE (w.last_inbound_at IS NULL OR w.last_inbound_at < u.since) AND u.contact_id ?*",
+                )
+                .with(account_id)
+                .with_list(ids)
+            })
+            .await?;
+        instants(&rows)
+    }
+
     /// Every attempt of the account requested at `since` or later, oldest first: what a worker that takes the account
     /// over rebuilds pace and pair limits from.
     pub async fn recent_attempts(

@@ -177,6 +177,19 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
         let refused =
             MessageCommand::RecordRefused { attempt: 1, failure, retry_at: None, at: at(200) };
         assert!(log.command::<Message>(blocked, refused, at(20_000)));
+        for (person, name) in [(1u128, 2u128), (3, 3)] {
+            let undeliverable = queue(&log, name, header(person, Some(CAMPAIGN)), 0, 0);
+            request(&log, undeliverable, 1, 100);
+            let failure = Failure {
+                code: Some(131_026),
+                title: "out of reach".to_owned(),
+                details: None,
+                retryable: false,
+            };
+            let refused =
+                MessageCommand::RecordRefused { attempt: 1, failure, retry_at: None, at: at(300) };
+            assert!(log.command::<Message>(undeliverable, refused, at(20_000)));
+        }
         let queries = filled(&db, &log).await.queries();
         let windows = queries.windows(ACCOUNT.0, &[id(1), id(2)]).await.unwrap();
         assert_eq!(windows.get(&id(1)), Some(&at(5_000)));
@@ -184,6 +197,9 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
         let blocks = queries.marketing_blocks(&[id(1), id(2)]).await.unwrap();
         assert_eq!(blocks.get(&id(2)), Some(&at(200 + 24 * 3_600_000)));
         assert_eq!(blocks.len(), 1);
+        let unreachable = queries.unreachable(ACCOUNT.0, &[id(1), id(2), id(3)]).await.unwrap();
+        // The first has written since.
+        assert_eq!(unreachable.into_iter().collect::<Vec<_>>(), [(id(3), at(300))]);
         let activity = queries.account_activity(&[ACCOUNT.0]).await.unwrap()[&ACCOUNT.0];
         assert_eq!(activity.last_inbound_at, Some(at(10_003)));
         assert_eq!((activity.last_outbound_at, activity.last_status_at), (None, None));

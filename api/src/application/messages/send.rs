@@ -209,6 +209,7 @@ struct Draft {
 struct Facts {
     window_until: Option<DateTime<Utc>>,
     marketing_blocked_until: Option<DateTime<Utc>>,
+    unreachable_since: Option<DateTime<Utc>>,
 }
 
 async fn whom(
@@ -333,17 +334,34 @@ async fn introduce(
     Ok(id)
 }
 
-/// What judging needs beside the contact itself. Skipping is for good, so a closed window is looked at again once the read
-/// model has seen all there was when this was asked.
+/// What judging needs beside the contact itself. Skipping is for good, so a closed window, or a person out of reach, is
+/// looked at again once the read model has seen all there was when this was asked.
 async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResult<Facts> {
     let people = [contact.0];
     let day = chrono::Duration::hours(24);
     let queries = read::queries(gateway);
+    let unreachable = async || -> AppResult<Option<DateTime<Utc>>> {
+        let unreachable = queries.unreachable(draft.account_id.0, &people).await?;
+        Ok(unreachable.get(&contact.0).copied())
+    };
+    let mut unreachable_since = unreachable().await?;
+    // They may have written a moment ago.
+    if unreachable_since.is_some() {
+        let head = gateway.ledger.head().await?;
+        if gateway.read.wait_for(names::MESSAGES, head, WINDOW_PATIENCE).await.is_err() {
+            return Err(AppError::new(
+                ErrorCode::Unavailable,
+                "it is not known yet whether the person can be reached; try again in a moment",
+            ));
+        }
+        unreachable_since = unreachable().await?;
+    }
     if draft.template.is_some() {
         let blocks = queries.marketing_blocks(&people).await?;
         return Ok(Facts {
             marketing_blocked_until: blocks.get(&contact.0).copied(),
             window_until: None,
+            unreachable_since,
         });
     }
     let window = async || -> AppResult<Option<DateTime<Utc>>> {
@@ -361,7 +379,7 @@ async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResul
         }
         window_until = window().await?;
     }
-    Ok(Facts { window_until, marketing_blocked_until: None })
+    Ok(Facts { window_until, marketing_blocked_until: None, unreachable_since })
 }
 
 /// The plan, judged at once where it is due.
@@ -440,6 +458,7 @@ fn judged(
         template_status: template.map(|template| template.status),
         window_until: facts.window_until,
         marketing_blocked_until: facts.marketing_blocked_until,
+        unreachable_since: facts.unreachable_since,
         quiet_hours: settings.quiet_hours.zip(zone),
         expires_at: None,
     });

@@ -342,13 +342,14 @@ impl Lane {
             .into_iter()
             .collect();
         let queries = self.gateway.read.queries();
-        let (people, templates, windows, blocks) = tokio::try_join!(
+        let (people, templates, windows, blocks, unreachable) = tokio::try_join!(
             async {
                 Ok::<_, anyhow::Error>(self.gateway.bus.load_many::<Contact>(&contacts).await?)
             },
             async { Ok(self.gateway.bus.load_many::<Template>(&template_ids).await?) },
             async { Ok(queries.windows(self.account_id.0, &contacts).await?) },
             async { Ok(queries.marketing_blocks(&contacts).await?) },
+            async { Ok(queries.unreachable(self.account_id.0, &contacts).await?) },
         )?;
         let nobody = Contact::default();
         let mut ready: Vec<(AgendaItem, Recipient)> = vec![];
@@ -367,6 +368,7 @@ impl Lane {
                     .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
                 window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
                 marketing_blocked_until: blocks.get(&due.contact_id).copied(),
+                unreachable_since: unreachable.get(&due.contact_id).copied(),
                 quiet_hours: account
                     .settings
                     .quiet_hours

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Scope, web};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,21 +34,24 @@ pub fn configure_controls(
     sandbox: Sandbox,
     access: ControlsAccess,
 ) {
-    config.service(
-        web::scope("/_sandbox")
-            .app_data(web::Data::new(Mounted { sandbox, access }))
-            .route("/numbers", web::post().to(provision))
-            .route("/numbers", web::get().to(numbers))
-            .route("/behaviour", web::put().to(put_behaviour))
-            .route("/behaviour", web::get().to(get_behaviour))
-            .route("/behaviour", web::delete().to(delete_behaviour))
-            .route("/calls", web::get().to(calls))
-            .route("/calls", web::delete().to(forget))
-            .route("/stats", web::get().to(stats))
-            .route("/inbound", web::post().to(inbound))
-            .route("/webhooks", web::post().to(webhook))
-            .route("/templates/{name}/{event}", web::post().to(template_event)),
-    );
+    config.service(controls(sandbox, access));
+}
+
+/// `/_sandbox/…`, for whoever wraps it before it is mounted.
+pub fn controls(sandbox: Sandbox, access: ControlsAccess) -> Scope {
+    web::scope("/_sandbox")
+        .app_data(web::Data::new(Mounted { sandbox, access }))
+        .route("/numbers", web::post().to(provision))
+        .route("/numbers", web::get().to(numbers))
+        .route("/behaviour", web::put().to(put_behaviour))
+        .route("/behaviour", web::get().to(get_behaviour))
+        .route("/behaviour", web::delete().to(delete_behaviour))
+        .route("/calls", web::get().to(calls))
+        .route("/calls", web::delete().to(forget))
+        .route("/stats", web::get().to(stats))
+        .route("/inbound", web::post().to(inbound))
+        .route("/webhooks", web::post().to(webhook))
+        .route("/templates/{name}/{event}", web::post().to(template_event))
 }
 
 struct Mounted {

@@ -4,7 +4,7 @@
 mod controls;
 mod graph;
 
-pub use controls::{ControlsAccess, configure_controls};
+pub use controls::{ControlsAccess, configure_controls, controls};
 pub use graph::configure_graph;
 
 use actix_web::web;
