@@ -1,8 +1,10 @@
 //! Steps that several tests share.
 
-use gateway_tests::{Client, eventually, eventually_within};
-use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::time::Duration;
+
+use gateway_tests::{Client, SandboxProcess, eventually, eventually_within};
+use serde_json::{Value, json};
 
 pub const PROGRESS: &str = "query($id: ID!) { campaign(id: $id) { status statusReason progress { recipients pending accepted sent \
                             delivered read failed cancelled skipped inDoubt skips { reason count } failures { code count } } } }";
@@ -157,4 +159,98 @@ pub async fn sandbox_account(client: &Client) -> (String, String) {
     let account = &data["connectAccount"]["account"];
     let text = |name: &str| account[name].as_str().expect(name).to_owned();
     (text("id"), text("phoneNumberId"))
+}
+
+/// Of a hundred calls one counts and is never answered, and one is answered HTTP 500, which says nothing: every other of
+/// those counts. Webhooks come twice, and in any order.
+pub fn bad_day() -> Value {
+    json!({
+        "latencyMs": { "min": 1, "max": 30 }, "statusDelayMs": { "min": 0, "max": 1500 },
+        "deliveredRate": 1.0, "readRate": 0.5, "acceptedButNoAnswer": 0.01, "http500Accepted": 0.005,
+        "http500Refused": 0.005, "duplicateWebhooks": 0.1, "shuffleWebhooks": true,
+    })
+}
+
+/// Waits until WhatsApp has told everything of the campaign, which then is in one final state for each recipient: nothing
+/// is missing, and nobody got it twice. What was never told of visibly waits, and is little.
+pub async fn assert_each_got_it_once(
+    client: &Client,
+    sandbox: &SandboxProcess,
+    campaign: &str,
+    recipients: u32,
+) {
+    let recipients = u64::from(recipients);
+    let done =
+        progress_when(client, campaign, Duration::from_secs(240), "nobody is pending", |c| {
+            count(c, "recipients") == recipients && count(c, "pending") == 0
+        })
+        .await;
+    // Statuses still under way come in.
+    eventually_within(Duration::from_secs(120), "the sandbox has told everything", || async {
+        (sandbox.sandbox.stats().webhooks_pending == 0).then_some(())
+    })
+    .await;
+    let settled = progress_when(
+        client,
+        campaign,
+        Duration::from_secs(120),
+        "what is told is on record",
+        |c| count(c, "delivered") == sandbox.sandbox.stats().counted,
+    )
+    .await;
+    assert_adds_up(&settled);
+    assert_eq!(count(&settled, "failed"), 0, "{settled}");
+    // Refused with HTTP 500 and never sent: nobody told us, so they visibly wait, and they are few.
+    let in_doubt = count(&settled, "inDoubt");
+    assert!(in_doubt <= recipients / 50, "{settled}");
+    assert_eq!(count(&settled, "delivered") + in_doubt, recipients, "{settled} {done}");
+    let stats = sandbox.sandbox.stats();
+    assert_eq!(stats.counted_twice, 0, "{stats:?}");
+    let mut counted: HashMap<String, u32> = HashMap::new();
+    for call in sandbox.sandbox.calls(0).expect("the record") {
+        if call.counted {
+            *counted.entry(call.to.clone().unwrap_or_default()).or_default() += 1;
+        }
+    }
+    assert!(counted.values().all(|times| *times == 1), "somebody got it twice");
+}
+
+/// The read models equal a rebuild from the log.
+pub async fn assert_equal_to_a_rebuild(client: &Client, campaign: &str) {
+    let before = snapshot(client, campaign).await;
+    for name in ["directory", "contacts", "messages"] {
+        client
+            .ask(
+                "mutation($n: String!) { rebuildProjection(name: $n) { projection { name } } }",
+                json!({ "n": name }),
+            )
+            .await;
+    }
+    eventually_within(Duration::from_secs(120), "the read models are rebuilt", || async {
+        let data = client.ask("{ projections { status lag } }", json!({})).await;
+        data["projections"]
+            .as_array()?
+            .iter()
+            .all(|p| p["status"] == "LIVE" && p["lag"] == 0)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(snapshot(client, campaign).await, before);
+}
+
+/// Everything that the read models say of the campaign.
+async fn snapshot(client: &Client, campaign: &str) -> Value {
+    let mut all = vec![client.ask(PROGRESS, json!({ "id": campaign })).await];
+    let mut after = Value::Null;
+    loop {
+        let query = "query($id: ID!, $after: String) { campaign(id: $id) { messages(first: 500, after: $after) { nodes { id status to wamid \
+                     attempts preview acceptedAt sentAt deliveredAt readAt } pageInfo { hasNextPage endCursor } } } }";
+        let data = client.ask(query, json!({ "id": campaign, "after": after })).await;
+        let page = &data["campaign"]["messages"];
+        all.push(page["nodes"].clone());
+        if page["pageInfo"]["hasNextPage"] != true {
+            return Value::from(all);
+        }
+        after = page["pageInfo"]["endCursor"].clone();
+    }
 }

@@ -1,9 +1,12 @@
 //! The whole gateway, from outside, on every store there is.
 
+mod codes;
 mod command_line;
 mod crash;
 mod erase;
+mod imports;
 mod main_job;
+mod nodes;
 mod pace;
 mod provenance;
 mod refused_webhooks;

@@ -1,7 +1,7 @@
 //! Webhooks that are not Meta's are refused alike and leave nothing behind; of those that are, one broken part costs
 //! nothing but itself.
 
-use gateway_tests::{APP_SECRET, StoreKind, VERIFY_TOKEN, eventually, stores};
+use gateway_tests::{APP_SECRET, Number, StoreKind, VERIFY_TOKEN, eventually, stores};
 use infrastructure::webhook::signature::sign;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A CLOUD_API account whose app secret is known here. Answers its id.
 async fn connect(lab: &Lab, number: &str) -> String {
-    lab.sandbox.number(number, 80);
+    lab.sandbox.provision(&Number::new(number));
     let input = json!({
         "workspaceId": lab.own[&Kind::Workspace], "name": "Cloud", "provider": "CLOUD_API", "phoneNumberId": number,
         "wabaId": WABA, "accessToken": "EAACANARYTOKEN0123456789", "appSecret": APP_SECRET, "verifyToken": VERIFY_TOKEN,

@@ -47,7 +47,10 @@ impl Binary {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr);
-        command.current_dir(store.dir.path());
+        // A node of its own has a directory of its own, and finds it again on the same port.
+        let home = store.dir.path().join(format!("gateway-{port}"));
+        std::fs::create_dir_all(&home).expect("a directory");
+        command.current_dir(home);
         let mut settings = store.settings();
         settings.push(("listen".to_owned(), format!("127.0.0.1:{port}")));
         settings.extend(sandbox.map(|sandbox| ("graph.base_url".to_owned(), sandbox.url.clone())));

@@ -3,13 +3,15 @@
 
 mod binary;
 mod client;
+mod front;
 mod sandbox;
 mod store;
 mod traces;
 
 pub use binary::{Answered, Binary, BinaryOptions, executable, run, subcommand};
 pub use client::{Client, GraphqlError};
-pub use sandbox::{APP_SECRET, SandboxProcess, VERIFY_TOKEN};
+pub use front::Front;
+pub use sandbox::{APP_SECRET, Number, SandboxProcess, VERIFY_TOKEN, WABA};
 pub use store::{Store, StoreKind, stores};
 pub use traces::{files_under, found_in};
 

@@ -82,7 +82,7 @@ impl ContactImport {
 /// A row that could not be used.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct ImportError {
-    /// From 1, the header not counted.
+    /// The line of the file, as people count: the header is usually the first.
     row: i32,
     /// The column that is wrong.
     column: Option<String>,

@@ -19,7 +19,8 @@ pub(super) struct Form {
 }
 
 /// Finds the delimiter in the first records of `text`, whole where it `is_whole`. The one under which most column names
-/// are known wins; then the one that makes columns at all, the same number in each record, and many.
+/// are known wins; then the one that makes columns at all, the same number in each record, and many. Where none makes any,
+/// it is one under which the header has a quotation mark that is not closed: that is then what is wrong.
 pub(super) fn find(
     text: &[u8],
     is_whole: bool,
@@ -37,6 +38,7 @@ pub(super) fn find(
         }
         let mut record = Record::default();
         let (mut known, mut columns, mut alike, mut seen) = (0, 0, 0, 0);
+        let mut has_open_header = false;
         while seen < RECORDS_MAX {
             match records.next(&mut record) {
                 Some(Found::Record) if seen == 0 => {
@@ -44,18 +46,22 @@ pub(super) fn find(
                     columns = record.len();
                 }
                 Some(Found::Record) => alike += usize::from(record.len() == columns),
-                Some(Found::TooLong | Found::StrayQuote) => {}
+                Some(Found::StrayQuote) => has_open_header |= seen == 0,
+                Some(Found::TooLong) => {}
                 None => break,
             }
             seen += 1;
         }
-        (known, columns > 1, alike, columns)
+        ((known, columns > 1, alike, columns), has_open_header)
     };
-    let best = CANDIDATES
-        .into_iter()
-        .rev()
-        .max_by_key(|&delimiter| score(delimiter))
-        .unwrap_or(CANDIDATES[0]);
+    let scores = CANDIDATES.map(|delimiter| (delimiter, score(delimiter)));
+    let best = scores.iter().rev().max_by_key(|(_, (score, _))| *score);
+    let open = scores.iter().find(|(_, (_, has_open_header))| *has_open_header);
+    let best = match (best, open) {
+        (Some((_, ((0, false, ..), _))), Some((open, _))) => *open,
+        (Some((best, _)), _) => *best,
+        (None, _) => CANDIDATES[0],
+    };
     Form { delimiter: best, preamble_bytes: 0, preamble_lines: 0 }
 }
 
@@ -97,6 +103,8 @@ mod tests {
         assert_eq!(find("a;b\n1;x,y\n2;z\n"), b';');
         assert_eq!(find("phone\n1\n"), b',');
         assert_eq!(find(""), b',');
+        assert_eq!(find("phone,\"name\n1,Ana\n"), b',');
+        assert_eq!(find("phone;\"name\n1;Ana\n"), b';');
     }
 
     #[test]

@@ -253,6 +253,7 @@ fn files_that_are_none_are_refused_with_what_would_be_right() {
         (b"+4915112345678,Ana\n+4915112345679,Bo\n", FileError::NoHeader),
         (b"name,plan\nAna,Gold\n", FileError::NoUsableColumn),
         (b"\"phone,name\nAna,Gold\n", FileError::UnreadableHeader { row_bytes_max: ROW_BYTES_MAX }),
+        (b"phone;\"name\nAna;Gold\n", FileError::UnreadableHeader { row_bytes_max: ROW_BYTES_MAX }),
         (b"phone,a,A\n1,2,3\n", FileError::DuplicateHeader { header: "A".to_owned() }),
     ] {
         assert_eq!(read(file).end, Err(expected), "{}", String::from_utf8_lossy(file));

@@ -25,11 +25,9 @@ fn levels(count: usize) -> String {
         depth += 3;
         open += 3;
     }
-    for _ in depth..count - 1 {
+    if depth < count - 1 {
         query.push_str("template {");
-        depth += 1;
         open += 1;
-        break;
     }
     query.push_str(" id ");
     query.push_str(&"}".repeat(open));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use api::app::{Gateway, Workers};
+use api::app::{Gateway, Managers, Workers};
 use api::application::{api_keys, workspaces};
 use api::config::Config;
 use api::{http, telemetry};
@@ -16,7 +16,7 @@ use domain::message::{Message, MessageCommand};
 use domain::port::{Clock, EventFeed};
 use domain::primitives::Actor;
 use domain::template::{Template, TemplateCommand, TemplateStatus};
-use gateway_tests::{Client, SandboxProcess, Store, StoreKind};
+use gateway_tests::{Client, Number, SandboxProcess, Store, StoreKind};
 use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::ledger::Context;
 use serde_json::{Value, json};
@@ -43,6 +43,10 @@ impl Clock for ShiftedClock {
     async fn sleep_until(&self, at: DateTime<Utc>) {
         let ahead = chrono::Duration::seconds(self.ahead_s.load(Ordering::Relaxed));
         self.clock.sleep_until(at - ahead).await;
+    }
+
+    async fn sleep_for(&self, duration: Duration) {
+        self.clock.sleep_for(duration).await;
     }
 }
 
@@ -79,7 +83,7 @@ impl Lab {
     /// With more configuration, `key=value`.
     pub async fn with(kind: StoreKind, more: &[(&str, &str)]) -> Self {
         let sandbox = SandboxProcess::start(1).await;
-        sandbox.number(PROBED_NUMBER, 80);
+        sandbox.provision(&Number::new(PROBED_NUMBER));
         let store = Store::fresh(kind).await;
         let mut settings = store.settings();
         let more = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -301,7 +305,7 @@ impl Lab {
 
     /// Starts the process managers, where the test is about them.
     pub fn manage(&mut self) {
-        self.workers.manage();
+        self.workers.manage(Managers::All);
     }
 
     pub fn move_clock(&self, by: chrono::Duration) {
