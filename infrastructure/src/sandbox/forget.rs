@@ -126,19 +126,22 @@ impl State {
 
     /// Forgets them in memory and writes the files anew. Nothing about them is due or on its way by now.
     fn forget_people(&mut self, people: &People, now: i64) -> io::Result<()> {
+        // What every number has in common names them as well.
+        let mut behaviours = vec![&mut self.behaviour];
         for (_, number) in self.numbers.iter_mut().filter(|(id, _)| people.numbers.contains(*id)) {
             for person in &people.keys {
                 number.windows.remove(person);
                 number.stopped_marketing.remove(person);
                 number.pairs.forget(*person);
             }
-            if let Some(behaviour) = &mut number.behaviour {
-                behaviour.unreachable.retain(|name| !people.have(name));
-                behaviour.allowed_recipients.retain(|name| !people.have(name));
-            }
+            behaviours.extend(&mut number.behaviour);
             if let Some(waba) = self.wabas.get_mut(&number.facts.spec.waba_id) {
                 people.keys.iter().for_each(|person| waba.reach.forget_person(*person));
             }
+        }
+        for behaviour in behaviours {
+            behaviour.unreachable.retain(|name| !people.have(name));
+            behaviour.allowed_recipients.retain(|name| !people.have(name));
         }
         self.forget_aliases(people);
         let theirs = |medium: &super::entry::Media| {

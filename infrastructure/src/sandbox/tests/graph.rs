@@ -120,7 +120,12 @@ async fn with_the_verdict_approve_a_template_is_ready_at_once() {
     assert_eq!(created["status"], "APPROVED");
     assert_eq!(stage.send(ADA, from_template("quick", "x")).await, 0);
     stage.settled().await;
-    assert!(matches!(stage.receiver.values()[0], ChangeValue::TemplateStatus(_)), "and told so");
+    // Webhooks about different things may overtake each other on their way.
+    let told = stage.receiver.values();
+    assert!(
+        told.iter().any(|value| matches!(value, ChangeValue::TemplateStatus(_))),
+        "and told so"
+    );
 }
 
 #[tokio::test]
