@@ -43,6 +43,10 @@ pub enum RecurrenceError {
          number out"
     )]
     Ordinal,
+    #[error(
+        "BYSETPOS chooses among the days of another part; give BYDAY, BYMONTHDAY or BYMONTH too"
+    )]
+    NothingToChoose,
     #[error("WKST is the day weeks begin on: MO, TU, WE, TH, FR, SA or SU")]
     WeekStart,
     #[error("say when it ends, with COUNT=n (at most {OCCURRENCES_MAX}) or UNTIL=20271231")]
@@ -209,6 +213,11 @@ fn parse(text: &str) -> Result<(RRule<Unvalidated>, End), RecurrenceError> {
     if has_ordinal && (matches!(frequency, "DAILY" | "WEEKLY") || value("BYWEEKNO").is_some()) {
         return Err(E::Ordinal);
     }
+    // The library adds the day of the start before it looks.
+    let chooses = |name: &str| name.starts_with("BY") && name != "BYSETPOS";
+    if value("BYSETPOS").is_some() && !parts.iter().any(|(name, _)| chooses(name)) {
+        return Err(E::NothingToChoose);
+    }
     // The library takes Monday for what it does not know.
     if value("WKST").is_some_and(|day| !is_weekday(day)) {
         return Err(E::WeekStart);
@@ -335,6 +344,7 @@ mod tests {
             ("FREQ=WEEKLY;BYDAY=MO,-1FR;COUNT=2", E::Ordinal),
             ("FREQ=DAILY;BYDAY=+1MO;COUNT=2", E::Ordinal),
             ("FREQ=YEARLY;BYDAY=1MO;BYWEEKNO=20;COUNT=2", E::Ordinal),
+            ("FREQ=MONTHLY;BYSETPOS=1;COUNT=2", E::NothingToChoose),
             ("FREQ=DAILY;UNTIL=tomorrow", E::Until),
             ("FREQ=DAILY;UNTIL=20271301", E::Until),
             ("FREQ=DAILY;UNTIL=2027-12-31", E::Until),
@@ -356,7 +366,6 @@ mod tests {
             "FREQ=MONTHLY;BYMONTHDAY=32;COUNT=2",
             "FREQ=MONTHLY;BYDAY=MX;COUNT=2",
             "FREQ=MONTHLY;BYMONTH=13;COUNT=2",
-            "FREQ=MONTHLY;BYSETPOS=1;COUNT=2",
             "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=0;COUNT=2",
         ] {
             assert!(

@@ -209,6 +209,7 @@ struct Draft {
 struct Facts {
     window_until: Option<DateTime<Utc>>,
     marketing_blocked_until: Option<DateTime<Utc>>,
+    unreachable_until: Option<DateTime<Utc>>,
 }
 
 async fn whom(
@@ -339,18 +340,17 @@ async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResul
     let people = [contact.0];
     let day = chrono::Duration::hours(24);
     let queries = read::queries(gateway);
-    if draft.template.is_some() {
-        let blocks = queries.marketing_blocks(&people).await?;
-        return Ok(Facts {
-            marketing_blocked_until: blocks.get(&contact.0).copied(),
-            window_until: None,
-        });
-    }
     let window = async || -> AppResult<Option<DateTime<Utc>>> {
         let heard = queries.windows(draft.account_id.0, &people).await?;
         Ok(heard.get(&contact.0).map(|heard| *heard + day))
     };
+    let unreachable_until = queries.unreachable(&people).await?.get(&contact.0).copied();
     let mut window_until = window().await?;
+    if draft.template.is_some() {
+        let blocks = queries.marketing_blocks(&people).await?;
+        let marketing_blocked_until = blocks.get(&contact.0).copied();
+        return Ok(Facts { window_until, marketing_blocked_until, unreachable_until });
+    }
     if window_until.is_none_or(|until| until <= draft.now) {
         let head = gateway.ledger.head().await?;
         if gateway.read.wait_for(names::MESSAGES, head, WINDOW_PATIENCE).await.is_err() {
@@ -361,7 +361,7 @@ async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResul
         }
         window_until = window().await?;
     }
-    Ok(Facts { window_until, marketing_blocked_until: None })
+    Ok(Facts { window_until, marketing_blocked_until: None, unreachable_until })
 }
 
 /// The plan, judged at once where it is due.
@@ -440,8 +440,7 @@ fn judged(
         template_status: template.map(|template| template.status),
         window_until: facts.window_until,
         marketing_blocked_until: facts.marketing_blocked_until,
-        // Whoever sends to one person means that person.
-        unreachable_until: None,
+        unreachable_until: facts.unreachable_until,
         quiet_hours: settings.quiet_hours.zip(zone),
         expires_at: None,
     });

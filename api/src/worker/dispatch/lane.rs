@@ -600,11 +600,7 @@ impl Lane {
                     .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
                 window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
                 marketing_blocked_until: blocks.get(&due.contact_id).copied(),
-                // A campaign leaves alone whom nobody can reach; a single send means this person.
-                unreachable_until: due
-                    .campaign_id
-                    .and_then(|_| unreachable.get(&due.contact_id))
-                    .copied(),
+                unreachable_until: unreachable.get(&due.contact_id).copied(),
                 quiet_hours: account
                     .settings
                     .quiet_hours
