@@ -200,9 +200,10 @@ pub async fn assert_each_got_it_once(
     .await;
     assert_adds_up(&settled);
     assert_eq!(count(&settled, "failed"), 0, "{settled}");
-    // Refused with HTTP 500 and never sent: nobody told us, so they visibly wait, and they are few.
+    // Refused with HTTP 500 and never sent, or never called because the gateway was killed: nobody told us, so they
+    // visibly wait, and they are few.
     let in_doubt = count(&settled, "inDoubt");
-    assert!(in_doubt <= recipients / 50, "{settled}");
+    assert!(in_doubt <= recipients / 20, "{settled}");
     assert_eq!(count(&settled, "delivered") + in_doubt, recipients, "{settled} {done}");
     let stats = sandbox.sandbox.stats();
     assert_eq!(stats.counted_twice, 0, "{stats:?}");
