@@ -157,8 +157,8 @@ async fn a_forgotten_person_is_in_no_file_and_the_counts_stay() {
     stage.ada_writes();
     stage.settled().await;
     stage.behave(json!({"statusDelayMs": {"min": 1000, "max": 1000}, "unreachable": ["447700900666", grace]}));
-    for to in [grace, ADA, "447700900777"] {
-        stage.send(to, from_template("parcel_on_the_way", to)).await;
+    for (to, mark) in [(grace, "first"), (ADA, "second"), ("447700900777", "third")] {
+        stage.send(to, from_template("parcel_on_the_way", mark)).await;
     }
     let mut hidden = from_template("parcel_on_the_way", "hidden");
     hidden["messaging_product"] = json!("whatsapp");
