@@ -20,6 +20,7 @@ use infrastructure::cloud_api::error::{Consequence, MessageFate};
 use infrastructure::crypto::secret::Secret;
 
 use super::caller::Caller;
+use super::check;
 use super::command;
 use super::error::{AppError, AppResult};
 use super::page::{Page, PageArgs, Total};
@@ -412,12 +413,13 @@ pub async fn get(
     AccountView::new(AccountId(id), &account).ok_or_else(|| AppError::not_found("account"))
 }
 
-fn filter_of(filter: &AccountFilter) -> projections::AccountFilter {
-    projections::AccountFilter {
+fn filter_of(filter: &AccountFilter) -> AppResult<projections::AccountFilter> {
+    check::search(filter.search.as_ref())?;
+    Ok(projections::AccountFilter {
         status: read::asked(filter.status.clone()),
         provider: read::asked(filter.provider.clone()),
         search: filter.search.clone(),
-    }
+    })
 }
 
 /// Accounts, oldest first. Scope READ.
@@ -435,7 +437,7 @@ pub async fn list(
     let page = read::page_request(page)?;
     read::wait_directory(gateway, min_position).await?;
     let found =
-        read::queries(gateway).accounts(&read::scope(caller), &filter_of(&filter), &page).await?;
+        read::queries(gateway).accounts(&read::scope(caller), &filter_of(&filter)?, &page).await?;
     Ok(read::page(found, |stored| AccountView::new(AccountId(stored.id), &stored.state)))
 }
 
@@ -446,7 +448,7 @@ pub async fn list(
 pub async fn total(gateway: &Gateway, caller: &Caller, filter: &AccountFilter) -> AppResult<Total> {
     caller.require(Scope::Read)?;
     Ok(read::total(
-        read::queries(gateway).count_accounts(&read::scope(caller), &filter_of(filter)).await?,
+        read::queries(gateway).count_accounts(&read::scope(caller), &filter_of(filter)?).await?,
     ))
 }
 

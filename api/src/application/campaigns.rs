@@ -418,6 +418,7 @@ async fn filter_of(
     caller: &Caller,
     filter: &CampaignFilter,
 ) -> AppResult<projections::CampaignFilter> {
+    check::search(filter.search.as_ref())?;
     let accounts = command::accounts(gateway, caller, &filter.account_ids).await?;
     Ok(projections::CampaignFilter {
         account_ids: read::asked(accounts.into_iter().map(|id| id.0).collect()),

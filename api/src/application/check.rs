@@ -12,6 +12,8 @@ pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 const METADATA_KEYS_MAX: usize = 20;
 /// Bytes of `metadata` as JSON.
 const METADATA_BYTES_MAX: usize = 2_000;
+/// The longest search text, in characters.
+const SEARCH_CHARS_MAX: usize = 200;
 /// The longest external id, in characters.
 const EXTERNAL_ID_CHARS_MAX: usize = 256;
 
@@ -49,6 +51,17 @@ pub(crate) fn metadata(value: Option<Value>, field: &str) -> AppResult<Option<Va
     }
     json(&value, field, METADATA_BYTES_MAX)?;
     Ok(Some(value))
+}
+
+/// A text to search by, in `filter.search`: a long one costs much and finds nothing.
+pub(crate) fn search(text: Option<&String>) -> AppResult<()> {
+    if text.is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
+        return Err(AppError::invalid(
+            "filter.search",
+            format!("use at most {SEARCH_CHARS_MAX} characters"),
+        ));
+    }
+    Ok(())
 }
 
 /// An integrator's own id.

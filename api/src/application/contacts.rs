@@ -39,8 +39,6 @@ const TAGS_MAX: usize = 100;
 const TAG_CHARS_MAX: usize = 64;
 /// Numbers of one filter.
 const FILTER_NUMBERS_MAX: usize = 1_000;
-/// The longest search text, in characters.
-const SEARCH_CHARS_MAX: usize = 200;
 /// Bytes of attributes as JSON.
 const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
 /// Where consent comes from when the API's caller does not say.
@@ -395,12 +393,7 @@ async fn filter_of(
     };
     check::at_most(&filter.tags, TAGS_MAX, "filter.tags")?;
     check::at_most(&filter.phone_numbers, FILTER_NUMBERS_MAX, "filter.phoneNumbers")?;
-    if filter.search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
-        return Err(AppError::invalid(
-            "filter.search",
-            format!("use at most {SEARCH_CHARS_MAX} characters"),
-        ));
-    }
+    check::search(filter.search.as_ref())?;
     let home = match filter.phone_numbers.is_empty() {
         true => Home::default(),
         // The only one there is says how a number in national form is meant; of several, none does.

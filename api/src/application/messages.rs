@@ -37,6 +37,8 @@ const FILTER_MAX: usize = 200;
 const REASON_CHARS_MAX: usize = 500;
 /// Clocks differ and forms stay open: what was due this recently goes now.
 const LATE: Duration = Duration::minutes(5);
+/// Further ahead is a slip of the pen.
+const AHEAD: chrono::Duration = chrono::Duration::days(36_525);
 
 /// A template, by id or by name and language.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -135,6 +137,12 @@ fn due_at(
         return Err(AppError::invalid(
             field,
             "lies more than 5 minutes in the past; use a later time, or leave it out",
+        ));
+    }
+    if send_at - now > AHEAD {
+        return Err(AppError::invalid(
+            field,
+            "lies more than a hundred years ahead; use an earlier time",
         ));
     }
     Ok(infrastructure::clock::truncate_to_ms(send_at).max(now))

@@ -167,6 +167,7 @@ async fn filter_of(
     caller: &Caller,
     filter: &TemplateFilter,
 ) -> AppResult<projections::TemplateFilter> {
+    check::search(filter.search.as_ref())?;
     let accounts = command::accounts(gateway, caller, &filter.account_ids).await?;
     Ok(projections::TemplateFilter {
         account_ids: read::asked(accounts.into_iter().map(|id| id.0).collect()),

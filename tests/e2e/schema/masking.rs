@@ -48,7 +48,12 @@ async fn no_query_shows_anything_personal_without_the_scope_and_all_of_it_with_t
         for field in
             catalogue().into_iter().filter(|field| field.kind == api::graphql::FieldKind::Query)
         {
-            let args = &sample(&samples, &field.name).args;
+            let mut args = sample(&samples, &field.name).args.clone();
+            if field.args.iter().any(|arg| arg.name == "first") {
+                // Everything of each would be too much of fifty.
+                args["first"] = json!(10);
+            }
+            let args = &args;
             let query = document(&field, &types.selection(&field.ty, LEVELS));
             let answer = ask(&masked, &query, args).await;
             if field.scopes == ["READ"] {
