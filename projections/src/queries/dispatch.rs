@@ -304,14 +304,8 @@ impl Queries {
         &self,
         contact_ids: &[Uuid],
     ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
-        let rows = self
-            .db
-            .query_chunked(contact_ids.iter().copied(), |ids| {
-                Sql::new("SELECT contact_id, until FROM {marketing_blocks} WHERE contact_id ?*")
-                    .with_list(ids)
-            })
-            .await?;
-        instants(&rows)
+        let sql = "SELECT contact_id, until FROM {marketing_blocks} WHERE contact_id ?*";
+        self.until(sql, contact_ids).await
     }
 
     /// Until when nothing is to be sent to these people, past instants included.
@@ -319,14 +313,17 @@ impl Queries {
         &self,
         contact_ids: &[Uuid],
     ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
-        let rows = self
-            .db
-            .query_chunked(contact_ids.iter().copied(), |ids| {
-                Sql::new("SELECT contact_id, until FROM {unreachable} WHERE contact_id ?*")
-                    .with_list(ids)
-            })
-            .await?;
-        instants(&rows)
+        let sql = "SELECT contact_id, until FROM {unreachable} WHERE contact_id ?*";
+        self.until(sql, contact_ids).await
+    }
+
+    async fn until(
+        &self,
+        sql: &str,
+        contact_ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
+        let ids = contact_ids.iter().copied();
+        instants(&self.db.query_chunked(ids, |ids| Sql::new(sql).with_list(ids)).await?)
     }
 
     /// When a number heard from WhatsApp at `since` or later, in order: the first and the last time of each minute.
