@@ -48,8 +48,7 @@ impl Client {
             let Some(key) = &global.key else {
                 bail!(Usage("--url needs --key, or WHATSAPP_GATEWAY_KEY".to_owned()))
             };
-            let http = builder().build()?;
-            return Ok(Self { http, base: base.clone(), key: Some(key.clone()), own: None });
+            return Self::to(base.clone(), key.clone());
         }
         let config = global.load(&[])?;
         let socket = socket_path(&config);
@@ -63,6 +62,16 @@ impl Client {
         };
         let http = builder().unix_socket(socket).build()?;
         Ok(Self { http, base: url::Url::parse("http://gateway")?, key: None, own })
+    }
+
+    /// A gateway elsewhere.
+    ///
+    /// # Errors
+    /// Where there can be no HTTP client.
+    pub fn to(base: url::Url, key: String) -> anyhow::Result<Self> {
+        // One provider for the whole process; a second installation is refused and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self { http: builder().build()?, base, key: Some(key), own: None })
     }
 
     /// A GraphQL request's `data`.

@@ -15,18 +15,15 @@ use uuid::Uuid;
 use super::client::Client;
 use super::history::line;
 use super::serve::{Running, key_hint, wait_for_signal};
-use super::{Global, Usage};
+use super::{Global, Usage, scene};
 use crate::app::Managers;
 use crate::application::events::shown_events;
 use crate::telemetry;
 
-const RECIPIENTS_MAX: u32 = 1_000_000;
 const POLL: Duration = Duration::from_millis(250);
 /// The demo's number may send this fast, so that there is something to watch.
 const MESSAGES_PER_SECOND: u32 = 250;
-const TAG: &str = "demo";
 const ACCOUNT: &str = "Demo shop";
-const TEMPLATE: &str = "demo_autumn_offer";
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -45,7 +42,7 @@ pub struct DemoArgs {
 }
 
 pub async fn run(global: Global, args: DemoArgs) -> anyhow::Result<()> {
-    if !(1..=RECIPIENTS_MAX).contains(&args.recipients) {
+    if !(1..=scene::RECIPIENTS_MAX).contains(&args.recipients) {
         bail!(Usage("--recipients takes 1 to 1,000,000".to_owned()));
     }
     let more: Vec<_> = args.listen.iter().map(|listen| ("listen", listen.clone())).collect();
@@ -85,14 +82,14 @@ pub async fn run(global: Global, args: DemoArgs) -> anyhow::Result<()> {
 async fn campaign(running: &Running, client: &Client, args: &DemoArgs) -> anyhow::Result<Value> {
     let account_id = account(running, client).await?;
     eprintln!("1. A number in the sandbox is connected: account {account_id}");
-    let imported = import(client, args.recipients).await?;
+    let imported = scene::import(client, args.recipients).await?;
     eprintln!(
         "2. Contacts are imported from CSV: {} added, {} updated, {} rejected",
         imported["added"], imported["updated"], imported["rejected"]
     );
-    let template_id = template(client, &account_id).await?;
-    eprintln!("3. The template {TEMPLATE} is approved");
-    let campaign_id = launch(client, &account_id, &template_id).await?;
+    let template_id = scene::template(client, &account_id).await?;
+    eprintln!("3. The template {} is approved", scene::TEMPLATE);
+    let campaign_id = scene::launch(client, &account_id, &template_id).await?;
     eprintln!("4. The campaign {campaign_id} is launched\n");
     let progress = watch(client, &campaign_id).await?;
     println!("{}", funnel(&progress));
@@ -135,99 +132,6 @@ async fn account(running: &Running, client: &Client) -> anyhow::Result<String> {
             "errorRates":{"131026":0.01}}"#,
     )?;
     sandbox.set_behaviour_of(phone_number_id, Some(behaviour))?;
-    Ok(id)
-}
-
-async fn import(client: &Client, recipients: u32) -> anyhow::Result<Value> {
-    const NAMES: [&str; 8] = ["Ada", "Bea", "Chidi", "Dana", "Emil", "Fatima", "Goran", "Hanne"];
-    let mut csv = String::from("phone,name,city,language\n");
-    for index in 0..recipients {
-        // 07700 900000 to 900999 is reserved for drama in the United Kingdom; further people get numbers of a range
-        // that nobody has either.
-        let number = if index < 1_000 {
-            447_700_900_000 + u64::from(index)
-        } else {
-            447_999_000_000 + u64::from(index)
-        };
-        let name = NAMES[index as usize % NAMES.len()];
-        writeln!(csv, "+{number},{name} Sample,London,en")?;
-    }
-    let query = [
-        ("tags", TAG.to_owned()),
-        ("consent", "OPTED_IN".to_owned()),
-        ("consentSource", "demo".to_owned()),
-        ("fileName", "demo.csv".to_owned()),
-    ];
-    let started = client.post("/imports", &query, csv.into()).await?;
-    let id = started["import"]["id"].as_str().context("the gateway named no import")?.to_owned();
-    let query = "query($id: ID!) { import(id: $id) { id status rows added updated rejected } }";
-    loop {
-        let mut data = client.graphql(query, json!({ "id": id })).await?;
-        match data["import"]["status"].as_str() {
-            Some("COMPLETED") => return Ok(data["import"].take()),
-            Some("RUNNING") => tokio::time::sleep(POLL).await,
-            _ => bail!("the import failed"),
-        }
-    }
-}
-
-async fn template(client: &Client, account_id: &str) -> anyhow::Result<String> {
-    let query = "query($account: ID!, $search: String!) { templates(filter: { accountIds: [$account], search: $search }) { nodes { id name status } } }";
-    let data = client.graphql(query, json!({ "account": account_id, "search": TEMPLATE })).await?;
-    let id = match data["templates"]["nodes"].get(0) {
-        Some(known) => known["id"].as_str().context("the template has no id")?.to_owned(),
-        None => {
-            let input = json!({
-                "accountId": account_id,
-                "name": TEMPLATE,
-                "language": "en",
-                "category": "MARKETING",
-                "components": [
-                    { "type": "BODY",
-                      "text": "Hello {{1}}, our autumn offers in {{2}} are ready for you. Have a look before Sunday!",
-                      "example": { "body_text": [["Ada", "London"]] } },
-                    { "type": "FOOTER", "text": "Reply STOP to end" }
-                ]
-            });
-            let mutation = "mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { template { id } } }";
-            let data = client.graphql(mutation, json!({ "input": input })).await?;
-            let id = data["createTemplate"]["template"]["id"]
-                .as_str()
-                .context("the template has no id")?
-                .to_owned();
-            let submit = "mutation($id: ID!) { submitTemplate(id: $id) { template { id } } }";
-            client.graphql(submit, json!({ "id": id })).await?;
-            id
-        }
-    };
-    let query = "query($id: ID!) { template(id: $id) { status statusReason } }";
-    for _ in 0..200 {
-        let data = client.graphql(query, json!({ "id": id })).await?;
-        match data["template"]["status"].as_str() {
-            Some("APPROVED") => return Ok(id),
-            Some("REJECTED" | "DISABLED" | "DELETED") => bail!("the template was not approved"),
-            _ => tokio::time::sleep(POLL).await,
-        }
-    }
-    bail!("the template was not approved in time")
-}
-
-async fn launch(client: &Client, account_id: &str, template_id: &str) -> anyhow::Result<String> {
-    let input = json!({
-        "accountId": account_id,
-        "templateId": template_id,
-        "name": "Autumn offer",
-        "parameters": { "body.1": "{{first_name | default: there}}", "body.2": "{{attributes.city | default: your town}}" },
-        "audience": { "tags": [TAG] },
-    });
-    let create = "mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }";
-    let data = client.graphql(create, json!({ "input": input })).await?;
-    let id = data["createCampaign"]["campaign"]["id"]
-        .as_str()
-        .context("the campaign has no id")?
-        .to_owned();
-    let launch = "mutation($id: ID!) { launchCampaign(id: $id) { campaign { id status } } }";
-    client.graphql(launch, json!({ "id": id })).await?;
     Ok(id)
 }
 

@@ -1,6 +1,7 @@
 //! The command line. Results go to standard output, everything else to standard error; 0 is success, 1 failure, 2 wrong
 //! usage. Reading subcommands open the store beside a running gateway; writing ones go through the gateway that owns it.
 
+mod bench;
 mod client;
 mod config;
 mod demo;
@@ -11,6 +12,7 @@ mod keys;
 mod remote;
 mod replay;
 mod sandbox;
+mod scene;
 mod serve;
 
 use std::path::PathBuf;
@@ -99,6 +101,9 @@ enum Command {
     /// Prints the GraphQL schema
     #[command(after_help = "Example: whatsapp-gateway schema > schema.graphql")]
     Schema,
+    /// Load measurements, on a store made for them: campaigns as fast as this machine can
+    #[command(after_help = "Example: whatsapp-gateway bench --recipients 100000 --runs 5")]
+    Bench(bench::BenchArgs),
     /// The configuration
     #[command(after_help = "Example: whatsapp-gateway config check --defaults")]
     Config {
@@ -162,6 +167,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => block_on(serve::run(global, args)),
         Command::Demo(args) => block_on(demo::run(global, args)),
         Command::Sandbox(args) => block_on(sandbox::run(global, args)),
+        Command::Bench(args) => block_on(bench::run(args)),
         Command::Import { what } => block_on(import::run(global, what)),
         Command::Events(args) => block_on(events::run(global, args)),
         Command::History(args) => block_on(history::run(global, args)),
