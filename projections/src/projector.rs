@@ -352,6 +352,9 @@ impl Projector {
                     wait = RETRY_FIRST;
                 }
                 Ok(false) => {
+                    // Whatever kept the registry from being read is over.
+                    replace(&self.rebuild_failure, None);
+                    wait = RETRY_FIRST;
                     let wanted = self.rebuild_wanted.notified();
                     if self.db.is_shared() {
                         let _ = tokio::time::timeout(POLL_REBUILD, wanted).await;
