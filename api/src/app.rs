@@ -372,6 +372,7 @@ impl SandboxHost {
         let options = |state| sandbox::Options {
             seed: config.sandbox.seed,
             state,
+            any_certificate: config.tls.cert.is_some(),
             ..sandbox::Options::new(clock.clone())
         };
         let sandbox = match sandbox::Sandbox::open(options(Some(state.clone()))) {

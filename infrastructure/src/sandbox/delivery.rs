@@ -19,7 +19,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Waits between attempts at a handshake: a minute in all.
 const HANDSHAKE_WAITS_S: [u64; 9] = [1, 1, 2, 4, 8, 8, 12, 12, 12];
 
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+pub(super) fn client(any_certificate: bool) -> reqwest::Result<reqwest::Client> {
     // Another part of the process may have installed one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -27,6 +27,7 @@ pub(super) fn client() -> reqwest::Result<reqwest::Client> {
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .danger_accept_invalid_certs(any_certificate)
         .pool_max_idle_per_host(64)
         .user_agent("facebookexternalua")
         .build()

@@ -66,13 +66,22 @@ pub struct Options {
     /// Where the state survives the process; files with this name and an ending of their own lie beside it. Without it
     /// everything is in memory, and the calls in a nameless temporary file.
     pub state: Option<PathBuf>,
+    /// Webhooks go to https whoever the certificate is for: inside a gateway they go to its own listener on loopback, whose
+    /// certificate names the public address, or is self-made.
+    pub any_certificate: bool,
     pub clock: Arc<dyn Clock>,
 }
 
 impl Options {
     /// Seed 0, in memory, nothing goes wrong.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { seed: 0, behaviour: Behaviour::default(), state: None, clock }
+        Self {
+            seed: 0,
+            behaviour: Behaviour::default(),
+            state: None,
+            any_certificate: false,
+            clock,
+        }
     }
 }
 
@@ -155,7 +164,7 @@ impl Sandbox {
             state: Mutex::new(state),
             clock: options.clock,
             wake: Arc::new(Notify::new()),
-            client: delivery::client().map_err(SandboxError::Client)?,
+            client: delivery::client(options.any_certificate).map_err(SandboxError::Client)?,
             held: watch::Sender::new(0),
         });
         runtime.spawn(delivery::run(Arc::downgrade(&inner), Arc::clone(&inner.wake)));

@@ -182,7 +182,7 @@ impl Stage {
             sandbox,
             clock,
             receiver,
-            client: delivery::client().unwrap(),
+            client: delivery::client(false).unwrap(),
             server: Some(server),
         };
         let (status, _) = stage.control("POST", "numbers", stage.spec(&stage.receiver.url)).await;

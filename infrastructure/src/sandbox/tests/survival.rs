@@ -97,7 +97,7 @@ async fn windows_templates_limits_and_stops_survive() {
         sandbox,
         clock,
         receiver,
-        client: delivery::client().unwrap(),
+        client: delivery::client(false).unwrap(),
         server: Some(server),
     };
     assert_eq!(stage.text(ADA, "45").await, 131056, "the burst is still owed");
