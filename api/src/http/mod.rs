@@ -140,11 +140,16 @@ fn tls_config(gateway: &Gateway) -> anyhow::Result<Option<rustls::ServerConfig>>
     let certs = rustls_pemfile::certs(&mut open(cert)?)
         .collect::<Result<Vec<_>, _>>()
         .context("tls.cert")?;
+    if certs.is_empty() {
+        anyhow::bail!("tls.cert: {} holds no certificate in PEM", cert.display());
+    }
     let key = rustls_pemfile::private_key(&mut open(key)?)
         .context("tls.key")?
-        .context("tls.key holds no key")?;
-    let config =
-        rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certs, key)?;
+        .context("tls.key holds no key in PEM")?;
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certs, key)
+        .context("tls.cert and tls.key do not go together")?;
     Ok(Some(config))
 }
 
