@@ -1,12 +1,13 @@
 //! Erasing a person: unreadable in the log at once, gone from the read models and the files when this answers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::account::AccountProvider;
 use domain::api_key::Scope;
 use domain::contact::{Contact, ContactEvent};
-use domain::port::{AggregateType, EventFeed, Position, StreamId};
+use domain::port::{AggregateType, Clock, EventFeed, Position, StreamId};
 use domain::primitives::{ContactId, Personal, PhoneNumber, UserId};
 use infrastructure::crypto::KeyRing;
 use infrastructure::crypto::secret::Secret;
@@ -116,6 +117,7 @@ struct Cleaner {
     database: Database,
     keys: KeyRing,
     sandbox: Sandbox,
+    clock: Arc<dyn Clock>,
 }
 
 impl Cleaner {
@@ -126,6 +128,7 @@ impl Cleaner {
             database: gateway.store.database.clone(),
             keys: gateway.keys.clone(),
             sandbox: gateway.sandbox.sandbox.clone(),
+            clock: gateway.clock.clone(),
         }
     }
 
@@ -137,10 +140,10 @@ impl Cleaner {
         // Before the journal: what the sandbox has under way ends there.
         self.forget_in_sandbox(&names).await.map_err(AppError::unavailable)?;
         self.journal.erase(&names.person()).await.map_err(AppError::unavailable)?;
-        scrub(&self.read, &self.database, position).await?;
+        scrub(&self.read, &self.database, position, self.clock.as_ref()).await?;
         self.keys.put_secret(&task, None).await.map_err(AppError::unavailable)?;
         // The names themselves were a row until now.
-        scrub(&self.read, &self.database, position).await
+        scrub(&self.read, &self.database, position, self.clock.as_ref()).await
     }
 }
 
@@ -247,10 +250,15 @@ async fn sandbox_numbers(gateway: &Gateway, contact: Uuid) -> AppResult<BTreeSet
 /// # Errors
 /// UNAVAILABLE where the database failed.
 pub(crate) async fn leave_no_trace(gateway: &Gateway, position: Position) -> AppResult<()> {
-    scrub(&gateway.read, &gateway.store.database, position).await
+    scrub(&gateway.read, &gateway.store.database, position, gateway.clock.as_ref()).await
 }
 
-async fn scrub(read: &Projections, database: &Database, position: Position) -> AppResult<()> {
+async fn scrub(
+    read: &Projections,
+    database: &Database,
+    position: Position,
+    clock: &dyn Clock,
+) -> AppResult<()> {
     let mut waits = 0;
     while let Err(stale) = read.wait_for_all(position, CATCH_UP).await {
         waits += 1;
@@ -263,7 +271,7 @@ async fn scrub(read: &Projections, database: &Database, position: Position) -> A
         if is_read_clean && scrub_log(database).await? {
             return Ok(());
         }
-        tokio::time::sleep(SCRUB_PAUSE).await;
+        clock.sleep_for(SCRUB_PAUSE).await;
     }
     // Gone from every table; old pages of the write-ahead log go with the next checkpoint that finds no reader.
     warn!(
