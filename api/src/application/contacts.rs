@@ -335,12 +335,18 @@ pub async fn get(
     caller.require(Scope::Read)?;
     read::wait_all(gateway, min_position).await?;
     // Folded from the log, which is never behind.
-    let (id, contact) = match as_of {
-        Some(at) => command::known_at::<Contact>(gateway, caller, id, at, "contact").await?,
-        None => {
-            let (id, loaded) = command::known::<Contact>(gateway, caller, id, "contact").await?;
-            (id, loaded.aggregate)
+    let (id, loaded) = command::known::<Contact>(gateway, caller, id, "contact").await?;
+    let now = loaded.aggregate;
+    let contact = match as_of {
+        Some(at) => {
+            let id = id.to_string();
+            let mut then =
+                command::known_at::<Contact>(gateway, caller, &id, at, "contact").await?.1;
+            // Their data is gone at every instant, and so has to be the reason.
+            then.erased = now.erased;
+            then
         }
+        None => now,
     };
     ContactView::new(ContactId(id), &contact, caller).ok_or_else(|| AppError::not_found("contact"))
 }

@@ -88,19 +88,24 @@ async fn from_store(global: &Global, args: &HistoryArgs, id: Uuid) -> anyhow::Re
     if events.is_empty() {
         bail!("there is no {} {id} in this log", aggregate_type.as_str());
     }
+    let is_erased = events.iter().any(|event| event.event_type == "contact.erased");
     if let Some(at) = args.as_of {
         events.retain(|event| event.recorded_at <= at);
         if events.is_empty() {
             bail!("the {} {id} was not known then", aggregate_type.as_str());
         }
     }
-    let state = match args.kind {
+    let mut state = match args.kind {
         Kind::Message => fold::<domain::message::Message>(&events)?,
         Kind::Campaign => fold::<domain::campaign::Campaign>(&events)?,
         Kind::Contact => fold::<domain::contact::Contact>(&events)?,
         Kind::Account => fold::<domain::account::Account>(&events)?,
         Kind::Template => fold::<domain::template::Template>(&events)?,
     };
+    // Their data is gone at every instant, and so has to be the reason.
+    if is_erased && let Some(state) = state.as_object_mut() {
+        state.insert("erased".to_owned(), Value::Bool(true));
+    }
     let personal = !args.mask;
     Ok(Trail {
         state: shown_data(&state, personal),
