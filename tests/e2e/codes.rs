@@ -10,7 +10,9 @@ use gateway_tests::{
 use infrastructure::sandbox::TemplateEvent;
 use serde_json::{Value, json};
 
-use crate::common::{approved_template, count, import_people, launch, progress_when};
+use crate::common::{
+    approved_template, count, import_people, launch, progress_when, utility_template,
+};
 
 const MESSAGE: &str = "query($id: ID!) { message(id: $id) { status attempts skipReason wamid acceptedAt dueAt \
                        failure { code title details retryable } history(first: 50) { nodes { type } } } }";
@@ -186,32 +188,6 @@ async fn message_when(
             panic!("in vain for {what}; last seen {}", last.lock().expect("no panic"))
         }
     }
-}
-
-async fn utility_template(client: &Client, account: &str, name: &str) -> String {
-    let input = json!({
-        "accountId": account, "name": name, "language": "en", "category": "UTILITY",
-        "components": [{ "type": "BODY", "text": "Hello {{1}}, your order has left our house today.",
-                         "example": { "body_text": [["Ada"]] } }],
-    });
-    let data = client
-        .ask("mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { template { id } } }", json!({ "input": input }))
-        .await;
-    let id = data["createTemplate"]["template"]["id"].as_str().expect("an id").to_owned();
-    client
-        .ask(
-            "mutation($id: ID!) { submitTemplate(id: $id) { template { id } } }",
-            json!({ "id": id }),
-        )
-        .await;
-    eventually("the template is approved", || async {
-        let data = client
-            .ask("query($id: ID!) { template(id: $id) { status } }", json!({ "id": id }))
-            .await;
-        (data["template"]["status"] == "APPROVED").then_some(())
-    })
-    .await;
-    id
 }
 
 /// How often a fact stands in the message's history.

@@ -49,10 +49,26 @@ pub async fn import_csv(client: &Client, csv: &str, tag: &str) -> Value {
 
 /// A MARKETING template with one variable, approved by the sandbox.
 pub async fn approved_template(client: &Client, account_id: &str, name: &str) -> String {
+    let text = "Hello {{1}}, our offers are ready for you today.";
+    approved(client, account_id, name, "MARKETING", text).await
+}
+
+/// A UTILITY template with one variable, approved by the sandbox.
+pub async fn utility_template(client: &Client, account_id: &str, name: &str) -> String {
+    let text = "Hello {{1}}, your order has left our house today.";
+    approved(client, account_id, name, "UTILITY", text).await
+}
+
+async fn approved(
+    client: &Client,
+    account_id: &str,
+    name: &str,
+    category: &str,
+    text: &str,
+) -> String {
     let input = json!({
-        "accountId": account_id, "name": name, "language": "en", "category": "MARKETING",
-        "components": [{ "type": "BODY", "text": "Hello {{1}}, our offers are ready for you today.",
-                         "example": { "body_text": [["Ada"]] } }],
+        "accountId": account_id, "name": name, "language": "en", "category": category,
+        "components": [{ "type": "BODY", "text": text, "example": { "body_text": [["Ada"]] } }],
     });
     let data = client
         .ask("mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { template { id } } }", json!({ "input": input }))
