@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the tests need besides Rust: a C compiler (SQLite and ring are built from source), PostgreSQL, and the checkers of
-# spelling and dependencies. Installs what is missing on Debian and its kin when run as root; otherwise says what is missing.
+# What the tests need besides Rust: a C compiler (SQLite and ring are built from source), PostgreSQL, openssl (for a
+# certificate), and the checkers of spelling and dependencies. Installs what is missing on Debian and its kin when run as
+# root; otherwise says what is missing.
 #   .ci/install.sh TOOLS   the checkers come into the folder TOOLS, as wheels: building them takes minutes
 set -euo pipefail
 
@@ -13,6 +14,7 @@ command -v cc >/dev/null || missing+=(build-essential)
 if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
   missing+=(postgresql)
 fi
+command -v openssl >/dev/null || missing+=(openssl)
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then

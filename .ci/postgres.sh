@@ -2,7 +2,7 @@
 # A PostgreSQL of one's own for tests: on a free loopback port, with fsync on, gone with its directory.
 #   .ci/postgres.sh start DIR   installs PostgreSQL where it is missing (Debian), starts a cluster in DIR, prints its URL
 #   .ci/postgres.sh stop DIR    stops it; the directory stays
-# Starting twice prints the same URL.
+# Starting twice prints the same URL, and one that was stopped comes back at its own, where that is still free.
 set -euo pipefail
 
 usage() {
@@ -66,6 +66,7 @@ if [ -f "$dir/url" ] && as_owner "$programs/pg_ctl" -D "$dir/data" status >/dev/
 fi
 
 password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+last_port=$(sed -n 's|.*@127\.0\.0\.1:\([0-9]*\)/.*|\1|p' "$dir/url" 2>/dev/null || true)
 [ "$(id -u)" -ne 0 ] || chown postgres "$dir"
 if [ ! -f "$dir/data/PG_VERSION" ]; then
   (umask 077 && printf '%s\n' "$password" >"$dir/password")
@@ -75,7 +76,8 @@ if [ ! -f "$dir/data/PG_VERSION" ]; then
 fi
 
 for _ in 1 2 3 4 5 6 7 8; do
-  port=$((20000 + (RANDOM * 32768 + RANDOM) % 30000))
+  port=${last_port:-$((20000 + (RANDOM * 32768 + RANDOM) % 30000))}
+  last_port=
   (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
   if as_owner "$programs/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w -t 60 \
     -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories='' -c max_connections=300 -c fsync=on" \
