@@ -160,11 +160,39 @@ impl Projections {
         &self,
         until: Option<chrono::DateTime<chrono::Utc>>,
     ) -> Result<(), ProjectError> {
-        for projector in &self.projectors {
-            let filter = EventFilter { recorded_to: until, ..projector.filter().clone() };
-            projector.catch_up(&filter).await?;
+        for name in names::ALL {
+            self.catch_up_one(name, until).await?;
         }
         Ok(())
+    }
+
+    /// [`Self::catch_up`] for one read model; there is nothing to catch up with where there is none of that name.
+    ///
+    /// # Errors
+    /// As [`Self::catch_up`].
+    pub async fn catch_up_one(
+        &self,
+        name: &str,
+        until: Option<chrono::DateTime<chrono::Utc>>,
+    ) -> Result<(), ProjectError> {
+        let Ok(projector) = self.projector(name) else { return Ok(()) };
+        let filter = EventFilter { recorded_to: until, ..projector.filter().clone() };
+        projector.catch_up(&filter).await
+    }
+
+    /// Views that have the tables' plain names (`messages` of `messages_g1`), for people who read the database with tools
+    /// of their own. For a file that is not kept up to date: a rebuild would leave them behind.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database failed.
+    pub async fn name_tables(&self) -> Result<(), StoreError> {
+        let view = self.db.live();
+        let tables = SCHEMAS.iter().flat_map(|schema| schema.tables);
+        let views = tables.map(|table| {
+            let (name, kept) = (table.name, view.table(table.name));
+            format!("CREATE VIEW {name} AS SELECT * FROM {kept};")
+        });
+        self.db.batch(views.collect()).await
     }
 
     /// How far a read model has come, as this process has seen: a wake-up for whoever follows it. One that does not exist

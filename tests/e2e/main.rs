@@ -10,6 +10,7 @@ mod nodes;
 mod pace;
 mod provenance;
 mod refused_webhooks;
+mod replay;
 mod sandbox_controls;
 mod schema;
 mod startup;

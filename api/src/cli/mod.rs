@@ -87,8 +87,10 @@ enum Command {
         after_help = "Example: whatsapp-gateway history message 0190… --as-of 2026-11-23T09:00:00Z"
     )]
     History(history::HistoryArgs),
-    /// Builds read models anew from the log, beside the old ones, then swaps
-    #[command(after_help = "Example: whatsapp-gateway replay --projection messages")]
+    /// Builds read models anew from the log: beside the old ones, then swaps; or into a file of its own
+    #[command(
+        after_help = "Example: whatsapp-gateway replay --projection messages\nExample: whatsapp-gateway replay --into analysis --until 2026-11-23T09:00:00Z"
+    )]
     Replay(replay::ReplayArgs),
     /// API keys, and the master key
     #[command(

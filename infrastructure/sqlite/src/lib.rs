@@ -47,6 +47,8 @@ pub struct Options {
     pub readers: usize,
     /// For programs beside the process that owns the file: takes no lock, never writes, changes no setting.
     pub read_only: bool,
+    /// Refuse to open a file that is there already.
+    pub create_new: bool,
     /// Refuse to open where another holds the file (a lock on `<path>.lock`, which dies with its process).
     pub exclusive_lock: bool,
     /// Overwrite what is deleted with zeros.
@@ -61,6 +63,7 @@ impl Default for Options {
             synchronous: Synchronous::Full,
             readers: 4,
             read_only: false,
+            create_new: false,
             exclusive_lock: true,
             secure_delete: true,
             statements: 128,

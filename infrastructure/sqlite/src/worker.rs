@@ -308,7 +308,7 @@ fn open_writer(
     // again would drop the locks that SQLite holds on it elsewhere in this process.
     match lock::private_options().create_new(true).write(true).open(path) {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !options.create_new => {}
         Err(error) => return Err(error.into()),
     }
     let connection = Connection::open_with_flags(

@@ -99,6 +99,22 @@ impl ReadDb {
         Ok(db)
     }
 
+    /// A new file (mode 0600) with no lock beside it, for whoever takes it elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError`] where there is one already, or none can be made.
+    pub async fn create_sqlite(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let options = Options {
+            synchronous: Synchronous::Normal,
+            exclusive_lock: false,
+            create_new: true,
+            ..Options::default()
+        };
+        let db = Self::new(Backend::Sqlite(Sqlite::open(path, options)?));
+        db.migrate().await?;
+        Ok(db)
+    }
+
     /// For a look beside the process that owns the file: never writes.
     ///
     /// # Errors
@@ -325,6 +341,11 @@ impl ReadDb {
 }
 
 impl View {
+    /// The table's name in the database.
+    pub(crate) fn table(&self, name: &str) -> String {
+        self.generations.table(name)
+    }
+
     /// # Errors
     /// [`StoreError`] where the database failed.
     pub async fn query(&self, sql: Sql) -> Result<Vec<Row>, StoreError> {
