@@ -17,12 +17,21 @@ pub struct BinaryOptions {
     pub port: u16,
 }
 
+/// What a gateway is started in.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// The PEM certificate that it answers https with; plain http where there is none.
+    pub certificate: Option<Vec<u8>>,
+}
+
 /// A running `whatsapp-gateway serve`.
 pub struct Binary {
     child: Child,
     pub client: Client,
     pub port: u16,
-    /// Standard error, in the store's directory: what a canary test reads.
+    /// Standard output and standard error, in the store's directory: what a canary test reads.
     pub log: PathBuf,
 }
 
@@ -36,17 +45,31 @@ impl Binary {
         sandbox: Option<&SandboxProcess>,
         options: &BinaryOptions,
     ) -> Self {
+        Self::start_in(store, sandbox, options, &Surroundings::default()).await
+    }
+
+    /// [`Binary::start`], in surroundings of its own.
+    ///
+    /// # Panics
+    /// Where it does not get ready.
+    pub async fn start_in(
+        store: &Store,
+        sandbox: Option<&SandboxProcess>,
+        options: &BinaryOptions,
+        surroundings: &Surroundings,
+    ) -> Self {
         let port = if options.port == 0 { free_port() } else { options.port };
         let log = store.dir.path().join(format!("gateway-{port}.log"));
-        let stderr =
-            std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        let written =
+            || std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
         let mut command = Command::new(executable());
         command
             .arg("serve")
             .env_remove("RUST_LOG")
+            .envs(surroundings.environment.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr);
+            .stdout(written())
+            .stderr(written());
         // A node of its own has a directory of its own, and finds it again on the same port.
         let home = store.dir.path().join(format!("gateway-{port}"));
         std::fs::create_dir_all(&home).expect("a directory");
@@ -59,8 +82,11 @@ impl Binary {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         let child = command.kill_on_drop(true).spawn().expect("the gateway starts");
-        let mut binary =
-            Self { child, client: Client::new(format!("http://127.0.0.1:{port}")), port, log };
+        let client = match &surroundings.certificate {
+            Some(pem) => Client::trusting(format!("https://127.0.0.1:{port}"), pem),
+            None => Client::new(format!("http://127.0.0.1:{port}")),
+        };
+        let mut binary = Self { child, client, port, log };
         let ready = format!("{}/readyz", binary.client.base);
         let http = binary.client.http().clone();
         let began = std::time::Instant::now();
@@ -110,12 +136,18 @@ impl Binary {
     ///
     /// # Panics
     /// Where it does not end.
-    pub async fn terminate(mut self) {
-        self.signal("TERM").await;
-        tokio::time::timeout(crate::PATIENCE, self.child.wait())
-            .await
-            .expect("it ends")
-            .expect("it ends");
+    pub async fn terminate(self) {
+        self.ended_by("TERM").await;
+    }
+
+    /// Sends a signal and waits for the end: its exit code, where it was not the signal itself that ended it.
+    ///
+    /// # Panics
+    /// Where it does not end.
+    pub async fn ended_by(mut self, signal: &str) -> Option<i32> {
+        self.signal(signal).await;
+        let ended = tokio::time::timeout(crate::PATIENCE, self.child.wait()).await;
+        ended.expect("it ends").expect("it ends").code()
     }
 }
 

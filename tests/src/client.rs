@@ -34,6 +34,17 @@ impl Client {
         }
     }
 
+    /// With the bootstrap key, over https, where this certificate (PEM) is the only one that is trusted.
+    ///
+    /// # Panics
+    /// Where it is no certificate.
+    pub fn trusting(base: impl Into<String>, certificate: &[u8]) -> Self {
+        let certificate = reqwest::Certificate::from_pem(certificate).expect("a certificate");
+        let plain = Self::new(base);
+        let http = reqwest::Client::builder().tls_certs_only([certificate]).https_only(true);
+        Self { http: http.build().expect("an HTTP client"), ..plain }
+    }
+
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }

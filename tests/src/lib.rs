@@ -6,13 +6,15 @@ mod client;
 mod front;
 mod sandbox;
 mod store;
+mod tap;
 mod traces;
 
-pub use binary::{Answered, Binary, BinaryOptions, executable, run, subcommand};
+pub use binary::{Answered, Binary, BinaryOptions, Surroundings, executable, run, subcommand};
 pub use client::{Client, GraphqlError};
 pub use front::Front;
 pub use sandbox::{APP_SECRET, Number, SandboxProcess, VERIFY_TOKEN, WABA};
 pub use store::{Store, StoreKind, stores};
+pub use tap::Tap;
 pub use traces::{files_under, found_in};
 
 use std::time::Duration;
