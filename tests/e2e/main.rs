@@ -1,5 +1,6 @@
 //! The whole gateway, from outside, on every store there is.
 
+mod as_of;
 mod canary;
 mod codes;
 mod command_line;
