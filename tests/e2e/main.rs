@@ -9,6 +9,7 @@ mod erase;
 mod imports;
 mod main_job;
 mod nodes;
+mod operations;
 mod pace;
 mod provenance;
 mod refused_webhooks;
