@@ -175,8 +175,8 @@ async fn an_analyst_gets_a_file_of_what_was_known_at_a_moment() {
 async fn wrong_usage_of_replay_is_told_before_anything_is_done() {
     let store = Store::fresh(StoreKind::Sqlite).await;
     for (arguments, says) in [
-        (&["--projection", "mesages"][..], "there are directory, contacts, messages"),
-        (&["--projection", "mesages", "--into", "x"], "there are directory, contacts, messages"),
+        (&["--projection", "mesage"][..], "there are directory, contacts, messages"),
+        (&["--projection", "mesage", "--into", "x"], "there are directory, contacts, messages"),
         (&["--until", "2026-11-23T09:00:00Z"], "--into"),
         (&["--until", "yesterday", "--into", "x"], "--until"),
         (&["--into", "x", "--url", "http://127.0.0.1:1", "--key", "wgk_x"], "--url"),
