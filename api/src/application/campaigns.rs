@@ -178,6 +178,7 @@ pub async fn launch(
                 template.status.as_str()
             )));
         }
+        plan::check_hours(plan, &account, &template, "schedule")?;
         if let Some(max) = input.max_recipients {
             check_size(gateway, &campaign, max).await?;
         }
@@ -245,7 +246,7 @@ pub async fn clone(
             plan.name = name.unwrap_or_else(|| plan::copy_name(&plan.name));
             let now = gateway.clock.now();
             let has_passed = plan.schedule.as_ref().is_some_and(|schedule| {
-                schedule.start_instant().map_or(true, |start| start <= now)
+                !matches!(schedule.next_occurrence(None, now), Ok(Some(_)))
             });
             if has_passed {
                 plan.schedule = None;

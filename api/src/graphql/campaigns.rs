@@ -4,14 +4,13 @@ use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
 use chrono::{DateTime, Utc};
-use domain::campaign::WhenPast;
 use domain::port::AggregateType;
 
-use super::accounts::Account;
+use super::accounts::{Account, QuietHours, QuietHoursInput};
 use super::connection::{
     CampaignConnection, Counted, EventConnection, MessageConnection, page_args,
 };
-use super::enums::{CampaignStatus, RetryScope, SkipReason};
+use super::enums::{CampaignStatus, RetryScope, SkipReason, WhenPast};
 use super::events::history;
 use super::messages::{MessageFilter, MessagePayload};
 use super::scalars::{Instant, Json, LocalDateTime, PhoneNumber, Place, TimeZone};
@@ -55,11 +54,11 @@ pub struct Campaign {
     messages_per_second: Option<i32>,
     /// Seconds after which a recipient that is not accepted is given up.
     time_to_live: Option<i32>,
-    /// The instant at which a scheduled one starts.
+    /// The instant at which a scheduled one starts, or starts again.
     start_at: Option<Instant>,
     /// When it was drafted.
     created_at: Instant,
-    /// When it started.
+    /// When it started; where it comes back, when it last did.
     started_at: Option<Instant>,
     /// When every recipient was settled, or it was cancelled.
     completed_at: Option<Instant>,
@@ -82,6 +81,10 @@ impl From<CampaignView> for Campaign {
             schedule: view.schedule.as_ref().map(|schedule| CampaignSchedule {
                 start_at: LocalDateTime(schedule.start_at),
                 time_zone: TimeZone(schedule.time_zone.clone()),
+                recipient_local: schedule.recipient_local,
+                send_window: schedule.send_window.map(Into::into),
+                when_past: schedule.when_past.into(),
+                recurrence: schedule.recurrence.clone(),
             }),
             messages_per_second: view.messages_per_second.map(int),
             time_to_live: view.time_to_live_s.map(int),
@@ -219,8 +222,17 @@ impl From<AudienceInput> for campaigns::AudienceInput {
 pub struct CampaignSchedule {
     /// By the wall clock.
     start_at: LocalDateTime,
-    /// The zone startAt is read in.
+    /// The zone startAt is read in, unless recipientLocal.
     time_zone: TimeZone,
+    /// Each recipient at startAt in their own zone: the contact's, else the number's where its first digits lie in one,
+    /// else this zone. The campaign starts, and its audience is frozen, when the first place on earth has that time.
+    recipient_local: bool,
+    /// Messages fall only inside this window of the recipient's day; outside it they wait for its next opening.
+    send_window: Option<QuietHours>,
+    /// Recipients whose local time has passed when the campaign starts.
+    when_past: WhenPast,
+    /// RFC 5545 RRULE, daily or slower, for campaigns that come back; each occurrence freezes its own audience.
+    recurrence: Option<String>,
 }
 
 /// When a campaign starts. A local time in a DST gap moves forward by the gap; in an overlap the first one counts.
@@ -228,8 +240,18 @@ pub struct CampaignSchedule {
 pub struct CampaignScheduleInput {
     /// By the wall clock.
     start_at: LocalDateTime,
-    /// The zone startAt is read in.
+    /// The zone startAt is read in, unless recipientLocal.
     time_zone: TimeZone,
+    /// Each recipient at startAt in their own zone.
+    #[graphql(default_with = "Some(false)")]
+    recipient_local: Option<bool>,
+    /// Messages fall only inside this window of the recipient's day; outside it they wait for its next opening.
+    send_window: Option<QuietHoursInput>,
+    /// Recipients whose local time has passed when the campaign starts.
+    #[graphql(default_with = "Some(WhenPast::NextDay)")]
+    when_past: Option<WhenPast>,
+    /// RFC 5545 RRULE, daily or slower and with an end, like FREQ=MONTHLY;BYMONTHDAY=1;COUNT=12.
+    recurrence: Option<String>,
 }
 
 impl From<CampaignScheduleInput> for campaigns::ScheduleInput {
@@ -237,10 +259,10 @@ impl From<CampaignScheduleInput> for campaigns::ScheduleInput {
         Self {
             start_at: input.start_at.0,
             time_zone: input.time_zone.0,
-            recipient_local: false,
-            send_window: None,
-            when_past: WhenPast::default(),
-            recurrence: None,
+            recipient_local: input.recipient_local.unwrap_or(false),
+            send_window: input.send_window.map(Into::into),
+            when_past: input.when_past.map(Into::into).unwrap_or_default(),
+            recurrence: input.recurrence,
         }
     }
 }

@@ -152,6 +152,18 @@ pub enum RetryScope {
     All,
 }
 
+/// What becomes of recipients whose local time has passed when the campaign starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::campaign::WhenPast")]
+pub enum WhenPast {
+    /// They get it at once.
+    SendNow,
+    /// They get it at that time of the next day.
+    NextDay,
+    /// They are left out, with LOCAL_TIME_PAST.
+    Skip,
+}
+
 /// Why a recipient was left out before sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::message::SkipReason")]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand, CampaignStatus};
-use domain::delivery::{PlannedRecipient, plan_recipient};
+use domain::delivery::{PlannedRecipient, Planning, plan_recipient};
 use domain::message::{Message, MessageCommand};
 use domain::port::{AggregateType, EventFeed, Fence, Position, RecordedEvent, StreamId};
 use domain::primitives::{Actor, CampaignId, ContactId};
 use domain::template::Template;
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
+use infrastructure::phone::zone_of;
 use projections::{QueryError, names};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -114,7 +115,7 @@ async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::R
     let campaign = loaded.aggregate;
     let now = gateway.clock.now();
     match campaign.status {
-        CampaignStatus::Scheduled if campaign.start_at.is_some_and(|start_at| start_at <= now) => {
+        CampaignStatus::Scheduled | CampaignStatus::Running if campaign.is_due(now) => {
             let context = History::of(gateway, id).await?.start(context);
             gateway
                 .bus
@@ -166,19 +167,17 @@ async fn expand(
     // Judged by the log itself, not by a model that may be a moment behind.
     let people = gateway.bus.load_many::<domain::contact::Contact>(&people).await?;
     let now = gateway.clock.now();
+    let planning = Planning {
+        campaign_id: id,
+        campaign,
+        account_id,
+        account: &account.aggregate,
+        template: &template.aggregate,
+        components: &components,
+        number_zone: zone_of,
+    };
     let planned = |contact_id: &ContactId, salt: u64| {
-        let contact = &people.get(&contact_id.0)?.aggregate;
-        plan_recipient(
-            id,
-            campaign,
-            account_id,
-            &account.aggregate,
-            &template.aggregate,
-            &components,
-            contact,
-            salt,
-            now,
-        )
+        plan_recipient(&planning, &people.get(&contact_id.0)?.aggregate, salt, now)
     };
     let mut messages: HashMap<Uuid, PlannedRecipient> = HashMap::new();
     for contact_id in page.contacts.iter().map(|stored| ContactId(stored.id)) {
@@ -272,10 +271,12 @@ impl History {
         self.0.iter().rev().find(|event| event.event_type == event_type)
     }
 
-    /// The start is the answer to the schedule as it was last; the launch is what scheduled it first.
+    /// The start is the answer to the schedule as it was last; the launch is what scheduled it first, or started it.
     fn start(&self, context: &Context) -> Context {
-        let launched = self.0.iter().find(|event| event.event_type == SCHEDULED);
-        let scheduled = self.latest(SCHEDULED);
+        let is_schedule =
+            |event: &&RecordedEvent| [SCHEDULED, STARTED].contains(&event.event_type.as_str());
+        let launched = self.0.iter().find(is_schedule);
+        let scheduled = self.0.iter().rev().find(is_schedule);
         match launched.zip(scheduled) {
             Some((launched, scheduled)) => {
                 context.clone().answering(launched).caused_by(scheduled.event_id)
@@ -315,8 +316,16 @@ async fn close(
         return Ok(false);
     }
     let context = History::of(gateway, id).await?.end(context);
-    gateway.bus.execute::<Campaign>(id.0, CampaignCommand::Complete { at: now }, &context).await?;
-    info!(campaign.id = %id, "campaign completed");
+    let done = gateway
+        .bus
+        .execute::<Campaign>(id.0, CampaignCommand::Complete { at: now }, &context)
+        .await?;
+    match done.aggregate.status {
+        CampaignStatus::Scheduled => {
+            info!(campaign.id = %id, "campaign waits for its next occurrence")
+        }
+        _ => info!(campaign.id = %id, "campaign completed"),
+    }
     Ok(false)
 }
 

@@ -1,12 +1,13 @@
 //! The campaign's state and decisions.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
-use super::schedule::{CampaignSchedule, ScheduleError};
+use super::schedule::{CampaignSchedule, Occurrence, ScheduleError};
 use crate::port::AggregateType;
 use crate::primitives::{AccountId, CampaignId, ContactId, Personal, TemplateId, WorkspaceId};
 use crate::{DomainError, GatewayAggregate, aggregate};
@@ -44,16 +45,27 @@ pub struct Campaign {
     /// When a scheduled one starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<DateTime<Utc>>,
+    /// The local time of the occurrence that a scheduled one waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_local: Option<NaiveDateTime>,
+    /// When the latest occurrence was meant to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurrence_start: Option<DateTime<Utc>>,
+    /// The latest occurrence's local time; `None` where it started without a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurrence_local: Option<NaiveDateTime>,
+    /// When the latest occurrence started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<ContactId>,
+    /// Everybody of the latest occurrence was judged.
     pub expanded: bool,
+    /// Of the latest occurrence.
     pub queued: u64,
+    /// Of the latest occurrence.
     pub skipped: u64,
 }
 
@@ -98,8 +110,13 @@ pub enum CampaignCommand {
     Launch {
         at: DateTime<Utc>,
     },
-    /// The scheduled time has come.
+    /// The time of an occurrence has come: the scheduled one, or the next one while an earlier one still has messages
+    /// waiting. Of several whose time has come the latest starts.
     Start {
+        at: DateTime<Utc>,
+    },
+    /// When a scheduled one starts is asked of its schedule again: a time zone's rules may have changed.
+    Retime {
         at: DateTime<Utc>,
     },
     /// One more chunk; `from` is the cursor it was read behind, so a chunk made twice is taken once.
@@ -126,6 +143,7 @@ pub enum CampaignCommand {
         reason: Option<String>,
         at: DateTime<Utc>,
     },
+    /// Nobody of the occurrence waits any more: it waits for the next one, or is completed.
     Complete {
         at: DateTime<Utc>,
     },
@@ -213,7 +231,7 @@ impl GatewayAggregate for Campaign {
             CampaignCommand::Update { plan, at } => {
                 self.require(&[CampaignStatus::Draft, CampaignStatus::Scheduled], "changed")?;
                 check_plan(&plan)?;
-                Ok(self.update(*plan, at))
+                self.update(*plan, at)
             }
             CampaignCommand::Delete { at } => {
                 if self.deleted {
@@ -223,16 +241,8 @@ impl GatewayAggregate for Campaign {
                 Ok(vec![CampaignEvent::Deleted { at }])
             }
             CampaignCommand::Launch { at } => self.launch(at),
-            CampaignCommand::Start { at } => match self.status {
-                CampaignStatus::Running => Ok(vec![]),
-                _ => {
-                    self.require(&[CampaignStatus::Scheduled], "started")?;
-                    Ok(vec![CampaignEvent::Started {
-                        occurrence_start: self.start_at.unwrap_or(at),
-                        at,
-                    }])
-                }
-            },
+            CampaignCommand::Start { at } => self.start(at),
+            CampaignCommand::Retime { at } => self.retime(at),
             CampaignCommand::RecordExpansion { from, cursor, queued, skipped, complete, at } => {
                 self.require(&[CampaignStatus::Running], "expanded")?;
                 if self.expanded || from != self.cursor {
@@ -258,7 +268,11 @@ impl GatewayAggregate for Campaign {
                 if matches!(self.status, CampaignStatus::Running | CampaignStatus::Paused) {
                     return Ok(vec![]);
                 }
-                self.require(&[CampaignStatus::Completed], "tried again")?;
+                // One that waits for its next occurrence has had one.
+                let may_wait = self.status == CampaignStatus::Scheduled && self.has_started();
+                if !may_wait {
+                    self.require(&[CampaignStatus::Completed], "tried again")?;
+                }
                 Ok(vec![CampaignEvent::Resumed { at }])
             }
             CampaignCommand::Cancel { reason, at } => {
@@ -271,19 +285,7 @@ impl GatewayAggregate for Campaign {
                 )?;
                 Ok(vec![CampaignEvent::Cancelled { reason, at }])
             }
-            CampaignCommand::Complete { at } => {
-                if self.status == CampaignStatus::Completed {
-                    return Ok(vec![]);
-                }
-                self.require(&[CampaignStatus::Running], "completed")?;
-                if !self.expanded {
-                    return Err(CampaignError::NotAllowed {
-                        action: "completed",
-                        status: self.status,
-                    });
-                }
-                Ok(vec![CampaignEvent::Completed { at }])
-            }
+            CampaignCommand::Complete { at } => self.complete(at),
         }
     }
 }
@@ -304,34 +306,166 @@ impl Campaign {
         }
     }
 
-    fn update(&self, plan: CampaignPlan, at: DateTime<Utc>) -> Vec<CampaignEvent> {
-        if self.plan.as_ref() == Some(&plan) {
-            return vec![];
-        }
-        let reschedule = (self.status == CampaignStatus::Scheduled)
-            .then_some(plan.schedule.as_ref())
-            .flatten()
-            // One that lies in the past starts at once, as it does where the gateway was stopped meanwhile.
-            .and_then(|schedule| {
-                next_start(schedule, at).ok().flatten().or_else(|| schedule.start_instant().ok())
-            })
-            .filter(|start_at| Some(*start_at) != self.start_at);
-        let mut events = vec![CampaignEvent::Updated { plan, at }];
-        events.extend(reschedule.map(|start_at| CampaignEvent::Scheduled { start_at, at }));
-        events
+    /// At least one occurrence has begun.
+    pub fn has_started(&self) -> bool {
+        self.occurrence_start.is_some()
     }
 
-    fn launch(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
-        if matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
+    /// Its schedule's zone, in which whoever has no zone of their own is taken to live. `None` without a schedule.
+    pub fn zone(&self) -> Option<Tz> {
+        self.plan.as_ref()?.schedule.as_ref()?.zone().ok()
+    }
+
+    /// The occurrences that are still to come after the latest, with the instants at which they begin. None for what
+    /// comes once, and for what can no longer be read: that is over rather than stuck.
+    pub fn following(&self) -> Vec<(Occurrence, DateTime<Utc>)> {
+        let schedule = self.plan.as_ref().and_then(|plan| plan.schedule.as_ref());
+        let latest = self.occurrence_local.zip(self.occurrence_start);
+        match schedule.filter(|schedule| schedule.recurrence.is_some()).zip(latest) {
+            Some((schedule, (local, began_at))) => {
+                schedule.following(local, began_at).unwrap_or_default()
+            }
+            None => vec![],
+        }
+    }
+
+    /// Of the occurrences whose time has come by `at` the latest, and how many earlier ones it passes over.
+    fn begun(&self, at: DateTime<Utc>) -> Option<(Option<NaiveDateTime>, DateTime<Utc>, u32)> {
+        let schedule = self.plan.as_ref().and_then(|plan| plan.schedule.as_ref());
+        let scheduled = (self.status == CampaignStatus::Scheduled)
+            .then_some(self.start_at)
+            .flatten()
+            .filter(|start_at| *start_at <= at)
+            .map(|start_at| (self.next_local, start_at));
+        let later = match scheduled {
+            Some((Some(local), start_at)) => schedule
+                .filter(|schedule| schedule.recurrence.is_some())
+                .and_then(|schedule| schedule.following(local, start_at).ok())
+                .unwrap_or_default(),
+            Some((None, _)) => vec![],
+            None if self.status == CampaignStatus::Running => self.following(),
+            None => vec![],
+        };
+        let later = later
+            .into_iter()
+            .take_while(|(_, begins_at)| *begins_at <= at)
+            .map(|(occurrence, begins_at)| (Some(occurrence.local), begins_at));
+        let begun: Vec<_> = scheduled.into_iter().chain(later).collect();
+        let missed = u32::try_from(begun.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        begun.last().map(|(local, begins_at)| (*local, *begins_at, missed))
+    }
+
+    /// Whether an occurrence has to start by now.
+    pub fn is_due(&self, at: DateTime<Utc>) -> bool {
+        match self.status {
+            CampaignStatus::Scheduled => self.start_at.is_some_and(|start_at| start_at <= at),
+            // Everybody of the one before is judged first, so that nobody of it is forgotten.
+            CampaignStatus::Running => {
+                self.expanded && self.following().first().is_some_and(|(_, start)| *start <= at)
+            }
+            _ => false,
+        }
+    }
+
+    fn start(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+        self.require(&[CampaignStatus::Scheduled, CampaignStatus::Running], "started")?;
+        if !self.is_due(at) {
+            // Whoever was faster has started it, or it was put off.
             return Ok(vec![]);
         }
-        self.require(&[CampaignStatus::Draft], "launched")?;
-        let plan = self.plan.as_ref().ok_or(CampaignError::NotFound)?;
-        let Some(schedule) = &plan.schedule else {
-            return Ok(vec![CampaignEvent::Started { occurrence_start: at, at }]);
+        let begun = self.begun(at);
+        Ok(begun
+            .map(|(local, occurrence_start, missed)| CampaignEvent::Started {
+                occurrence_start,
+                local,
+                missed,
+                at,
+            })
+            .into_iter()
+            .collect())
+    }
+
+    fn retime(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+        if self.status != CampaignStatus::Scheduled {
+            return Ok(vec![]);
+        }
+        let schedule = self.plan.as_ref().and_then(|plan| plan.schedule.as_ref());
+        let Some((schedule, local)) = schedule.zip(self.next_local) else { return Ok(vec![]) };
+        let start_at = schedule
+            .begins_at(Occurrence { index: 0, local })
+            .map_err(|error| invalid_schedule(&error))?;
+        Ok(if self.start_at == Some(start_at) {
+            vec![]
+        } else {
+            vec![CampaignEvent::Scheduled { start_at, local: Some(local), at }]
+        })
+    }
+
+    fn complete(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+        // Done before: one that waits for its next occurrence is as done as one that has none.
+        let is_waiting = self.status == CampaignStatus::Scheduled && self.has_started();
+        if is_waiting || self.status == CampaignStatus::Completed {
+            return Ok(vec![]);
+        }
+        self.require(&[CampaignStatus::Running], "completed")?;
+        if !self.expanded {
+            return Err(CampaignError::NotAllowed { action: "completed", status: self.status });
+        }
+        Ok(vec![match self.following().first() {
+            Some((next, start_at)) => {
+                CampaignEvent::Scheduled { start_at: *start_at, local: Some(next.local), at }
+            }
+            None => CampaignEvent::Completed { at },
+        }])
+    }
+
+    fn update(
+        &self,
+        plan: CampaignPlan,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<CampaignEvent>, CampaignError> {
+        if self.plan.as_ref() == Some(&plan) {
+            return Ok(vec![]);
+        }
+        let known = self.plan.as_ref().and_then(|plan| plan.schedule.as_ref());
+        let changed = plan.schedule.as_ref().filter(|schedule| Some(*schedule) != known);
+        // One whose schedule stays or is taken away keeps its start, also where that lies in the past: then it starts
+        // at once.
+        let reschedule = match changed {
+            Some(schedule) if self.status == CampaignStatus::Scheduled => {
+                Some(self.next_start(schedule, at)?)
+            }
+            _ => None,
         };
-        let Some(start_at) = next_start(schedule, at).map_err(|error| invalid_schedule(&error))?
-        else {
+        let reschedule = reschedule.filter(|(local, start_at)| {
+            Some(*start_at) != self.start_at || *local != self.next_local
+        });
+        let mut events = vec![CampaignEvent::Updated { plan, at }];
+        events.extend(reschedule.map(|(local, start_at)| CampaignEvent::Scheduled {
+            start_at,
+            local,
+            at,
+        }));
+        Ok(events)
+    }
+
+    /// The next occurrence by a schedule, as of `at`: behind those that have been, and of the others the first that is
+    /// not over.
+    fn next_start(
+        &self,
+        schedule: &CampaignSchedule,
+        at: DateTime<Utc>,
+    ) -> Result<(Option<NaiveDateTime>, DateTime<Utc>), CampaignError> {
+        let refused = |error: ScheduleError| invalid_schedule(&error);
+        let latest = self.occurrence_local.map(|local| Occurrence { index: 0, local });
+        let mut next = schedule.next_occurrence(latest, at).map_err(refused)?;
+        if let Some((local, began_at)) = self.occurrence_local.zip(self.occurrence_start) {
+            let following = schedule.following(local, began_at).map_err(refused)?;
+            next = next.and_then(|next| {
+                following.into_iter().map(|(later, _)| later).find(|later| *later >= next)
+            });
+        }
+        let Some(next) = next else {
             return Err(match schedule.recurrence {
                 Some(_) => invalid(
                     "schedule.recurrence",
@@ -343,10 +477,30 @@ impl Campaign {
                 ),
             });
         };
+        let start_at = schedule.begins_at(next).map_err(refused)?;
+        Ok((Some(next.local), start_at))
+    }
+
+    fn launch(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+        if matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
+            return Ok(vec![]);
+        }
+        self.require(&[CampaignStatus::Draft], "launched")?;
+        let plan = self.plan.as_ref().ok_or(CampaignError::NotFound)?;
+        let Some(schedule) = &plan.schedule else {
+            return Ok(vec![CampaignEvent::Started {
+                occurrence_start: at,
+                local: None,
+                missed: 0,
+                at,
+            }]);
+        };
+        schedule.check().map_err(|error| invalid_schedule(&error))?;
+        let (local, start_at) = self.next_start(schedule, at)?;
         Ok(vec![if start_at > at {
-            CampaignEvent::Scheduled { start_at, at }
+            CampaignEvent::Scheduled { start_at, local, at }
         } else {
-            CampaignEvent::Started { occurrence_start: start_at, at }
+            CampaignEvent::Started { occurrence_start: start_at, local, missed: 0, at }
         }])
     }
 
@@ -375,14 +529,22 @@ impl Campaign {
             }
             CampaignEvent::Updated { plan, .. } => self.plan = Some(plan),
             CampaignEvent::Deleted { .. } => self.deleted = true,
-            CampaignEvent::Scheduled { start_at, .. } => {
+            CampaignEvent::Scheduled { start_at, local, .. } => {
                 self.status = CampaignStatus::Scheduled;
                 self.start_at = Some(start_at);
+                self.next_local = local;
             }
-            CampaignEvent::Started { occurrence_start, at } => {
+            CampaignEvent::Started { occurrence_start, local, at, .. } => {
                 self.status = CampaignStatus::Running;
                 self.occurrence_start = Some(occurrence_start);
+                self.occurrence_local = local;
+                self.next_local = None;
                 self.started_at = Some(at);
+                // Every occurrence has an audience of its own.
+                self.cursor = None;
+                self.expanded = false;
+                self.queued = 0;
+                self.skipped = 0;
             }
             CampaignEvent::AudienceExpanded { cursor, queued, skipped, complete, .. } => {
                 self.cursor = cursor.or(self.cursor);
@@ -412,15 +574,6 @@ impl Campaign {
             }
         }
     }
-}
-
-/// When the first occurrence begins that is not over.
-fn next_start(
-    schedule: &CampaignSchedule,
-    at: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, ScheduleError> {
-    let next = schedule.next_occurrence(None, at)?;
-    next.map(|occurrence| schedule.begins_at(occurrence)).transpose()
 }
 
 fn invalid(field: &'static str, problem: &str) -> CampaignError {
@@ -513,6 +666,267 @@ mod tests {
         ] {
             assert_eq!(campaign.decide(command).unwrap().len(), 1);
         }
+    }
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%MZ").unwrap().and_utc()
+    }
+
+    fn schedule(recurrence: Option<&str>) -> CampaignSchedule {
+        CampaignSchedule {
+            start_at: "2027-01-31T09:00:00".parse().unwrap(),
+            time_zone: "Europe/Berlin".to_owned(),
+            recipient_local: false,
+            send_window: None,
+            when_past: crate::campaign::WhenPast::default(),
+            recurrence: recurrence.map(str::to_owned),
+        }
+    }
+
+    fn plan(schedule: Option<CampaignSchedule>) -> CampaignPlan {
+        CampaignPlan {
+            name: "x".to_owned(),
+            template_id: TemplateId(Uuid::from_u128(3)),
+            parameters: Personal::Known(serde_json::Map::new()),
+            audience: Audience { all: true, ..Audience::default() },
+            schedule,
+            messages_per_second: None,
+            frequency_cap: None,
+            time_to_live_s: None,
+        }
+    }
+
+    fn drafted(schedule: Option<CampaignSchedule>) -> Campaign {
+        let mut campaign = Campaign::default();
+        let id = Uuid::from_u128;
+        when(
+            &mut campaign,
+            CampaignCommand::Draft {
+                workspace_id: WorkspaceId(id(1)),
+                campaign_id: CampaignId(id(2)),
+                account_id: AccountId(id(4)),
+                external_id: None,
+                metadata: None,
+                plan: Box::new(plan(schedule)),
+                at: utc("2027-01-01T00:00Z"),
+            },
+        );
+        campaign
+    }
+
+    /// Folds what a command leads to, and names it.
+    fn when(campaign: &mut Campaign, command: CampaignCommand) -> Vec<&'static str> {
+        let events = campaign.decide(command).unwrap();
+        events
+            .into_iter()
+            .map(|event| {
+                let name = match &event {
+                    CampaignEvent::Drafted { .. } => "drafted",
+                    CampaignEvent::Updated { .. } => "updated",
+                    CampaignEvent::Scheduled { .. } => "scheduled",
+                    CampaignEvent::Started { .. } => "started",
+                    CampaignEvent::AudienceExpanded { .. } => "expanded",
+                    CampaignEvent::Paused { .. } => "paused",
+                    CampaignEvent::Resumed { .. } => "resumed",
+                    CampaignEvent::Completed { .. } => "completed",
+                    CampaignEvent::Cancelled { .. } => "cancelled",
+                    CampaignEvent::Deleted { .. } => "deleted",
+                };
+                campaign.fold(event);
+                name
+            })
+            .collect()
+    }
+
+    fn expand(campaign: &mut Campaign, at: &str) -> Vec<&'static str> {
+        let contact = ContactId(Uuid::from_u128(9));
+        let expansion = CampaignCommand::RecordExpansion {
+            from: campaign.cursor,
+            cursor: Some(contact),
+            queued: 3,
+            skipped: 1,
+            complete: true,
+            at: utc(at),
+        };
+        when(campaign, expansion)
+    }
+
+    fn start(campaign: &mut Campaign, at: &str) -> Vec<&'static str> {
+        when(campaign, CampaignCommand::Start { at: utc(at) })
+    }
+
+    fn complete(campaign: &mut Campaign, at: &str) -> Vec<&'static str> {
+        when(campaign, CampaignCommand::Complete { at: utc(at) })
+    }
+
+    #[test]
+    fn a_campaign_that_comes_back_waits_after_each_occurrence_and_is_completed_after_the_last() {
+        let mut campaign = drafted(Some(schedule(Some("FREQ=MONTHLY;BYMONTHDAY=-1;COUNT=3"))));
+        let launch = CampaignCommand::Launch { at: utc("2027-01-01T00:00Z") };
+        assert_eq!(when(&mut campaign, launch), ["scheduled"]);
+        let mut starts = vec![];
+        for (begins, next) in [
+            ("2027-01-31T08:00Z", Some("2027-02-28T08:00Z")),
+            ("2027-02-28T08:00Z", Some("2027-03-31T07:00Z")), // summer time
+            ("2027-03-31T07:00Z", None),
+        ] {
+            assert_eq!(campaign.start_at, Some(utc(begins)));
+            assert_eq!(start(&mut campaign, "2027-01-30T00:00Z"), [""; 0]);
+            assert_eq!(start(&mut campaign, begins), ["started"]);
+            assert_eq!(start(&mut campaign, begins), [""; 0]);
+            starts.push(campaign.occurrence_start);
+            assert_eq!((campaign.cursor, campaign.expanded, campaign.queued), (None, false, 0));
+            let too_early = campaign.decide(CampaignCommand::Complete { at: utc(begins) });
+            assert!(too_early.is_err(), "nobody was judged yet");
+            assert_eq!(expand(&mut campaign, begins), ["expanded"]);
+            assert_eq!((campaign.queued, campaign.skipped), (3, 1));
+            let after = if next.is_some() { "scheduled" } else { "completed" };
+            assert_eq!(complete(&mut campaign, begins), [after]);
+            assert_eq!(complete(&mut campaign, begins), [""; 0]);
+            if next.is_some() {
+                assert_eq!(campaign.start_at, next.map(utc));
+            }
+        }
+        assert_eq!(campaign.status, CampaignStatus::Completed);
+        starts.dedup();
+        assert_eq!(starts.len(), 3);
+    }
+
+    fn daily(count: u32) -> Campaign {
+        let rule = format!("FREQ=DAILY;COUNT={count}");
+        let mut campaign = drafted(Some(schedule(Some(&rule))));
+        when(&mut campaign, CampaignCommand::Launch { at: utc("2027-01-01T00:00Z") });
+        campaign
+    }
+
+    #[test]
+    fn the_next_occurrence_starts_although_the_last_has_messages_waiting_but_not_before_all_are_judged()
+     {
+        let mut campaign = daily(3);
+        start(&mut campaign, "2027-01-31T08:00Z");
+        assert!(!campaign.is_due(utc("2027-02-01T08:00Z")));
+        assert_eq!(start(&mut campaign, "2027-02-01T08:00Z"), [""; 0]);
+        expand(&mut campaign, "2027-02-01T08:00Z");
+        assert!(!campaign.is_due(utc("2027-02-01T07:59Z")));
+        assert!(campaign.is_due(utc("2027-02-01T08:00Z")));
+        assert_eq!(start(&mut campaign, "2027-02-01T08:00Z"), ["started"]);
+        assert_eq!(campaign.occurrence_start, Some(utc("2027-02-01T08:00Z")));
+        assert_eq!((campaign.status, campaign.expanded), (CampaignStatus::Running, false));
+    }
+
+    #[test]
+    fn what_was_missed_is_passed_over_and_counted_and_the_last_starts_however_late() {
+        let mut campaign = daily(5);
+        let begun = campaign.decide(CampaignCommand::Start { at: utc("2027-02-02T20:00Z") });
+        assert_eq!(
+            begun,
+            Ok(vec![CampaignEvent::Started {
+                occurrence_start: utc("2027-02-02T08:00Z"),
+                local: Some("2027-02-02T09:00:00".parse().unwrap()),
+                missed: 2,
+                at: utc("2027-02-02T20:00Z"),
+            }])
+        );
+        start(&mut campaign, "2027-02-02T20:00Z");
+        expand(&mut campaign, "2027-02-02T20:00Z");
+        assert_eq!(complete(&mut campaign, "2027-02-02T20:01Z"), ["scheduled"]);
+        assert_eq!(start(&mut campaign, "2029-01-01T00:00Z"), ["started"]);
+        assert_eq!(campaign.occurrence_start, Some(utc("2027-02-04T08:00Z")));
+        expand(&mut campaign, "2029-01-01T00:00Z");
+        assert_eq!(complete(&mut campaign, "2029-01-01T00:01Z"), ["completed"]);
+    }
+
+    #[test]
+    fn a_campaign_that_comes_back_can_be_paused_resumed_and_cancelled_at_any_moment() {
+        let pause = || CampaignCommand::Pause { reason: None, at: utc("2027-01-31T08:01Z") };
+        let resume = |at: &str| CampaignCommand::Resume { at: utc(at) };
+        // While it waits: what came meanwhile is passed over.
+        let mut campaign = daily(5);
+        when(&mut campaign, pause());
+        assert!(!campaign.is_due(utc("2027-02-01T09:00Z")));
+        assert!(campaign.decide(CampaignCommand::Start { at: utc("2027-02-01T09:00Z") }).is_err());
+        assert_eq!(when(&mut campaign, resume("2027-02-01T09:00Z")), ["resumed"]);
+        assert_eq!(start(&mut campaign, "2027-02-01T09:00Z"), ["started"]);
+        assert_eq!(campaign.occurrence_start, Some(utc("2027-02-01T08:00Z")));
+        // Half-way through an audience: the rest is judged first.
+        when(&mut campaign, pause());
+        when(&mut campaign, resume("2027-02-02T09:00Z"));
+        assert!(!campaign.is_due(utc("2027-02-02T09:00Z")));
+        expand(&mut campaign, "2027-02-02T09:00Z");
+        assert_eq!(start(&mut campaign, "2027-02-02T09:00Z"), ["started"]);
+        expand(&mut campaign, "2027-02-02T09:00Z");
+        // Between two.
+        assert_eq!(complete(&mut campaign, "2027-02-02T09:01Z"), ["scheduled"]);
+        when(&mut campaign, pause());
+        when(&mut campaign, resume("2027-02-02T10:00Z"));
+        assert_eq!(campaign.status, CampaignStatus::Scheduled);
+        let cancel = CampaignCommand::Cancel { reason: None, at: utc("2027-02-02T10:00Z") };
+        assert_eq!(when(&mut campaign, cancel), ["cancelled"]);
+        assert!(!campaign.is_due(utc("2027-02-09T10:00Z")));
+    }
+
+    #[test]
+    fn between_two_occurrences_the_last_can_be_tried_again_and_the_next_still_comes() {
+        let mut campaign = daily(2);
+        let reopen = || CampaignCommand::Reopen { at: utc("2027-01-31T10:00Z") };
+        assert!(campaign.decide(reopen()).is_err(), "it has not come yet");
+        start(&mut campaign, "2027-01-31T08:00Z");
+        expand(&mut campaign, "2027-01-31T08:00Z");
+        complete(&mut campaign, "2027-01-31T09:00Z");
+        assert_eq!(when(&mut campaign, reopen()), ["resumed"]);
+        assert_eq!(campaign.status, CampaignStatus::Running);
+        assert_eq!(complete(&mut campaign, "2027-01-31T11:00Z"), ["scheduled"]);
+        assert_eq!(campaign.start_at, Some(utc("2027-02-01T08:00Z")));
+    }
+
+    #[test]
+    fn a_schedule_that_is_changed_between_two_occurrences_repeats_none() {
+        let mut campaign = daily(5);
+        start(&mut campaign, "2027-01-31T08:00Z");
+        expand(&mut campaign, "2027-01-31T08:00Z");
+        complete(&mut campaign, "2027-01-31T08:01Z");
+        let update = |schedule| CampaignCommand::Update {
+            plan: Box::new(plan(Some(schedule))),
+            at: utc("2027-01-31T08:02Z"),
+        };
+        // The same time in a zone where it is still ahead.
+        let westward = CampaignSchedule {
+            time_zone: "America/New_York".to_owned(),
+            ..schedule(Some("FREQ=DAILY;COUNT=5"))
+        };
+        assert_eq!(when(&mut campaign, update(westward)), ["updated", "scheduled"]);
+        assert_eq!(campaign.start_at, Some(utc("2027-02-01T14:00Z")));
+        // To each at their own time: begins earlier, and still after the last one.
+        let local =
+            CampaignSchedule { recipient_local: true, ..schedule(Some("FREQ=DAILY;COUNT=5")) };
+        assert_eq!(when(&mut campaign, update(local)), ["updated", "scheduled"]);
+        assert_eq!(campaign.start_at, Some(utc("2027-01-31T19:00Z")));
+        let over = campaign.decide(update(schedule(Some("FREQ=DAILY;COUNT=1"))));
+        assert!(matches!(over, Err(CampaignError::Invalid { field: "schedule.recurrence", .. })));
+    }
+
+    #[test]
+    fn a_start_moves_with_the_rules_of_its_zone_and_only_while_it_waits() {
+        let mut campaign = daily(2);
+        let retime = || CampaignCommand::Retime { at: utc("2027-01-15T00:00Z") };
+        assert_eq!(when(&mut campaign, retime()), [""; 0]);
+        // As if the zone had been an hour off when it was scheduled.
+        campaign.start_at = Some(utc("2027-01-31T07:00Z"));
+        assert_eq!(when(&mut campaign, retime()), ["scheduled"]);
+        assert_eq!(campaign.start_at, Some(utc("2027-01-31T08:00Z")));
+        start(&mut campaign, "2027-01-31T08:00Z");
+        assert_eq!(when(&mut campaign, retime()), [""; 0]);
+    }
+
+    #[test]
+    fn what_comes_once_starts_once_however_late() {
+        let mut campaign = drafted(Some(schedule(None)));
+        when(&mut campaign, CampaignCommand::Launch { at: utc("2027-01-01T00:00Z") });
+        assert_eq!(start(&mut campaign, "2027-02-28T08:00Z"), ["started"]);
+        assert_eq!(campaign.occurrence_start, Some(utc("2027-01-31T08:00Z")));
+        expand(&mut campaign, "2027-02-28T08:00Z");
+        assert_eq!(start(&mut campaign, "2027-03-28T08:00Z"), [""; 0]);
+        assert_eq!(complete(&mut campaign, "2027-03-28T08:00Z"), ["completed"]);
     }
 
     #[test]

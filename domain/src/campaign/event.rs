@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,6 +61,10 @@ impl Audience {
     }
 }
 
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// At most this many marketing messages to one person in so many hours, over all campaigns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrequencyCap {
@@ -93,14 +97,27 @@ pub enum CampaignEvent {
     },
     #[serde(rename = "campaign.deleted")]
     Deleted { at: DateTime<Utc> },
-    /// Launched, to start later: the schedule says when, `start_at` is what that meant when it was launched.
+    /// Launched, to start later, or back from one occurrence to wait for the next: the schedule says when, `start_at`
+    /// is what that means by what is known now.
     #[serde(rename = "campaign.scheduled")]
-    Scheduled { start_at: DateTime<Utc>, at: DateTime<Utc> },
-    /// Contacts added to the log after this event are out.
+    Scheduled {
+        start_at: DateTime<Utc>,
+        /// The occurrence's time on the schedule's clock, or on each recipient's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        local: Option<NaiveDateTime>,
+        at: DateTime<Utc>,
+    },
+    /// An occurrence began, the only one or one of several. Contacts added to the log after this event are out of it.
     #[serde(rename = "campaign.started")]
     Started {
         /// When it was meant to start; with the contact's id it makes the messages' ids.
         occurrence_start: DateTime<Utc>,
+        /// The occurrence's time on the schedule's clock, or on each recipient's. `None`: started without a schedule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        local: Option<NaiveDateTime>,
+        /// Earlier occurrences that were passed over, because this one had begun before they could start.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        missed: u32,
         at: DateTime<Utc>,
     },
     /// One chunk of the audience was judged, frozen and turned into messages, in the same append.

@@ -105,7 +105,7 @@ impl CampaignSchedule {
         Ok((0..).zip(locals).map(|(index, local)| Occurrence { index, local }).collect())
     }
 
-    /// The first occurrence after one, or the first of all that is not over at `now`.
+    /// The first occurrence that is not over at `now`, of those after one.
     ///
     /// # Errors
     /// [`ScheduleError`] where the zone is none or the recurrence cannot be kept.
@@ -119,6 +119,27 @@ impl CampaignSchedule {
             after.is_none_or(|after| next.local > after.local)
                 && now - self.last_instant(*next, zone) <= Duration::minutes(LATE_MINUTES)
         }))
+    }
+
+    /// Every occurrence after `after` with the instant at which it begins, in order. What begins no later than
+    /// `began_at`, the instant at which `after` began, is none: a schedule that was changed may say so, and the
+    /// messages' ids would be the same.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] where the zone is none or the recurrence cannot be kept.
+    pub fn following(
+        &self,
+        after: NaiveDateTime,
+        began_at: DateTime<Utc>,
+    ) -> Result<Vec<(Occurrence, DateTime<Utc>)>, ScheduleError> {
+        let mut following = vec![];
+        for occurrence in self.occurrences()?.into_iter().filter(|next| next.local > after) {
+            let begins_at = self.begins_at(occurrence)?;
+            if begins_at > began_at {
+                following.push((occurrence, begins_at));
+            }
+        }
+        Ok(following)
     }
 
     /// When a campaign has to begin so that nobody's message is late: with recipients' own times, when the first place

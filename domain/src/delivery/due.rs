@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use super::hours::SendingHours;
 use super::zone::RecipientZone;
 use crate::campaign::{
-    CampaignSchedule, LATE_MINUTES, Occurrence, ScheduleError, WhenPast, instant_of,
+    CampaignPlan, CampaignSchedule, LATE_MINUTES, Occurrence, ScheduleError, WhenPast, instant_of,
 };
 use crate::message::SkipReason;
 use crate::primitives::DailyHours;
@@ -69,6 +69,22 @@ impl SendIntent {
         Ok(Self { intended, window: schedule.send_window })
     }
 
+    /// What an occurrence of a campaign means that was meant to start at `occurrence_start`; `local`: its local time,
+    /// where it came by a schedule.
+    pub fn of_occurrence(
+        plan: &CampaignPlan,
+        local: Option<NaiveDateTime>,
+        occurrence_start: DateTime<Utc>,
+    ) -> Self {
+        let schedule = plan.schedule.as_ref();
+        let intent = schedule.zip(local).and_then(|(schedule, local)| {
+            // A zone that is none was refused when it was given.
+            Self::of(schedule, Occurrence { index: 0, local }).ok()
+        });
+        let window = schedule.and_then(|schedule| schedule.send_window);
+        intent.unwrap_or(Self { window, ..Self::at(occurrence_start) })
+    }
+
     /// When one recipient's message is due, never before what was intended and never before `began_at`, when the
     /// campaign began. `quiet` are the account's quiet hours where the message has to keep them (MARKETING).
     pub fn due(
@@ -97,7 +113,8 @@ impl SendIntent {
     }
 
     /// When a message is due by what is known now, where it was planned for `planned_at` and has not left. A local time
-    /// that meanwhile has passed (the contact moved east) is treated as one that had passed at the start.
+    /// that meanwhile has passed (the contact moved east) is treated as one that had passed at the start. What is due
+    /// already, and by what is known now still may go, stays.
     pub fn redue(
         &self,
         planned_at: DateTime<Utc>,
@@ -106,7 +123,12 @@ impl SendIntent {
         began_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Redue {
-        if self.due(recipient, quiet, began_at) == Due::At(planned_at) {
+        let is_right = match self.due(recipient, quiet, began_at) {
+            // A message is planned a little after its campaign began, so it may be due a little later than meant.
+            Due::At(at) => at == planned_at || (at < planned_at && planned_at <= now),
+            Due::Skip(_) => false,
+        };
+        if is_right {
             return Redue::Keep;
         }
         match self.due(recipient, quiet, began_at.max(now)) {

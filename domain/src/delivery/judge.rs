@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::hours::SendingHours;
-use crate::account::QuietHours;
 use crate::contact::{ConsentStatus, Contact};
 use crate::message::{ContentKind, SkipReason};
 use crate::template::{TemplateCategory, TemplateStatus};
@@ -30,8 +29,10 @@ pub struct DeliveryFacts<'a> {
     /// WhatsApp could not reach this person, or they want nothing from us, until then (131026, 130403). Having written to
     /// us since, they can be reached.
     pub unreachable_until: Option<DateTime<Utc>>,
-    /// Marketing waits for the end of these hours.
-    pub quiet_hours: Option<(QuietHours, Tz)>,
+    /// The recipient's zone, which the hours are read in.
+    pub zone: Tz,
+    /// The campaign's window and the account's quiet hours; only marketing keeps the latter.
+    pub hours: SendingHours,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -89,15 +90,15 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
         if facts.marketing_blocked_until.is_some_and(|until| facts.now < until) {
             return Verdict::Skip(SkipReason::MarketingBlocked);
         }
-        if let Some((quiet, zone)) = facts.quiet_hours {
-            let hours = SendingHours { window: None, quiet: Some(quiet) };
-            if !hours.allow_at(facts.now, zone) {
-                return Verdict::Wait {
-                    until: hours.first_at(facts.now, zone),
-                    why: "quiet hours",
-                };
-            }
-        }
+    }
+    let is_marketing = facts.category == Some(TemplateCategory::Marketing);
+    let hours = SendingHours { quiet: facts.hours.quiet.filter(|_| is_marketing), ..facts.hours };
+    if !hours.allow_at(facts.now, facts.zone) {
+        let in_window = SendingHours { quiet: None, ..hours }.allow_at(facts.now, facts.zone);
+        return Verdict::Wait {
+            until: hours.first_at(facts.now, facts.zone),
+            why: if in_window { "quiet hours" } else { "the campaign's send window" },
+        };
     }
     Verdict::Send
 }
@@ -154,7 +155,8 @@ mod tests {
             window_until,
             marketing_blocked_until: None,
             unreachable_until,
-            quiet_hours: None,
+            zone: Tz::UTC,
+            hours: SendingHours::ALWAYS,
             expires_at: None,
         };
         assert_eq!(judge(&facts(None, None)), Verdict::Send);

@@ -21,7 +21,8 @@ pub use marketing::{
 };
 pub use pace::{Pace, PairLimit};
 pub use plan::{
-    Personalised, PlannedRecipient, TimeToLive, personalise, plan_recipient, recipient_of,
+    NumberZone, Personalised, PlannedRecipient, Planning, TimeToLive, personalise, plan_recipient,
+    quiet_hours_for, recipient_of, zone_of_recipient,
 };
 pub use reach::{Reach, Room};
 pub use retry::{MAX_ATTEMPTS, backoff};

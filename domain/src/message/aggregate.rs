@@ -35,6 +35,9 @@ pub struct Message {
     /// The time to live counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_due_at: Option<DateTime<Utc>>,
+    /// A person chose when it is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_put_off: bool,
     /// What it is while no attempt says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -104,6 +107,7 @@ impl GatewayAggregate for Message {
                 }))
             }
             MessageCommand::Reschedule { due_at, at } => self.reschedule(due_at, at),
+            MessageCommand::Retime { due_at, at } => Ok(self.retime(due_at, at)),
             MessageCommand::Cancel { reason, at } => self.cancel(reason, at),
             MessageCommand::Expire { at } => self.expire(at),
             MessageCommand::Skip { reason, detail, at } => self.leave_out(reason, detail, at),
@@ -302,8 +306,24 @@ impl Message {
         Ok(if self.due_at == Some(due_at) {
             vec![]
         } else {
-            vec![MessageEvent::Rescheduled { due_at, at }]
+            vec![MessageEvent::Rescheduled { due_at, retimed: false, at }]
         })
+    }
+
+    /// It waits for its first attempt, and no person chose when that is.
+    pub fn may_be_retimed(&self) -> bool {
+        self.header.is_some()
+            && self.attempts.is_empty()
+            && !self.is_put_off
+            && self.status().is_waiting()
+    }
+
+    fn retime(&self, due_at: DateTime<Utc>, at: DateTime<Utc>) -> Vec<MessageEvent> {
+        if self.may_be_retimed() && self.due_at != Some(due_at) {
+            vec![MessageEvent::Rescheduled { due_at, retimed: true, at }]
+        } else {
+            vec![]
+        }
     }
 
     fn cancel(&self, reason: Option<String>, at: DateTime<Utc>) -> Decision {
@@ -533,13 +553,15 @@ impl Message {
                 self.waiting = Some(Waiting::Echoed);
                 self.own_wamid = Some(wamid);
             }
-            MessageEvent::Rescheduled { due_at, .. } => {
+            MessageEvent::Rescheduled { due_at, retimed, .. } => {
+                self.is_put_off |= !retimed;
                 self.first_due_at = Some(due_at);
                 self.set_waiting(Waiting::Scheduled, Some(due_at));
             }
             MessageEvent::RetryScheduled { due_at, starts_anew, .. } => {
                 if starts_anew {
                     self.first_due_at = Some(due_at);
+                    self.is_put_off = true;
                 }
                 self.set_waiting(Waiting::Queued, Some(due_at));
             }

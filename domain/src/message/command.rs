@@ -29,7 +29,13 @@ pub enum MessageCommand {
         content: Content,
         at: DateTime<Utc>,
     },
+    /// A person chose another time.
     Reschedule {
+        due_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    /// What was meant is another instant by what is known now. Nothing, where it has left or a person chose its time.
+    Retime {
         due_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },

@@ -200,7 +200,13 @@ pub enum MessageEvent {
         at: DateTime<Utc>,
     },
     #[serde(rename = "message.rescheduled")]
-    Rescheduled { due_at: DateTime<Utc>, at: DateTime<Utc> },
+    Rescheduled {
+        due_at: DateTime<Utc>,
+        /// Nobody asked for it: what was meant is now another instant, because a zone, a schedule or hours changed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        retimed: bool,
+        at: DateTime<Utc>,
+    },
     #[serde(rename = "message.cancelled")]
     Cancelled {
         #[serde(default, skip_serializing_if = "Option::is_none")]

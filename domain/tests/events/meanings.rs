@@ -108,13 +108,16 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("campaign.deleted", "A draft was deleted."),
     (
         "campaign.scheduled",
-        "It was launched, to start later. `start_at` is what its schedule meant when it was \
-         launched.",
+        "It was launched, to start later; or an occurrence is done and the next one is waited \
+         for; or the schedule means another instant now. `start_at` is what the schedule means, \
+         `local` the occurrence's time on the wall.",
     ),
     (
         "campaign.started",
-        "It runs. Contacts added to the log after this event are out. `occurrence_start` is when \
-         it was meant to start.",
+        "It runs, and where it comes back, once per occurrence. Contacts added to the log after \
+         this event are out of it. `occurrence_start` is when it was meant to start, `local` that \
+         time on the wall. `missed` counts earlier occurrences that were passed over, because \
+         this one's time had come before they could start.",
     ),
     (
         "campaign.audience_expanded",
@@ -148,7 +151,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "A person wrote. `opens_window`: free-form answers are allowed for 24 h from `at`.",
     ),
     ("message.echoed", "Sent with this number from the WhatsApp Business app, not by the gateway."),
-    ("message.rescheduled", "It is due at another time."),
+    (
+        "message.rescheduled",
+        "It is due at another time: somebody chose it, or (`retimed`) what was meant is now another \
+         instant, because a zone, a schedule or quiet hours changed.",
+    ),
     ("message.cancelled", "It was taken back before it was handed to WhatsApp."),
     ("message.expired", "Its time to live ran out before WhatsApp had accepted it."),
     (

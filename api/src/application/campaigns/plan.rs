@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::campaign::{
     Audience, Campaign, CampaignCommand, CampaignPlan, CampaignSchedule, FrequencyCap,
+    ScheduleError,
 };
 use domain::contact::Contact;
+use domain::delivery::{SendingHours, quiet_hours_for};
 use domain::message::ParameterValue;
 use domain::personalise::Placeholders;
 use domain::primitives::{
@@ -31,8 +33,6 @@ use crate::application::contacts;
 use crate::application::error::{AppError, AppResult};
 use crate::application::view::{CampaignView, Written, parameter_json};
 
-/// A form that was open while its time passed is meant; yesterday is a mistake.
-const LATE: Duration = Duration::minutes(5);
 const CONTACTS_MAX: usize = 10_000;
 const OTHERS_MAX: usize = 1_000;
 const EXCLUDES_MAX: usize = 4;
@@ -81,6 +81,7 @@ pub async fn create(
                     frequency_cap: input.frequency_cap.map(frequency_cap).transpose()?,
                     time_to_live_s: command::positive(input.time_to_live, "input.timeToLive")?,
                 };
+                check_hours(&plan, &account, &template, "input.schedule")?;
                 let id = gateway.ids.next_id(now);
                 let command = CampaignCommand::Draft {
                     workspace_id,
@@ -142,6 +143,8 @@ pub(super) async fn changed(
         let now = gateway.clock.now();
         plan.schedule = schedule.map(|schedule| checked_schedule(schedule, now)).transpose()?;
     }
+    let account = command::folded::<Account>(gateway, account_id.0, "account").await?;
+    check_hours(&plan, &account, &template, "input.schedule")?;
     if let Some(value) = input.messages_per_second {
         plan.messages_per_second = command::positive(value, "input.messagesPerSecond")?;
     }
@@ -271,45 +274,45 @@ fn check_placeholders(value: &Value, field: &str) -> AppResult<()> {
 }
 
 fn checked_schedule(input: ScheduleInput, now: DateTime<Utc>) -> AppResult<CampaignSchedule> {
-    let later = [
-        (
-            input.recipient_local,
-            "recipientLocal",
-            "leave it out: this version starts everybody at the same moment",
-        ),
-        (
-            input.send_window.is_some(),
-            "sendWindow",
-            "leave it out: this version has no windows of the day yet",
-        ),
-        (
-            input.recurrence.is_some(),
-            "recurrence",
-            "leave it out: this version runs a campaign once",
-        ),
-    ];
-    // Taken and not kept to would be worse than refused.
-    if let Some((_, field, problem)) = later.into_iter().find(|(is_given, ..)| *is_given) {
-        return Err(AppError::invalid(format!("input.schedule.{field}"), problem));
-    }
     let schedule = CampaignSchedule {
         start_at: input.start_at,
         time_zone: input.time_zone,
-        recipient_local: false,
-        send_window: None,
+        recipient_local: input.recipient_local,
+        send_window: input.send_window,
         when_past: input.when_past,
-        recurrence: None,
+        recurrence: input.recurrence,
     };
-    let start = schedule
-        .start_instant()
-        .map_err(|error| AppError::invalid("input.schedule.timeZone", error.to_string()))?;
-    if now - start > LATE {
-        return Err(AppError::invalid(
+    let refused = |error: ScheduleError| {
+        AppError::invalid(format!("input.schedule.{}", error.field()), error.to_string())
+    };
+    schedule.check().map_err(refused)?;
+    if schedule.next_occurrence(None, now).map_err(refused)?.is_some() {
+        return Ok(schedule);
+    }
+    Err(match schedule.recurrence {
+        Some(_) => AppError::invalid(
+            "input.schedule.recurrence",
+            "its last occurrence lies in the past; choose a later UNTIL or a larger COUNT",
+        ),
+        None => AppError::invalid(
             "input.schedule.startAt",
             "lies in the past; choose a later time, or leave the schedule out to start when it is launched",
-        ));
-    }
-    Ok(schedule)
+        ),
+    })
+}
+
+/// Whether the account's quiet hours leave anything of the campaign's window. `field`: where the schedule stands.
+pub(super) fn check_hours(
+    plan: &CampaignPlan,
+    account: &Account,
+    template: &Template,
+    field: &str,
+) -> AppResult<()> {
+    let window = plan.schedule.as_ref().and_then(|schedule| schedule.send_window);
+    let hours = SendingHours { window, quiet: quiet_hours_for(account, template.category) };
+    hours
+        .check()
+        .map_err(|error| AppError::invalid(format!("{field}.sendWindow"), error.to_string()))
 }
 
 fn frequency_cap(_: FrequencyCapInput) -> AppResult<FrequencyCap> {
@@ -417,6 +420,8 @@ pub(super) fn copy_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use domain::campaign::WhenPast;
+    use domain::primitives::DailyHours;
+    use domain::template::TemplateCategory;
     use serde_json::json;
 
     use super::*;
@@ -476,14 +481,84 @@ mod tests {
             checked_schedule(zone, now).unwrap_err().field.as_deref(),
             Some("input.schedule.timeZone")
         );
-        let again = ScheduleInput {
-            recurrence: Some("FREQ=DAILY".to_owned()),
+        for rule in [
+            "FREQ=DAILY",
+            "FREQ=HOURLY;COUNT=3",
+            "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;COUNT=1",
+            "FREQ=DAILY;UNTIL=20261127T085000",
+        ] {
+            let again =
+                ScheduleInput { recurrence: Some(rule.to_owned()), ..input("2026-11-27T08:40:00") };
+            let refused = checked_schedule(again, now).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some("input.schedule.recurrence"), "{rule}");
+        }
+        let monthly = ScheduleInput {
+            recurrence: Some("FREQ=MONTHLY;COUNT=3".to_owned()),
+            ..input("2026-11-01T09:00:00")
+        };
+        assert!(checked_schedule(monthly, now).is_ok());
+        let hours = |from: &str, to: &str| {
+            Some(DailyHours { from: from.parse().unwrap(), to: to.parse().unwrap() })
+        };
+        let empty = ScheduleInput {
+            send_window: hours("09:00:00", "09:00:00"),
             ..input("2026-11-28T09:00:00")
         };
-        assert_eq!(
-            checked_schedule(again, now).unwrap_err().field.as_deref(),
-            Some("input.schedule.recurrence")
-        );
+        let refused = checked_schedule(empty, now).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("input.schedule.sendWindow"));
+    }
+
+    #[test]
+    fn a_time_has_passed_for_recipients_when_it_has_passed_everywhere() {
+        let input = |start: &str| ScheduleInput {
+            start_at: start.parse().unwrap(),
+            time_zone: "Europe/Berlin".to_owned(),
+            recipient_local: true,
+            send_window: None,
+            when_past: WhenPast::default(),
+            recurrence: None,
+        };
+        let now = "2026-11-27T08:00:00Z".parse().unwrap();
+        assert!(checked_schedule(input("2026-11-26T20:00:00"), now).is_ok());
+        let past = checked_schedule(input("2026-11-26T19:54:00"), now).unwrap_err();
+        assert_eq!(past.field.as_deref(), Some("input.schedule.startAt"));
+    }
+
+    #[test]
+    fn quiet_hours_may_not_cover_a_marketing_campaigns_window() {
+        let hours = |from: &str, to: &str| {
+            Some(DailyHours { from: from.parse().unwrap(), to: to.parse().unwrap() })
+        };
+        let mut account = Account::default();
+        account.settings.quiet_hours = hours("21:00:00", "08:00:00");
+        let check = |category, window| {
+            let schedule = CampaignSchedule {
+                start_at: "2026-11-27T09:00:00".parse().unwrap(),
+                time_zone: "Europe/Berlin".to_owned(),
+                recipient_local: true,
+                send_window: window,
+                when_past: WhenPast::default(),
+                recurrence: None,
+            };
+            let plan = CampaignPlan {
+                name: "x".to_owned(),
+                template_id: TemplateId(Uuid::nil()),
+                parameters: Personal::Known(Map::new()),
+                audience: Audience::default(),
+                schedule: Some(schedule),
+                messages_per_second: None,
+                frequency_cap: None,
+                time_to_live_s: None,
+            };
+            let template = Template { category: Some(category), ..Template::default() };
+            check_hours(&plan, &account, &template, "input.schedule").map_err(|error| error.field)
+        };
+        let night = hours("22:00:00", "06:00:00");
+        let refused = Err(Some("input.schedule.sendWindow".to_owned()));
+        assert_eq!(check(TemplateCategory::Marketing, night), refused);
+        assert_eq!(check(TemplateCategory::Utility, night), Ok(()));
+        assert_eq!(check(TemplateCategory::Marketing, hours("20:00:00", "06:00:00")), Ok(()));
+        assert_eq!(check(TemplateCategory::Marketing, None), Ok(()));
     }
 
     #[test]

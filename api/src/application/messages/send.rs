@@ -3,13 +3,15 @@
 use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use domain::Identity;
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::campaign::Campaign;
 use domain::contact::{Contact, ContactChanges, ContactOrigin, PortfolioIdentity};
-use domain::delivery::{DeliveryFacts, TimeToLive, Verdict, judge, personalise, recipient_of};
+use domain::delivery::{
+    DeliveryFacts, SendingHours, TimeToLive, Verdict, judge, personalise, recipient_of,
+    zone_of_recipient,
+};
 use domain::message::{
     Content, Message, MessageCommand, MessageHeader, Plan, Priority, Recipient, SkipReason,
     TemplateRef,
@@ -21,6 +23,7 @@ use domain::primitives::{
 use domain::template::{Template, TemplateComponents};
 use futures::StreamExt;
 use infrastructure::ledger::{Idempotency, Transaction};
+use infrastructure::phone::zone_of;
 use projections::names;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -430,7 +433,7 @@ fn judged(
     facts: Facts,
 ) -> Option<SkipReason> {
     let settings = &draft.account.settings;
-    let zone = contact.zone().or_else(|| settings.time_zone.parse::<Tz>().ok());
+    let zone = zone_of_recipient(None, &draft.account, contact, zone_of).zone;
     let template = draft.template.as_ref().map(|(_, template)| template);
     let verdict = judge(&DeliveryFacts {
         now: draft.now,
@@ -441,7 +444,8 @@ fn judged(
         window_until: facts.window_until,
         marketing_blocked_until: facts.marketing_blocked_until,
         unreachable_until: facts.unreachable_until,
-        quiet_hours: settings.quiet_hours.zip(zone),
+        zone,
+        hours: SendingHours { window: None, quiet: settings.quiet_hours },
         expires_at: None,
     });
     match verdict {

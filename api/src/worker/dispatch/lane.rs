@@ -7,20 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Duration, Utc};
+use chrono_tz::Tz;
 use domain::account::{
     Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause, QuietHours,
 };
 use domain::campaign::{Campaign, CampaignStatus};
 use domain::contact::Contact;
 use domain::delivery::{
-    DeliveryFacts, HEARD_GAP, Pace, PairLimit, Verdict, judge, recipient_of, time_heard,
+    DeliveryFacts, HEARD_GAP, Pace, PairLimit, SendingHours, Verdict, judge, recipient_of,
+    time_heard, zone_of_recipient,
 };
 use domain::message::{InDoubtResolution, Message, MessageCommand, MessageError, Recipient};
 use domain::port::{AggregateType, EventFeed, FeedError, Position, StreamId};
-use domain::primitives::{AccountId, CampaignId, MessageId, Personal};
+use domain::primitives::{AccountId, CampaignId, DailyHours, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
 use infrastructure::ledger::{CommandError, Committed, Context, Thread};
+use infrastructure::phone::zone_of;
 use infrastructure::webhook::journal::JournalId;
 use projections::{AgendaItem, names};
 use tokio::sync::{mpsc, watch};
@@ -527,12 +530,18 @@ impl Lane {
                 let plan = campaign.plan.as_ref();
                 let template = plan.and_then(|plan| templates.get(&plan.template_id.0));
                 let is_held = template.is_some_and(|template| is_held(&template.aggregate));
+                let is_open = match campaign.status {
+                    CampaignStatus::Running | CampaignStatus::Completed => true,
+                    // Between two occurrences something of the last may be due again, by somebody's word.
+                    CampaignStatus::Scheduled => campaign.has_started(),
+                    _ => false,
+                };
+                let schedule = plan.and_then(|plan| plan.schedule.as_ref());
                 let lane = CampaignLane {
-                    may_send: matches!(
-                        campaign.status,
-                        CampaignStatus::Running | CampaignStatus::Completed
-                    ) && !is_held,
+                    may_send: is_open && !is_held,
                     messages_per_second: plan.and_then(|plan| plan.messages_per_second),
+                    window: schedule.and_then(|schedule| schedule.send_window),
+                    zone: schedule.and_then(|schedule| schedule.zone().ok()),
                 };
                 (CampaignId(id), lane)
             })
@@ -590,6 +599,10 @@ impl Lane {
                 continue;
             }
             let template = due.template_id.and_then(|id| templates.get(&id));
+            let campaign = due.campaign_id.and_then(|id| campaigns.get(&CampaignId(id)));
+            let window = campaign.and_then(|campaign| campaign.window);
+            let zone = zone_of_recipient(campaign.and_then(|c| c.zone), account, contact, zone_of);
+            let zone = zone.zone;
             let verdict = judge(&DeliveryFacts {
                 now: wall,
                 contact,
@@ -601,10 +614,8 @@ impl Lane {
                 window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
                 marketing_blocked_until: blocks.get(&due.contact_id).copied(),
                 unreachable_until: unreachable.get(&due.contact_id).copied(),
-                quiet_hours: account
-                    .settings
-                    .quiet_hours
-                    .zip(contact.zone().or_else(|| account.settings.time_zone.parse().ok())),
+                zone,
+                hours: SendingHours { window, quiet: account.settings.quiet_hours },
                 expires_at: due.expires_at,
             });
             match verdict {
@@ -1129,6 +1140,10 @@ async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<
 struct CampaignLane {
     may_send: bool,
     messages_per_second: Option<u32>,
+    /// Its messages leave in these hours of the recipient's day only.
+    window: Option<DailyHours>,
+    /// Whose zone is not known is in this one.
+    zone: Option<Tz>,
 }
 
 fn outcome_label(outcome: &SendOutcome) -> &'static str {

@@ -474,3 +474,23 @@ proptest! {
         let _ = (message.status(), message.failure(), message.expires_at());
     }
 }
+
+#[test]
+fn a_message_moves_with_what_was_meant_until_a_person_chose_its_time_or_it_was_tried() {
+    let retime = |due| MessageCommand::Retime { due_at: at(due), at: at(1) };
+    let moved = given([plan(at(10), None), retime(50)]);
+    assert_eq!((moved.due_at, moved.expires_at()), (Some(at(50)), Some(at(110))));
+    assert_eq!(moved.decide(retime(50)), Ok(vec![]));
+    assert_eq!(moved.decide(retime(20)).unwrap().len(), 1);
+    let chosen = MessageCommand::Reschedule { due_at: at(30), at: at(1) };
+    let failed = [plan(at(0), None), requested(1), refused(1, Some(at(60)))];
+    let cancelled = MessageCommand::Cancel { reason: None, at: at(1) };
+    for message in [
+        given([plan(at(10), None), chosen]),
+        given(failed),
+        given([plan(at(10), None), cancelled]),
+        given([plan(at(0), None), requested(1)]),
+    ] {
+        assert_eq!(message.decide(retime(50)), Ok(vec![]));
+    }
+}
