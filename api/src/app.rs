@@ -446,6 +446,7 @@ impl Workers {
         self.supervise("webhooks", worker::webhook::run);
         self.supervise("onboarding", worker::onboarding::run);
         self.supervise("campaigns", worker::campaign::run);
+        self.supervise("retiming", worker::retime::run);
         self.supervise("dispatch", worker::dispatch::run);
         self.supervise("upkeep", worker::upkeep::run);
         self.supervise("erasures", worker::upkeep::finish_erasures);

@@ -1,6 +1,7 @@
 //! The whole gateway, from outside, on every store there is.
 
 mod as_of;
+mod calendar;
 mod canary;
 mod codes;
 mod command_line;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use domain::port::Clock;
 use infrastructure::clock::SystemClock;
 use infrastructure::sandbox::{
     Behaviour, Call, NumberSpec, Options, Sandbox, Server, TemplateVerdict,
@@ -22,10 +23,17 @@ impl SandboxProcess {
     /// # Panics
     /// Where it cannot start.
     pub async fn start(seed: u64) -> Self {
+        Self::start_by(seed, Arc::new(SystemClock)).await
+    }
+
+    /// By a clock that the test moves.
+    ///
+    /// # Panics
+    /// Where it cannot start.
+    pub async fn start_by(seed: u64, clock: Arc<dyn Clock>) -> Self {
         // A second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let sandbox = Sandbox::open(Options { seed, ..Options::new(Arc::new(SystemClock)) })
-            .expect("a sandbox");
+        let sandbox = Sandbox::open(Options { seed, ..Options::new(clock) }).expect("a sandbox");
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::start(listen, sandbox.clone()).await.expect("a listener");
         Self { url: server.url(), sandbox, server: Some(server) }

@@ -279,6 +279,26 @@ impl Queries {
         Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
     }
 
+    /// Messages of campaigns that wait for any of these people, by id.
+    pub async fn waiting_for_contacts(
+        &self,
+        contact_ids: &[Uuid],
+    ) -> Result<Vec<Uuid>, QueryError> {
+        let rows = self
+            .db
+            .query_chunked(contact_ids.iter().copied(), |ids| {
+                Sql::new(
+                    "SELECT id FROM {messages} WHERE contact_id ?* AND campaign_id IS NOT NULL \
+                     AND status IN ('SCHEDULED', 'QUEUED')",
+                )
+                .with_list(ids)
+            })
+            .await?;
+        let mut found: Vec<Uuid> = rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// When these people last wrote to this number in a way that opens the service window.
     pub async fn windows(
         &self,
