@@ -73,16 +73,7 @@ const LEFT_OUT: &[&str] = &[
     "ForecastMessage",
     "Cost",
     "Decimal",
-    // Local times, recurrence and caps.
-    "CampaignSchedule.recipientLocal",
-    "CampaignSchedule.sendWindow",
-    "CampaignSchedule.whenPast",
-    "CampaignSchedule.recurrence",
-    "WhenPast",
-    "CampaignScheduleInput.recipientLocal",
-    "CampaignScheduleInput.sendWindow",
-    "CampaignScheduleInput.whenPast",
-    "CampaignScheduleInput.recurrence",
+    // Caps.
     "CreateCampaignInput.frequencyCap",
     "UpdateCampaignInput.frequencyCap",
     "FrequencyCapInput",
