@@ -17,7 +17,7 @@ use domain::port::{
 };
 use domain::primitives::{Actor, CampaignId};
 use infrastructure::event_store::Lease;
-use infrastructure::ledger::Context;
+use infrastructure::ledger::{CommandError, Context};
 use infrastructure::phone::zone_of;
 use projections::names;
 use tokio::sync::watch;
@@ -277,68 +277,86 @@ impl Sweep<'_> {
         if !self.gateway.store.leases.renew(lease, LEASE).await?.iter().all(|held| *held) {
             anyhow::bail!("another node has taken over");
         }
-        let bus = &self.gateway.bus;
-        let messages = bus.load_many::<Message>(ids).await?;
-        let waiting: Vec<(Uuid, &Message)> = messages
-            .iter()
-            .map(|(id, loaded)| (*id, &loaded.aggregate))
-            .filter(|(_, message)| message.may_be_retimed())
-            .collect();
-        let headers = || waiting.iter().filter_map(|(_, message)| message.header.as_ref());
-        let distinct = |ids: Vec<Uuid>| -> Vec<Uuid> {
-            ids.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
-        };
-        let campaigns: Vec<Uuid> =
-            distinct(headers().filter_map(|header| Some(header.campaign_id?.0)).collect());
-        let accounts = distinct(headers().map(|header| header.account_id.0).collect());
-        let contacts = distinct(headers().map(|header| header.contact_id.0).collect());
-        let campaigns = bus.load_many::<Campaign>(&campaigns).await?;
-        let accounts = bus.load_many::<Account>(&accounts).await?;
-        let contacts = bus.load_many::<Contact>(&contacts).await?;
-        let mut occurrences = Occurrences::new(self.gateway);
-        let now = self.gateway.clock.now();
-        let mut commands = vec![];
-        for (id, message) in waiting {
-            let Some(header) = message.header.as_ref() else { continue };
-            let (Some(campaign_id), Some(planned_at)) = (header.campaign_id, message.due_at) else {
-                continue;
-            };
-            let known = campaigns
-                .get(&campaign_id.0)
-                .zip(accounts.get(&header.account_id.0))
-                .zip(contacts.get(&header.contact_id.0));
-            let Some(((campaign, account), contact)) = known else { continue };
-            let campaign = &campaign.aggregate;
-            let (Some(plan), Some(occurrence)) =
-                (campaign.plan.as_ref(), occurrences.of(campaign_id, campaign, id).await?)
-            else {
-                continue;
-            };
-            let intent = SendIntent::of_occurrence(plan, occurrence.local, occurrence.start);
-            let account = &account.aggregate;
-            let zone = zone_of_recipient(campaign.zone(), account, &contact.aggregate, zone_of);
-            let quiet = quiet_hours_for(account, header.category());
-            let command = match intent.redue(planned_at, zone, quiet, occurrence.began_at, now) {
-                Redue::Keep => continue,
-                Redue::Move(due_at) => MessageCommand::Retime { due_at, at: now },
-                Redue::Skip(reason) => MessageCommand::Skip { reason, detail: None, at: now },
-            };
-            commands.push((id, command, self.context()));
-        }
-        let mut moved = 0;
-        for result in bus.execute_many::<Message>(commands).await {
+        let moved = moved(self.gateway, ids).await?;
+        let commands =
+            moved.into_iter().map(|(id, command)| (id, command, self.context())).collect();
+        let mut count = 0;
+        for result in self.gateway.bus.execute_many::<Message>(commands).await {
             match result {
-                Ok(committed) => moved += committed.events,
+                Ok(committed) => count += committed.events,
                 // It has left, or was put off or taken back meanwhile.
-                Err(infrastructure::ledger::CommandError::Domain(_)) => {}
+                Err(CommandError::Domain(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        if moved > 0 {
-            info!(messages = moved, "waiting messages were given another time");
+        if count > 0 {
+            info!(messages = count, "waiting messages were given another time");
         }
         Ok(())
     }
+}
+
+/// What becomes of these messages by what is known now; those that stay where they are left out. What belongs to no
+/// campaign's occurrence (a single send, a test) stays.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub async fn moved(
+    gateway: &Gateway,
+    ids: &[Uuid],
+) -> anyhow::Result<HashMap<Uuid, MessageCommand>> {
+    let mut moved = HashMap::new();
+    if ids.is_empty() {
+        return Ok(moved);
+    }
+    let bus = &gateway.bus;
+    let messages = bus.load_many::<Message>(ids).await?;
+    let waiting: Vec<(Uuid, &Message)> = messages
+        .iter()
+        .map(|(id, loaded)| (*id, &loaded.aggregate))
+        .filter(|(_, message)| message.may_be_retimed())
+        .collect();
+    let headers = || waiting.iter().filter_map(|(_, message)| message.header.as_ref());
+    let distinct = |ids: Vec<Uuid>| -> Vec<Uuid> {
+        ids.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    let campaigns: Vec<Uuid> =
+        distinct(headers().filter_map(|header| Some(header.campaign_id?.0)).collect());
+    let accounts = distinct(headers().map(|header| header.account_id.0).collect());
+    let contacts = distinct(headers().map(|header| header.contact_id.0).collect());
+    let campaigns = bus.load_many::<Campaign>(&campaigns).await?;
+    let accounts = bus.load_many::<Account>(&accounts).await?;
+    let contacts = bus.load_many::<Contact>(&contacts).await?;
+    let mut occurrences = Occurrences::new(gateway);
+    let now = gateway.clock.now();
+    for (id, message) in waiting {
+        let Some(header) = message.header.as_ref() else { continue };
+        let (Some(campaign_id), Some(planned_at)) = (header.campaign_id, message.due_at) else {
+            continue;
+        };
+        let known = campaigns
+            .get(&campaign_id.0)
+            .zip(accounts.get(&header.account_id.0))
+            .zip(contacts.get(&header.contact_id.0));
+        let Some(((campaign, account), contact)) = known else { continue };
+        let campaign = &campaign.aggregate;
+        let (Some(plan), Some(occurrence)) =
+            (campaign.plan.as_ref(), occurrences.of(campaign_id, campaign, id).await?)
+        else {
+            continue;
+        };
+        let intent = SendIntent::of_occurrence(plan, occurrence.local, occurrence.start);
+        let account = &account.aggregate;
+        let zone = zone_of_recipient(campaign.zone(), account, &contact.aggregate, zone_of);
+        let quiet = quiet_hours_for(account, header.category());
+        let command = match intent.redue(planned_at, zone, quiet, occurrence.began_at, now) {
+            Redue::Keep => continue,
+            Redue::Move(due_at) => MessageCommand::Retime { due_at, at: now },
+            Redue::Skip(reason) => MessageCommand::Skip { reason, detail: None, at: now },
+        };
+        moved.insert(id, command);
+    }
+    Ok(moved)
 }
 
 /// When an occurrence was meant to start, and when it did.

@@ -36,8 +36,8 @@ use super::queues::{Queues, SETTLED_AFTER, interleave};
 use super::steady::Steady;
 use super::wire::{WireError, send_request};
 use crate::app::{AccessError, Gateway, Sender};
-use crate::worker::latest;
 use crate::worker::webhook::{self, settle_parked};
+use crate::worker::{latest, retime};
 
 /// How long one wait for the read model takes before the lane looks whether it should stop.
 const CATCH_UP: StdDuration = StdDuration::from_secs(5);
@@ -540,6 +540,7 @@ impl Lane {
                 let lane = CampaignLane {
                     may_send: is_open && !is_held,
                     messages_per_second: plan.and_then(|plan| plan.messages_per_second),
+                    recipient_local: schedule.is_some_and(|schedule| schedule.recipient_local),
                     window: schedule.and_then(|schedule| schedule.send_window),
                     zone: schedule.and_then(|schedule| schedule.zone().ok()),
                 };
@@ -586,6 +587,18 @@ impl Lane {
             async { Ok(queries.marketing_blocks(&contacts).await?) },
             async { Ok(queries.unreachable(&contacts).await?) },
         )?;
+        // What is to come at the recipient's own time is asked for it once more: their zone, or its rules, may have
+        // changed a moment ago, or while the gateway was stopped.
+        let local: Vec<Uuid> = due
+            .iter()
+            .filter(|due| due.attempts == 0)
+            .filter(|due| {
+                let campaign = due.campaign_id.and_then(|id| campaigns.get(&CampaignId(id)));
+                campaign.is_some_and(|campaign| campaign.recipient_local)
+            })
+            .map(|due| due.message_id)
+            .collect();
+        let mut moved = retime::moved(&self.gateway, &local).await?;
         let mut ready: Vec<(AgendaItem, Recipient)> = vec![];
         let mut settled: Vec<(AgendaItem, MessageCommand)> = vec![];
         let mut full: HashSet<Uuid> = HashSet::new();
@@ -596,6 +609,10 @@ impl Lane {
                 continue;
             };
             if due.campaign_id.is_some_and(|id| full.contains(&id)) {
+                continue;
+            }
+            if let Some(command) = moved.remove(&due.message_id) {
+                settled.push((due, command));
                 continue;
             }
             let template = due.template_id.and_then(|id| templates.get(&id));
@@ -1140,6 +1157,8 @@ async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<
 struct CampaignLane {
     may_send: bool,
     messages_per_second: Option<u32>,
+    /// Its messages come at the recipients' own time.
+    recipient_local: bool,
     /// Its messages leave in these hours of the recipient's day only.
     window: Option<DailyHours>,
     /// Whose zone is not known is in this one.
