@@ -361,7 +361,7 @@ async fn a_year_of_months_comes_each_time_to_whoever_is_there_by_then_with_resta
         assert_eq!(missed.len(), 1);
         assert_eq!(instant(&missed[0]["occurrence_start"]), utc(MONTH_ENDS[9]));
         // Nobody got one twice: as many as there were occurrences since they joined.
-        for index in (0..14).filter(|index| *index != 11) {
+        for index in (0..14usize).filter(|index| *index != 11) {
             let since = index.saturating_sub(2);
             let expected = (since..12).filter(|month| *month != 8).count();
             assert_eq!(world.sandbox.sends_to(NUMBER, &phone(index)).len(), expected, "{index}");

@@ -259,6 +259,33 @@ fn combinations() -> Vec<(&'static str, Value, &'static str)> {
             ),
             "input.schedule.startAt",
         ),
+        ("createCampaign", schedule(json!({ "timeZone": "Mars/Base" })), "input.schedule.timeZone"),
+        (
+            "createCampaign",
+            schedule(json!({ "sendWindow": { "from": "09:00", "to": "09:00" } })),
+            "input.schedule.sendWindow",
+        ),
+        ("createCampaign", schedule(json!({ "recurrence": "often" })), "input.schedule.recurrence"),
+        (
+            "createCampaign",
+            schedule(json!({ "recurrence": "FREQ=HOURLY;COUNT=2" })),
+            "input.schedule.recurrence",
+        ),
+        (
+            "createCampaign",
+            schedule(json!({ "recurrence": "FREQ=DAILY" })),
+            "input.schedule.recurrence",
+        ),
+        (
+            "createCampaign",
+            schedule(json!({ "recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;COUNT=1" })),
+            "input.schedule.recurrence",
+        ),
+        (
+            "createCampaign",
+            schedule(json!({ "startAt": "2001-01-01T09:00", "recipientLocal": true })),
+            "input.schedule.startAt",
+        ),
         ("createCampaign", person(json!({ "timeToLive": 0 })), "input.timeToLive"),
         (
             "createCampaign",
@@ -315,6 +342,13 @@ fn combinations() -> Vec<(&'static str, Value, &'static str)> {
         ("createApiKey", person(json!({ "expiresAt": "2001-01-01T09:00:00Z" })), "input.expiresAt"),
         ("createApiKey", person(json!({ "accountIds": [] })), "input.accountIds"),
     ]
+}
+
+/// A campaign whose schedule is right but for this.
+fn schedule(wrong: Value) -> Value {
+    let mut schedule = json!({ "startAt": "2036-11-27T09:00", "timeZone": "Europe/London" });
+    merge(&mut schedule, &wrong);
+    json!({ "input": { "schedule": schedule } })
 }
 
 fn nested_rule(levels: usize) -> Value {
