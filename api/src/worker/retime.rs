@@ -11,13 +11,13 @@ use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand, CampaignEvent, CampaignStatus};
 use domain::contact::Contact;
 use domain::delivery::{Redue, SendIntent, quiet_hours_for, zone_of_recipient};
-use domain::message::{Message, MessageCommand};
+use domain::message::{Message, MessageCommand, MessageHeader};
 use domain::port::{
-    AggregateType, EventFeed, EventFilter, Fence, Position, RecordedEvent, StreamId,
+    AggregateType, EventFeed, EventFilter, FeedError, Fence, Position, RecordedEvent, StreamId,
 };
 use domain::primitives::{Actor, CampaignId};
 use infrastructure::event_store::Lease;
-use infrastructure::ledger::{CommandError, Context};
+use infrastructure::ledger::{BusAggregate, CommandError, Context};
 use infrastructure::phone::zone_of;
 use projections::names;
 use tokio::sync::watch;
@@ -61,6 +61,8 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         let busy = match lease {
             Some(lease) => match look(&gateway, &lease, &mut state, &stop).await {
                 Ok(busy) => busy,
+                // Half-way through: it begins again after the next start.
+                Err(_) if *stop.borrow() => break,
                 Err(error) => {
                     warn!(error = %format!("{error:#}"), "waiting messages could not be looked at again; trying again");
                     // Another node may have been further, or back.
@@ -271,7 +273,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         if *self.stop.borrow() {
-            anyhow::bail!("stopped half-way; it begins again after the next start");
+            anyhow::bail!("stopped");
         }
         let lease = std::slice::from_ref(self.lease);
         if !self.gateway.store.leases.renew(lease, LEASE).await?.iter().all(|held| *held) {
@@ -309,28 +311,26 @@ pub async fn moved(
     if ids.is_empty() {
         return Ok(moved);
     }
-    let bus = &gateway.bus;
-    let messages = bus.load_many::<Message>(ids).await?;
-    let waiting: Vec<(Uuid, &Message)> = messages
+    let messages = readable::<Message>(gateway, ids).await?;
+    let waiting: Vec<(Uuid, &Message, &MessageHeader)> = messages
         .iter()
-        .map(|(id, loaded)| (*id, &loaded.aggregate))
         .filter(|(_, message)| message.may_be_retimed())
+        .filter_map(|(id, message)| Some((*id, message, message.header.as_ref()?)))
+        .filter(|(_, _, header)| header.campaign_id.is_some() && !header.is_test)
         .collect();
-    let headers = || waiting.iter().filter_map(|(_, message)| message.header.as_ref());
-    let distinct = |ids: Vec<Uuid>| -> Vec<Uuid> {
-        ids.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+    let ids_of = |id: fn(&MessageHeader) -> Option<Uuid>| -> Vec<Uuid> {
+        let ids: BTreeSet<Uuid> = waiting.iter().filter_map(|(_, _, header)| id(header)).collect();
+        ids.into_iter().collect()
     };
-    let campaigns: Vec<Uuid> =
-        distinct(headers().filter_map(|header| Some(header.campaign_id?.0)).collect());
-    let accounts = distinct(headers().map(|header| header.account_id.0).collect());
-    let contacts = distinct(headers().map(|header| header.contact_id.0).collect());
-    let campaigns = bus.load_many::<Campaign>(&campaigns).await?;
-    let accounts = bus.load_many::<Account>(&accounts).await?;
-    let contacts = bus.load_many::<Contact>(&contacts).await?;
+    let campaigns = ids_of(|header| header.campaign_id.map(|id| id.0));
+    let campaigns = readable::<Campaign>(gateway, &campaigns).await?;
+    let accounts =
+        readable::<Account>(gateway, &ids_of(|header| Some(header.account_id.0))).await?;
+    let contacts =
+        readable::<Contact>(gateway, &ids_of(|header| Some(header.contact_id.0))).await?;
     let mut occurrences = Occurrences::new(gateway);
     let now = gateway.clock.now();
-    for (id, message) in waiting {
-        let Some(header) = message.header.as_ref() else { continue };
+    for (id, message, header) in waiting {
         let (Some(campaign_id), Some(planned_at)) = (header.campaign_id, message.due_at) else {
             continue;
         };
@@ -338,25 +338,52 @@ pub async fn moved(
             .get(&campaign_id.0)
             .zip(accounts.get(&header.account_id.0))
             .zip(contacts.get(&header.contact_id.0));
-        let Some(((campaign, account), contact)) = known else { continue };
-        let campaign = &campaign.aggregate;
-        let (Some(plan), Some(occurrence)) =
-            (campaign.plan.as_ref(), occurrences.of(campaign_id, campaign, id).await?)
+        // What is for somebody who was erased is left out when it falls due.
+        let Some(((campaign, account), contact)) = known.filter(|(_, contact)| !contact.erased)
         else {
             continue;
         };
+        let occurrence = occurrences.of(campaign_id, campaign, id).await?;
+        let Some((plan, occurrence)) = campaign.plan.as_ref().zip(occurrence) else { continue };
         let intent = SendIntent::of_occurrence(plan, occurrence.local, occurrence.start);
-        let account = &account.aggregate;
-        let zone = zone_of_recipient(campaign.zone(), account, &contact.aggregate, zone_of);
+        let zone = zone_of_recipient(campaign.zone(), account, contact, zone_of);
         let quiet = quiet_hours_for(account, header.category());
-        let command = match intent.redue(planned_at, zone, quiet, occurrence.began_at, now) {
-            Redue::Keep => continue,
-            Redue::Move(due_at) => MessageCommand::Retime { due_at, at: now },
-            Redue::Skip(reason) => MessageCommand::Skip { reason, detail: None, at: now },
-        };
-        moved.insert(id, command);
+        match intent.redue(planned_at, zone, quiet, occurrence.began_at, now) {
+            Redue::Keep => {}
+            Redue::Move(due_at) => {
+                moved.insert(id, MessageCommand::Retime { due_at, at: now });
+            }
+            Redue::Skip(reason) => {
+                moved.insert(id, MessageCommand::Skip { reason, detail: None, at: now });
+            }
+        }
     }
     Ok(moved)
+}
+
+/// What of these is there. What cannot be read is left out with a warning, and stands in no other's way.
+async fn readable<A: BusAggregate>(
+    gateway: &Gateway,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, A>, FeedError> {
+    match gateway.bus.load_many::<A>(ids).await {
+        Ok(loaded) => {
+            return Ok(loaded.into_iter().map(|(id, loaded)| (id, loaded.aggregate)).collect());
+        }
+        Err(error @ FeedError::Unavailable(_)) => return Err(error),
+        Err(FeedError::Corrupt(_)) => {}
+    }
+    let mut found = HashMap::new();
+    for id in ids {
+        match gateway.bus.load::<A>(*id).await {
+            Ok(loaded) => found.extend(loaded.map(|loaded| (*id, loaded.aggregate))),
+            Err(error @ FeedError::Unavailable(_)) => return Err(error),
+            Err(error) => {
+                warn!(aggregate.id = %id, %error, "what cannot be read is not looked at again");
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// When an occurrence was meant to start, and when it did.

@@ -127,6 +127,8 @@ pub async fn retry(
 fn check_status(campaign: &Campaign) -> AppResult<()> {
     match campaign.status {
         CampaignStatus::Running | CampaignStatus::Paused | CampaignStatus::Completed => Ok(()),
+        // Between two occurrences.
+        CampaignStatus::Scheduled if campaign.has_started() => Ok(()),
         status => Err(AppError::conflict(format!(
             "a campaign in status {} has nobody to try again",
             status.as_str()
