@@ -10,11 +10,15 @@ use api::application::{api_keys, workspaces};
 use api::config::Config;
 use api::{http, telemetry};
 use chrono::{DateTime, NaiveDateTime, Utc};
+use domain::message::{Message, MessageCommand};
 use domain::port::Clock;
+use domain::primitives::Actor;
 use gateway_tests::{Client, SandboxProcess, Store, StoreKind, eventually, stores};
 use infrastructure::clock::{ManualClock, SystemIds};
+use infrastructure::ledger::Context;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::common::{approved_template, import_csv};
 
@@ -456,6 +460,30 @@ async fn waiting_messages_move_with_zones_and_quiet_hours_and_nobody_is_lost_by_
                     && at(&put_off) == utc("2027-05-05T05:00Z")
             })
             .await;
+        // As if it had been planned, and was last looked at, with other rules of time zones.
+        let (gateway, ..) = world.running.as_ref().expect("a gateway");
+        let message = nodes.iter().find(|node| node["to"] == stays.as_str()).expect("a message");
+        let id = Uuid::parse_str(&text(&message["id"])).expect("an id");
+        let now = world.clock.now();
+        let wrong = MessageCommand::Retime { due_at: utc("2027-05-05T14:00Z"), at: now };
+        let context = Context::new(Actor::system("test"), gateway.ids.next_id(now));
+        gateway.bus.execute::<Message>(id, wrong, &context).await.expect("planned");
+        let rules = "retiming.tzdb";
+        let built_in = gateway.store.meta.get(rules).await.expect("the store").expect("a version");
+        gateway.store.meta.set(rules, "2020a").await.expect("the store");
+        world.stop().await;
+        world.start().await;
+        world
+            .campaign_when(&campaign, "it is planned by these rules", |c| {
+                due(c, &stays) == utc("2027-05-05T13:00Z")
+            })
+            .await;
+        let (gateway, ..) = world.running.as_ref().expect("a gateway");
+        eventually("the rules are on record", || async {
+            let known = gateway.store.meta.get(rules).await.expect("the store");
+            (known.as_ref() == Some(&built_in)).then_some(())
+        })
+        .await;
         // Quiet until ten, in everybody's own zone; nobody chose that for the one that was put off, and it waits too.
         world
             .client

@@ -86,12 +86,10 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
         }
         Some(_) => return Verdict::Skip(SkipReason::TemplateNotApproved),
     }
-    if facts.category == Some(TemplateCategory::Marketing) {
-        if facts.marketing_blocked_until.is_some_and(|until| facts.now < until) {
-            return Verdict::Skip(SkipReason::MarketingBlocked);
-        }
-    }
     let is_marketing = facts.category == Some(TemplateCategory::Marketing);
+    if is_marketing && facts.marketing_blocked_until.is_some_and(|until| facts.now < until) {
+        return Verdict::Skip(SkipReason::MarketingBlocked);
+    }
     let hours = SendingHours { quiet: facts.hours.quiet.filter(|_| is_marketing), ..facts.hours };
     if !hours.allow_at(facts.now, facts.zone) {
         let in_window = SendingHours { quiet: None, ..hours }.allow_at(facts.now, facts.zone);
@@ -165,5 +163,41 @@ mod tests {
         assert_eq!(judge(&facts(Some(at(11)), Some(at(9)))), unreachable);
         assert_eq!(judge(&facts(Some(at(10)), None)), Verdict::Send);
         assert_eq!(judge(&facts(Some(at(11)), Some(at(20)))), Verdict::Send);
+    }
+
+    #[test]
+    fn the_campaigns_window_holds_everything_and_quiet_hours_hold_marketing() {
+        let phone = PhoneNumber::parse("+447700900123").unwrap();
+        let mut contact = Contact::default();
+        contact.details.phone = Some(phone.into());
+        let hours = |from: &str, to: &str| {
+            Some(crate::primitives::DailyHours {
+                from: from.parse().unwrap(),
+                to: to.parse().unwrap(),
+            })
+        };
+        let judged = |category, window, quiet| {
+            judge(&DeliveryFacts {
+                now: at(10),
+                contact: &contact,
+                content_kind: ContentKind::Template,
+                category: Some(category),
+                template_status: Some(TemplateStatus::Approved),
+                window_until: None,
+                marketing_blocked_until: None,
+                unreachable_until: None,
+                // 19:00.
+                zone: Tz::Asia__Tokyo,
+                hours: SendingHours { window, quiet },
+                expires_at: None,
+            })
+        };
+        let utility = TemplateCategory::Utility;
+        let day = hours("09:00:00", "18:00:00");
+        let evening = hours("18:30:00", "20:00:00");
+        assert_eq!(judged(utility, None, evening), Verdict::Send);
+        assert_eq!(judged(utility, evening, None), Verdict::Send);
+        let next_morning = Verdict::Wait { until: Some(at(24)), why: "the campaign's send window" };
+        assert_eq!(judged(utility, day, None), next_morning);
     }
 }
