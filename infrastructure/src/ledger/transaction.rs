@@ -226,6 +226,12 @@ impl Transaction<'_> {
         }
     }
 
+    /// From here on, what this transaction decides is recorded as `context` says. Its fence stays the one that the
+    /// transaction began with.
+    pub fn speak_as(&mut self, context: Context) {
+        self.context = context;
+    }
+
     /// Puts a credential, or removes it (`None`).
     pub fn put_secret(&mut self, name: &str, secret: Option<&Secret>) {
         let change = self.bus.keys().secret_change(name, secret);

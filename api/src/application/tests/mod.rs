@@ -3,6 +3,7 @@
 mod access;
 mod people;
 mod sending;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -17,12 +17,12 @@ use domain::delivery::{
     DeliveryFacts, HEARD_GAP, Pace, PairLimit, SendingHours, Verdict, judge, recipient_of,
     time_heard, zone_of_recipient,
 };
-use domain::message::{InDoubtResolution, Message, MessageCommand, MessageError, Recipient};
+use domain::message::{InDoubtResolution, Message, MessageCommand, Recipient};
 use domain::port::{AggregateType, EventFeed, FeedError, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, DailyHours, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
-use infrastructure::ledger::{CommandError, Committed, Context, Thread};
+use infrastructure::ledger::{CommandError, Context, Thread};
 use infrastructure::phone::zone_of;
 use infrastructure::webhook::journal::JournalId;
 use projections::{AgendaItem, names};
@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::effects::{self, EffectTarget};
+use super::effects::{self, EffectTarget, Recorded, Word};
 use super::outcome::{AttemptFacts, Effect, settle, unknown, unsendable};
 use super::queues::{Queues, SETTLED_AFTER, interleave};
 use super::steady::Steady;
@@ -100,14 +100,9 @@ struct Uncalled {
 
 /// An outcome that is to be recorded.
 struct Outcome {
-    message_id: Uuid,
-    command: MessageCommand,
-    context: Context,
+    word: Word,
     keep_until: DateTime<Utc>,
 }
-
-/// What became of one command on a message.
-type Recorded = Result<Committed<Message>, CommandError<MessageError>>;
 
 /// One call that ended.
 struct Called {
@@ -266,7 +261,7 @@ impl Lane {
                 return;
             }
             if !self.outcomes.is_empty() && self.record_at <= self.steady.now() {
-                drop(self.record_outcomes().await);
+                self.record_outcomes().await;
             }
             let mut wake_at = if stopping {
                 self.steady.now() + IDLE
@@ -839,7 +834,6 @@ impl Lane {
         }
         self.calling -= called.len();
         let keep_until = self.steady.now() + OUTCOME_KEPT;
-        let mut consequences = vec![];
         for call in called {
             let facts = AttemptFacts {
                 attempt: call.attempt,
@@ -856,28 +850,21 @@ impl Lane {
                 }
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
-            let context = self.on_outcome(call.requested);
-            let message_id = call.message_id.0;
-            self.outcomes.push(Outcome { message_id, command, context, keep_until });
-            let target = EffectTarget {
-                account_id: self.account_id,
-                contact_id: Some(call.due.contact_id.into()),
-                template_id: call.due.template_id.map(Into::into),
+            let word = Word {
+                message_id: call.message_id.0,
+                command,
+                context: self.on_outcome(call.requested),
+                effects: self.hold(effects, &call.recipient),
+                target: EffectTarget {
+                    account_id: self.account_id,
+                    contact_id: Some(call.due.contact_id.into()),
+                    template_id: call.due.template_id.map(Into::into),
+                },
+                always: true,
             };
-            let lasting = self.hold(effects, &call.recipient);
-            if !lasting.is_empty() {
-                consequences.push((message_id, call.requested, lasting, target));
-            }
+            self.outcomes.push(Outcome { word, keep_until });
         }
-        let recorded = self.record_outcomes().await;
-        for (message_id, requested, effects, target) in consequences {
-            let mut context = self.context.clone();
-            context.fence = None;
-            if let Some(thread) = recorded.get(&message_id).copied().or(requested) {
-                context = context.because_of(thread);
-            }
-            effects::apply(&self.gateway, &effects, target, &context).await;
-        }
+        self.record_outcomes().await;
     }
 
     /// What an answer means for the lane itself; gives back what is left.
@@ -931,25 +918,20 @@ impl Lane {
         }
     }
 
-    /// Records known outcomes; those that the store does not take are kept and tried again. Answers what was recorded.
-    async fn record_outcomes(&mut self) -> HashMap<Uuid, Thread> {
+    /// Records known outcomes with all that follows from them; those that the store does not take are kept and tried again.
+    async fn record_outcomes(&mut self) {
         let now = self.steady.now();
         let batch = self.outcomes.len().min(RECORD_MAX);
         let outcomes: Vec<Outcome> = self.outcomes.drain(..batch).collect();
-        let commands = outcomes
-            .iter()
-            .map(|outcome| (outcome.message_id, outcome.command.clone(), outcome.context.clone()))
-            .collect();
-        let results = self.gateway.bus.execute_many::<Message>(commands).await;
+        let words = outcomes.iter().map(|outcome| outcome.word.clone()).collect();
+        let results = effects::record(&self.gateway, words).await;
         self.settle_parked(&results).await;
         let mut kept = 0;
-        let mut recorded = HashMap::new();
         for (outcome, result) in outcomes.into_iter().zip(results) {
-            let id = outcome.message_id;
+            let id = outcome.word.message_id;
             match result {
                 Ok(committed) => {
                     self.taken.insert(id, Taken::Recorded(committed.position));
-                    recorded.extend(committed.thread.map(|thread| (id, thread)));
                 }
                 Err(CommandError::Unavailable(_) | CommandError::TooBusy)
                     if outcome.keep_until > now =>
@@ -967,7 +949,6 @@ impl Lane {
         if kept > 0 {
             warn!(account.id = %self.account_id, count = kept, "outcomes could not be recorded yet; trying again");
         }
-        recorded
     }
 
     /// Statuses that came without our callback data and before the answer that named their message.
@@ -1010,7 +991,11 @@ impl Lane {
         let keep_until = now + OUTCOME_KEPT;
         for (message_id, command) in landed {
             let context = self.on_outcome(None);
-            self.outcomes.push(Outcome { message_id, command, context, keep_until });
+            let target =
+                EffectTarget { account_id: self.account_id, contact_id: None, template_id: None };
+            let (effects, always) = (vec![], true);
+            let word = Word { message_id, command, context, effects, target, always };
+            self.outcomes.push(Outcome { word, keep_until });
         }
         Ok(())
     }

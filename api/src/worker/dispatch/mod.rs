@@ -9,7 +9,7 @@ mod steady;
 mod supervisor;
 mod wire;
 
-pub use effects::{EffectTarget, apply as apply_effects};
+pub use effects::{EffectTarget, Recorded, Word, apply as apply_effects, record as record_words};
 pub use outcome::{
     AttemptFacts, Effect, effects as effects_of, failure as failure_of, retry_at as retry_after,
 };

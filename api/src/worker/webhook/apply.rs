@@ -89,7 +89,7 @@ pub async fn item(
                     effects_of(&consequence, 1, gateway.clock.now(), gateway.ids.random());
                 let whom =
                     EffectTarget { account_id: target.id, contact_id: None, template_id: None };
-                apply_effects(gateway, &effects, whom, &context).await;
+                apply_effects(gateway, &effects, whom, &context).await?;
             }
         }
         Item::Unreadable { problem } => {

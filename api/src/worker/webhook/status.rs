@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use domain::GatewayAggregate;
 use domain::message::{DeliveryStatus, Message, MessageCommand, MessageError, StatusReport};
 use domain::port::FeedError;
 use domain::primitives::{AccountId, Actor, MessageId, Wamid};
@@ -20,7 +19,9 @@ use uuid::Uuid;
 
 use super::error::ItemError;
 use crate::app::Gateway;
-use crate::worker::dispatch::{EffectTarget, apply_effects, effects_of, failure_of, retry_after};
+use crate::worker::dispatch::{
+    EffectTarget, Word, effects_of, failure_of, record_words, retry_after,
+};
 
 /// Parked statuses looked at together.
 const SWEEP_PAGE: usize = 200;
@@ -60,7 +61,7 @@ impl Statuses {
         self.0.push(Pending { account_id, journal_id, path, at, status, item });
     }
 
-    /// Records them all in one append, and parks those whose message nobody knows.
+    /// Records them, as many as may in one append, and parks those whose message nobody knows.
     pub async fn apply(self, gateway: &Gateway) -> Result<(), ItemError> {
         let unknown = self.record(gateway, &HashMap::new()).await?;
         park(gateway, unknown).await
@@ -91,7 +92,7 @@ impl Statuses {
         let ids: HashSet<Uuid> = found.iter().map(|(id, _)| id.0).collect();
         let messages = readable_messages(gateway, ids.into_iter().collect()).await?;
         let now = gateway.clock.now();
-        let mut commands = vec![];
+        let mut words = vec![];
         for (message_id, pending) in found {
             let message = match messages.get(&message_id.0) {
                 Some(Ok(message)) => message,
@@ -142,23 +143,22 @@ impl Statuses {
                 retry_at,
                 at: pending.at,
             };
-            let command = MessageCommand::RecordStatus(Box::new(report));
-            if let Some(consequence) = &consequence
-                && message.decide(command.clone()).is_ok_and(|events| !events.is_empty())
-            {
-                // Before the status is on record: cut short in between, both come again. Told again, it is no news, and
-                // what people decided since stays.
-                let effects = effects_of(consequence, number, now, random);
-                let target = EffectTarget {
+            words.push(Word {
+                message_id: message_id.0,
+                command: MessageCommand::RecordStatus(Box::new(report)),
+                context,
+                effects: consequence
+                    .map(|consequence| effects_of(&consequence, number, now, random))
+                    .unwrap_or_default(),
+                target: EffectTarget {
                     account_id: pending.account_id,
                     contact_id: Some(header.contact_id),
                     template_id: header.template.as_ref().map(|template| template.id),
-                };
-                apply_effects(gateway, &effects, target, &context).await;
-            }
-            commands.push((message_id.0, command, context));
+                },
+                always: false,
+            });
         }
-        for result in gateway.bus.execute_many::<Message>(commands).await {
+        for result in record_words(gateway, words).await {
             match result {
                 Ok(committed) => count(if committed.events == 0 { "known" } else { "recorded" }),
                 Err(CommandError::Domain(MessageError::UnknownAttempt { .. })) => count("foreign"),
