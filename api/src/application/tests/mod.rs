@@ -2,7 +2,7 @@
 
 mod access;
 mod people;
-mod sending;
+pub(in crate::application) mod sending;
 mod words;
 
 use std::collections::BTreeSet;
@@ -27,16 +27,16 @@ use crate::app::Gateway;
 use crate::config::Config;
 
 /// A gateway with its read models and nothing else running.
-struct World {
-    gateway: Arc<Gateway>,
-    admin: Caller,
+pub(in crate::application) struct World {
+    pub(in crate::application) gateway: Arc<Gateway>,
+    pub(in crate::application) admin: Caller,
     workspace: WorkspaceId,
     dir: TempDir,
     _models: JoinSet<()>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(in crate::application) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("gateway.db").display());
         let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    async fn account(&self, name: &str) -> AccountView {
+    pub(in crate::application) async fn account(&self, name: &str) -> AccountView {
         self.account_in(self.workspace, name).await
     }
 
@@ -70,7 +70,7 @@ impl World {
         accounts::connect(&self.gateway, &self.admin, input).await.unwrap().value
     }
 
-    async fn contact(&self, phone: &str) -> ContactView {
+    pub(in crate::application) async fn contact(&self, phone: &str) -> ContactView {
         let input = AddContact { phone_number: Some(phone.to_owned()), ..self.person() };
         contacts::add(&self.gateway, &self.admin, input).await.unwrap().value
     }
@@ -80,7 +80,11 @@ impl World {
     }
 
     /// An approved template with one variable.
-    async fn template(&self, account: &AccountView, category: TemplateCategory) -> TemplateView {
+    pub(in crate::application) async fn template(
+        &self,
+        account: &AccountView,
+        category: TemplateCategory,
+    ) -> TemplateView {
         let input = template(account, "hello", category);
         let template = templates::create(&self.gateway, &self.admin, input).await.unwrap().value;
         let now = self.gateway.clock.now();

@@ -215,7 +215,10 @@ async fn malformed_messages_are_refused_with_their_path() {
     assert_eq!(refusal(messages::send(&world.gateway, &world.admin, across).await), NOT_FOUND);
 }
 
-fn campaign(account: &AccountView, template: &TemplateView) -> CreateCampaign {
+pub(in crate::application) fn campaign(
+    account: &AccountView,
+    template: &TemplateView,
+) -> CreateCampaign {
     CreateCampaign {
         account_id: account.id.to_string(),
         external_id: Some("sale-1".to_owned()),
@@ -232,7 +235,7 @@ fn campaign(account: &AccountView, template: &TemplateView) -> CreateCampaign {
     }
 }
 
-fn launch(id: &str, max_recipients: Option<i32>) -> Launch {
+pub(in crate::application) fn launch(id: &str, max_recipients: Option<i32>) -> Launch {
     Launch { id: id.to_owned(), max_recipients, idempotency_key: None }
 }
 
