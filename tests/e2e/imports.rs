@@ -83,6 +83,41 @@ async fn killed_repeated_and_undone(kind: StoreKind) {
     gateway.terminate().await;
 }
 
+/// The file is on the disk of the node that took it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_whose_node_is_gone_fails_with_its_reason_and_holds_up_no_other() {
+    if !stores().contains(&StoreKind::Postgres) {
+        return;
+    }
+    let store = Store::fresh(StoreKind::Postgres).await;
+    let lost = Binary::start(&store, None, &BinaryOptions::default()).await;
+    let other = Binary::start(&store, None, &BinaryOptions::default()).await;
+    let client = &other.client;
+    let file = people();
+    let import = start(&lost.client, pieces(&file)).await;
+    import_when(client, &import, |it| it["rows"].as_u64() >= Some(1)).await;
+    lost.kill().await;
+    // Others of the workspace go on meanwhile.
+    let known = "phone,name\n+447700900001,Another\n".to_owned();
+    let second = settled(client, &start(client, pieces(&known)).await).await;
+    assert_eq!(second["status"], "COMPLETED", "{second}");
+    let seen = import_when(client, &import, |_| true).await;
+    assert_eq!(seen["status"], "RUNNING", "given up before its node could come back: {seen}");
+
+    let failed = settled(client, &import).await;
+    assert_eq!(failed["status"], "FAILED", "{failed}");
+    let reason = failed["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("upload the file again"), "{failed}");
+    let read = failed["rows"].as_u64().expect("a count");
+    assert!(0 < read && read < ROWS, "{read} rows were read");
+    // What was read stays, and the same file brings in the rest.
+    let again = settled(client, &start(client, pieces(&file)).await).await;
+    let bad = ROWS / BAD_EVERY;
+    assert_eq!((&again["status"], &again["rejected"]), (&json!("COMPLETED"), &json!(bad)));
+    assert_eq!(everybody(client).await.len() as u64, ROWS - bad);
+    other.terminate().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_file_gets_a_clear_error_and_adds_nobody() {
     let columns: Vec<String> = (0..201).map(|index| format!("column{index}")).collect();

@@ -231,6 +231,15 @@ pub(crate) fn lease_name(id: ImportId) -> String {
     format!("import/{id}")
 }
 
+/// Held by the node that has an import's file, from before the import is on record until it has ended: where nobody holds
+/// it, the file is gone with its node.
+pub(crate) fn file_lease_name(id: ImportId) -> String {
+    format!("import-file/{id}")
+}
+
+/// How long a node that has an import's file may be silent before the file is given up.
+pub(crate) const FILE_LEASE: Duration = Duration::from_secs(30);
+
 pub(crate) fn spools(gateway: &Gateway) -> Spools {
     Spools::new(&gateway.config.data_dir())
 }
@@ -474,6 +483,13 @@ async fn start(
     prefix: &str,
 ) -> AppResult<ImportId> {
     let id = place.id;
+    if !gateway.config.is_sqlite() {
+        let name = file_lease_name(id);
+        if let Err(error) = gateway.store.leases.acquire(&name, &gateway.node, FILE_LEASE).await {
+            discard(gateway, id).await;
+            return Err(AppError::unavailable(error));
+        }
+    }
     let context = command::context(gateway, caller);
     let command = domain::import::StartImport {
         import_id: id,

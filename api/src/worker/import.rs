@@ -13,7 +13,7 @@ use domain::import::{
 use domain::port::{AggregateType, EventFeed, Fence, StreamId};
 use domain::primitives::{ImportId, Personal};
 use futures::FutureExt;
-use infrastructure::event_store::{Database, Lease};
+use infrastructure::event_store::Lease;
 use infrastructure::import::{
     ColumnMapping, ContactFileReader, ContactRow, FileError, Options, RowResult,
 };
@@ -26,8 +26,8 @@ use tracing::{info, warn};
 use crate::app::Gateway;
 use crate::application::contacts;
 use crate::application::imports::{
-    self, Rehearsal, RowVerdict, Rules, SpoolError, SpoolReader, StepError, Verdict, lease_name,
-    process_context,
+    self, FILE_LEASE, Rehearsal, RowVerdict, Rules, SpoolError, SpoolReader, StepError, Verdict,
+    file_lease_name, lease_name, process_context,
 };
 
 /// Rows judged and appended at once.
@@ -42,7 +42,9 @@ const LEASE: std::time::Duration = std::time::Duration::from_secs(12);
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(4);
 /// How long the contacts' read model is waited for before the wait is logged.
 const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(6);
-/// A file that no node seems to have is given up after this; the node that has it may be away until then.
+/// How often a node says that it has the files of the imports that are running.
+const FILES_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+/// A file of which no node ever said that it has it is given up after this; the node that has it may be away until then.
 const MISSING_FOR: Duration = Duration::hours(24);
 
 enum Task {
@@ -56,6 +58,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut active: BTreeSet<ImportId> = BTreeSet::new();
     let mut not_before: BTreeMap<ImportId, DateTime<Utc>> = BTreeMap::new();
     let mut sweep_at = gateway.clock.now();
+    let mut files_told_at: Option<Instant> = None;
     while !*stop.borrow() {
         let now = gateway.clock.now();
         if now >= sweep_at {
@@ -72,7 +75,12 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
                 (Task::Undo(id), done.map(drop))
             });
         }
-        for id in running(&gateway).await {
+        let running = running(&gateway).await;
+        if files_told_at.is_none_or(|at| at.elapsed() >= FILES_EVERY) {
+            files_told_at = Some(Instant::now());
+            tell_files(&gateway, &running).await;
+        }
+        for id in running {
             if tasks.len() >= AT_ONCE || not_before.contains_key(&id) || !active.insert(id) {
                 continue;
             }
@@ -134,6 +142,42 @@ async fn running(gateway: &Gateway) -> Vec<ImportId> {
     ids
 }
 
+/// Says which files are here, so that other nodes leave their imports to this one.
+async fn tell_files(gateway: &Gateway, running: &[ImportId]) {
+    if gateway.config.is_sqlite() {
+        return;
+    }
+    for id in running {
+        if !imports::spools(gateway).has(*id).await {
+            continue;
+        }
+        let name = file_lease_name(*id);
+        if let Err(error) = gateway.store.leases.acquire(&name, &gateway.node, FILE_LEASE).await {
+            warn!(import.id = %id, %error, "other nodes could not be told where the uploaded file is; trying again");
+        }
+    }
+}
+
+/// Whether this import is to be dealt with here: its file is here, or the node that had it is gone. On PostgreSQL nodes
+/// have disks of their own.
+async fn is_ours(gateway: &Gateway, id: ImportId, import: &Import) -> anyhow::Result<bool> {
+    if gateway.config.is_sqlite() || imports::spools(gateway).has(id).await {
+        return Ok(true);
+    }
+    let name = file_lease_name(id);
+    if gateway.store.leases.list(&name).await?.is_empty() {
+        // Taken by an earlier version, which does not say where the file is.
+        let age = import.started_at.map(|at| gateway.clock.now() - at).unwrap_or_default();
+        return Ok(age >= MISSING_FOR);
+    }
+    let Some(lapsed) = gateway.store.leases.acquire(&name, &gateway.node, FILE_LEASE).await? else {
+        // The node that took the upload does it.
+        return Ok(false);
+    };
+    gateway.store.leases.release(&lapsed).await?;
+    Ok(true)
+}
+
 /// Removes files whose import has ended, or never began.
 async fn sweep(gateway: &Gateway) -> anyhow::Result<()> {
     let spools = imports::spools(gateway);
@@ -162,10 +206,7 @@ async fn import(
     if loaded.aggregate.status != ImportStatus::Running {
         return end(gateway, id).await;
     }
-    let is_shared = matches!(gateway.store.database, Database::Postgres(_));
-    let age = loaded.aggregate.started_at.map(|at| gateway.clock.now() - at).unwrap_or_default();
-    if is_shared && age < MISSING_FOR && !imports::spools(gateway).has(id).await {
-        // The node that took the upload does it.
+    if !is_ours(gateway, id, &loaded.aggregate).await? {
         return Ok(());
     }
     let Some(lease) = gateway.store.leases.acquire(&lease_name(id), &gateway.node, LEASE).await?
@@ -214,9 +255,7 @@ async fn go_on(
     };
     let spool = match imports::spools(gateway).open(id, gateway.bus.keys()).await {
         Ok(spool) => spool,
-        Err(SpoolError::Missing) => {
-            return job.fail("the uploaded file is not there any more: import it again").await;
-        }
+        Err(SpoolError::Missing) => return job.fail(GONE).await,
         Err(SpoolError::Unreadable) => return job.fail(UNREADABLE).await,
         Err(error) => return Err(error.into()),
     };
@@ -235,6 +274,8 @@ async fn go_on(
     }
 }
 
+const GONE: &str = "the uploaded file is gone: the machine that took it has stopped, or the file was removed. What was read of it \
+                    stays; upload the file again for the rest, which doubles nobody";
 const UNREADABLE: &str = "the uploaded file cannot be read any more: import it again";
 
 /// How the import was asked for, from its first event.
