@@ -71,8 +71,8 @@ impl std::fmt::Debug for Projections {
 }
 
 impl Projections {
-    /// Makes the tables that are missing. Those that another version wrote in another shape are replaced by empty ones,
-    /// which [`Self::run`] fills.
+    /// Makes the tables that are missing. Those that another version wrote in another shape are replaced by new ones. New
+    /// ones answer once [`Self::run`] has brought them to the log's end; until then whoever asks is told so.
     ///
     /// # Errors
     /// [`StoreError`] where the database failed.

@@ -109,6 +109,8 @@ pub struct ProjectionStatus {
     pub state: ProjectionState,
     /// From 0 to 1, while it is being built anew.
     pub rebuild_progress: Option<f64>,
+    /// It has not caught up with the log for the first time (or the first time in its new shape), and answers nothing yet.
+    pub is_building: bool,
     /// The error's class; the log has the rest.
     pub error: Option<String>,
 }
@@ -137,6 +139,8 @@ struct Cursor {
     stored: u64,
     /// Nothing of interest lies between `stored` and here.
     seen: u64,
+    /// They have not caught up yet.
+    is_building: bool,
 }
 
 enum Progress {
@@ -154,8 +158,19 @@ impl Projector {
         projection: Arc<dyn Projection>,
     ) -> Result<Self, StoreError> {
         let schema = projection.schema();
-        let entry = registry::prepare(&db, schema).await?;
+        let mut entry = registry::prepare(&db, schema).await?;
         registry::drop_leftovers(&db, schema).await?;
+        // Of an empty log, empty tables are the whole truth.
+        if entry.is_building
+            && entry.version == schema.version
+            && matches!(feed.head().await, Ok(Position(0)))
+        {
+            let guard = registry::advance(schema, entry.generation, entry.position, 0, false);
+            if db.commit(&db.live(), &guard, vec![]).await? {
+                entry.is_building = false;
+                db.set_live(schema, entry.generation, false);
+            }
+        }
         let filter = EventFilter {
             aggregate_types: projection.aggregate_types().to_vec(),
             ..EventFilter::default()
@@ -165,7 +180,7 @@ impl Projector {
             feed,
             projection,
             filter,
-            seen: watch::Sender::new(entry.position),
+            seen: watch::Sender::new(if entry.is_building { 0 } else { entry.position }),
             failure: Mutex::new(entry.failed),
             rebuild_failure: Mutex::new(None),
             step: AsyncMutex::new(None),
@@ -199,6 +214,11 @@ impl Projector {
             *known = seen;
             is_news
         });
+    }
+
+    /// What does not answer yet shows nothing.
+    fn publish_from(&self, cursor: &Cursor) {
+        self.publish(if cursor.is_building { 0 } else { cursor.seen });
     }
 
     fn set_failure(&self, class: Option<String>) {
@@ -273,7 +293,7 @@ impl Projector {
             Some(cursor) => cursor,
             None => {
                 let cursor = self.load_cursor().await?;
-                self.publish(cursor.seen);
+                self.publish_from(&cursor);
                 *held = Some(cursor);
                 cursor
             }
@@ -282,11 +302,13 @@ impl Projector {
         let began = Instant::now();
         let page = self.feed.read_after(Position(cursor.seen), filter, BATCH_MAX).await?;
         let (seen, is_idle) = (page.scanned_to.0, page.events.is_empty());
+        let is_building = cursor.is_building && !page.at_head;
         let must_store = !is_idle
             || had_failed
+            || is_building != cursor.is_building
             || (seen > cursor.stored
                 && (self.db.is_shared() || seen - cursor.stored >= UNSTORED_MAX));
-        let mut next = Cursor { seen, ..cursor };
+        let mut next = Cursor { seen, is_building, ..cursor };
         if must_store {
             let view = self.db.at_generation(schema, cursor.generation);
             let writes = if is_idle {
@@ -294,7 +316,8 @@ impl Projector {
             } else {
                 self.projection.project(&view, page.events).await?
             };
-            let guard = registry::advance(schema, cursor.generation, cursor.stored, seen);
+            let guard =
+                registry::advance(schema, cursor.generation, cursor.stored, seen, is_building);
             if !self.db.commit(&view, &guard, writes).await? {
                 *held = None;
                 return Ok(Progress::Moved);
@@ -303,9 +326,13 @@ impl Projector {
             metrics::histogram!("gateway_projection_batch_seconds", "projection" => schema.name)
                 .record(began.elapsed().as_secs_f64());
         }
+        if is_building != cursor.is_building {
+            self.db.set_live(schema, cursor.generation, is_building);
+            tracing::info!(projection = schema.name, "a read model has caught up and answers");
+        }
         *held = Some(next);
         drop(held);
-        self.publish(seen);
+        self.publish_from(&next);
         self.set_failure(None);
         let head = if page.at_head { seen } else { self.feed.head().await?.0 };
         metrics::gauge!("gateway_projection_lag", "projection" => schema.name)
@@ -331,8 +358,9 @@ impl Projector {
             registry::drop_leftovers(&self.db, schema).await?;
             entry = self.entry().await?;
         }
-        self.db.set_live(schema, entry.generation);
-        Ok(Cursor { generation: entry.generation, stored: entry.position, seen: entry.position })
+        self.db.set_live(schema, entry.generation, entry.is_building);
+        let Entry { generation, position, is_building, .. } = entry;
+        Ok(Cursor { generation, stored: position, seen: position, is_building })
     }
 
     /// Asks for a rebuild. `false`: one is under way already.
@@ -460,8 +488,9 @@ impl Projector {
                     if tokio::time::timeout(POLL, seen.changed()).await.is_err()
                         && let Ok(Some(entry)) = registry::load(&self.db, self.schema()).await
                         && entry.position >= position.0
+                        && !entry.is_building
                     {
-                        self.db.set_live(self.schema(), entry.generation);
+                        self.db.set_live(self.schema(), entry.generation, false);
                         return;
                     }
                 } else if seen.changed().await.is_err() {
@@ -477,7 +506,9 @@ impl Projector {
 
     pub async fn status(&self, head: Position) -> Result<ProjectionStatus, StoreError> {
         let entry = self.entry().await?;
-        let seen = if self.db.is_shared() {
+        let seen = if entry.is_building {
+            entry.position
+        } else if self.db.is_shared() {
             entry.position.max(*self.seen.borrow())
         } else {
             *self.seen.borrow()
@@ -485,7 +516,11 @@ impl Projector {
         let failure = known(&self.failure).or_else(|| known(&self.rebuild_failure));
         // Another node's failure shows where this one has none of its own.
         let error = failure.or(entry.failed.filter(|_| self.db.is_shared()));
-        let rebuild_progress = entry.target.map(|(_, position)| match head.0 {
+        let built = match entry.target {
+            Some((_, position)) => Some(position),
+            None => entry.is_building.then_some(entry.position),
+        };
+        let rebuild_progress = built.map(|position| match head.0 {
             0 => 1.0,
             head => (position as f64 / head as f64).min(1.0),
         });
@@ -500,6 +535,7 @@ impl Projector {
             lag: head.0.saturating_sub(seen),
             state,
             rebuild_progress,
+            is_building: entry.is_building,
             error,
         })
     }

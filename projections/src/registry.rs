@@ -15,6 +15,8 @@ pub(crate) struct Entry {
     /// Everything up to here is in them.
     pub position: u64,
     pub failed: Option<String>,
+    /// The tables that answer were made empty and have not caught up with the log yet: they answer nothing so far.
+    pub is_building: bool,
     /// The tables being built, and how far they are.
     pub target: Option<(i64, u64)>,
 }
@@ -25,7 +27,8 @@ impl Entry {
     }
 }
 
-const COLUMNS: &str = "SELECT name, version, generation, position, status, error, target, target_position FROM projections";
+const COLUMNS: &str = "SELECT name, version, generation, position, status, error, target, target_position, building \
+                       FROM projections";
 
 pub(crate) async fn load(db: &ReadDb, schema: &Schema) -> Result<Option<Entry>, StoreError> {
     let sql = Sql::new(&format!("{COLUMNS} WHERE name = ?")).with(schema.name);
@@ -47,6 +50,7 @@ fn read(row: &crate::store::Row) -> Result<Entry, StoreError> {
         generation: row.int(2)?,
         position: row.count(3)?,
         failed,
+        is_building: row.int(8)? != 0,
         target,
     })
 }
@@ -55,7 +59,7 @@ fn read(row: &crate::store::Row) -> Result<Entry, StoreError> {
 pub(crate) async fn refresh(db: &ReadDb) -> Result<(), StoreError> {
     for schema in SCHEMAS {
         if let Some(entry) = load(db, schema).await? {
-            db.set_live(schema, entry.generation);
+            db.set_live(schema, entry.generation, entry.is_building);
         }
     }
     Ok(())
@@ -66,7 +70,7 @@ fn create_sql(schema: &Schema, generation: i64) -> String {
 }
 
 /// Makes sure that a projection has tables of the shape this version writes; others are left behind for
-/// [`drop_leftovers`], and what they held is built anew.
+/// [`drop_leftovers`], and what they held is built anew: no query of this version could read them.
 pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entry, StoreError> {
     // Twice: another node may have made the row between the look and the insert.
     for _ in 0..2 {
@@ -74,21 +78,21 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
         match known {
             // A newer version's tables stay as they are; the projector says so instead of writing to them.
             Some(entry) if entry.version > schema.version => {
-                db.set_live(schema, entry.generation);
+                db.set_live(schema, entry.generation, entry.is_building);
                 return Ok(entry);
             }
             Some(entry) if entry.version == schema.version => {
                 if let Some((target, _)) = entry.target {
                     db.batch(create_sql(schema, target)).await?;
                 }
-                db.set_live(schema, entry.generation);
+                db.set_live(schema, entry.generation, entry.is_building);
                 return Ok(entry);
             }
             Some(entry) => start_over(db, schema, &entry).await?,
             None => {
                 let insert = Sql::new(
-                    "INSERT INTO projections (name, version, generation, position, status, updated_at) \
-                     VALUES (?, ?, 1, 0, 'LIVE', ?) ON CONFLICT (name) DO NOTHING",
+                    "INSERT INTO projections (name, version, generation, position, status, building, updated_at) \
+                     VALUES (?, ?, 1, 0, 'LIVE', 1, ?) ON CONFLICT (name) DO NOTHING",
                 )
                 .with(schema.name)
                 .with(schema.version)
@@ -98,13 +102,16 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
             }
         }
     }
-    load(db, schema).await?.inspect(|entry| db.set_live(schema, entry.generation)).ok_or(
+    let entry = load(db, schema).await?.ok_or(
         // Somebody deletes registry rows as fast as they are made.
         StoreError::Stopped,
-    )
+    )?;
+    db.set_live(schema, entry.generation, entry.is_building);
+    Ok(entry)
 }
 
-/// Empty tables in a new generation answer from now on, and the log is read again from its beginning.
+/// Empty tables in a new generation take the others' place, and the log is read again from its beginning; they answer once
+/// they have caught up.
 pub(crate) async fn start_over(
     db: &ReadDb,
     schema: &'static Schema,
@@ -113,7 +120,7 @@ pub(crate) async fn start_over(
     let generation = entry.newest_generation() + 1;
     db.batch(create_sql(schema, generation)).await?;
     let update = Sql::new(
-        "UPDATE projections SET version = ?, generation = ?, position = 0, status = 'LIVE', \
+        "UPDATE projections SET version = ?, generation = ?, position = 0, status = 'LIVE', building = 1, \
          error = NULL, target = NULL, target_position = NULL, updated_at = ? \
          WHERE name = ? AND version = ? AND generation = ?",
     )
@@ -124,7 +131,7 @@ pub(crate) async fn start_over(
     .with(entry.version)
     .with(entry.generation);
     if db.commit(&db.live(), &update, vec![]).await? {
-        db.set_live(schema, generation);
+        db.set_live(schema, generation, true);
     }
     Ok(())
 }
@@ -151,13 +158,20 @@ pub(crate) async fn start_rebuild(
     db.commit(&db.live(), &update, vec![]).await
 }
 
-/// The guard of a batch of the tables that answer: nobody has moved them since.
-pub(crate) fn advance(schema: &Schema, generation: i64, from: u64, to: u64) -> Sql {
+/// The guard of a batch of the tables that answer: nobody has moved them since. `is_building`: they have not caught up yet.
+pub(crate) fn advance(
+    schema: &Schema,
+    generation: i64,
+    from: u64,
+    to: u64,
+    is_building: bool,
+) -> Sql {
     Sql::new(
-        "UPDATE projections SET position = ?, status = 'LIVE', error = NULL, updated_at = ? \
+        "UPDATE projections SET position = ?, status = 'LIVE', error = NULL, building = ?, updated_at = ? \
          WHERE name = ? AND generation = ? AND position = ?",
     )
     .with(to)
+    .with(i64::from(is_building))
     .with(Utc::now())
     .with(schema.name)
     .with(generation)
@@ -185,7 +199,7 @@ pub(crate) async fn swap(
     position: u64,
 ) -> Result<bool, StoreError> {
     let update = Sql::new(
-        "UPDATE projections SET generation = target, position = target_position, status = 'LIVE', \
+        "UPDATE projections SET generation = target, position = target_position, status = 'LIVE', building = 0, \
          error = NULL, target = NULL, target_position = NULL, updated_at = ? \
          WHERE name = ? AND target = ? AND target_position = ? AND position <= target_position",
     )
@@ -195,7 +209,7 @@ pub(crate) async fn swap(
     .with(position);
     let is_swapped = db.commit(&db.live(), &update, vec![]).await?;
     if is_swapped {
-        db.set_live(schema, target);
+        db.set_live(schema, target, false);
     }
     Ok(is_swapped)
 }

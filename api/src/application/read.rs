@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::port::Position;
-use projections::{Queries, QueryError, Scope, names};
+use projections::{Queries, QueryError, Scope, StoreError, names};
 
 use super::caller::Caller;
 use super::error::{AppError, AppResult, ErrorCode};
@@ -58,6 +58,12 @@ impl From<QueryError> for AppError {
             }
             QueryError::UnknownSegment(_) => AppError::conflict(
                 "the audience names a segment that was deleted; update the campaign's audience",
+            ),
+            QueryError::Store(StoreError::Building { name }) => AppError::new(
+                ErrorCode::Unavailable,
+                format!(
+                    "the read model {name} is being built from the log and answers once it has caught up; see projections for how far it is"
+                ),
             ),
             error => AppError::unavailable(error),
         }

@@ -40,7 +40,9 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
                 .json(json!({ "ready": false, "readModels": "unreachable" }));
         }
     };
-    let is_behind = |p: &&ProjectionStatus| p.lag > LAG_MAX || p.state == ProjectionState::Failed;
+    let is_behind = |p: &&ProjectionStatus| {
+        p.lag > LAG_MAX || p.is_building || p.state == ProjectionState::Failed
+    };
     let behind: Vec<_> = projections.iter().filter(is_behind).map(|p| p.name).collect();
     let body = json!({ "ready": behind.is_empty(), "head": head.to_string(), "behind": behind });
     if behind.is_empty() {

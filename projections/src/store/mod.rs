@@ -20,10 +20,16 @@ pub use sql::{Dialect, LIST_MAX, Sql};
 pub use table::{Column, Generations, Schema, Table, Write, keep, max, set, table_name};
 pub use value::{Kind, Row, Value};
 
-const MIGRATIONS: &[gateway_sqlite::Migration<'static>] = &[(
-    "20260914090000_create_projections",
-    include_str!("../../migrations/20260914090000_create_projections.sql"),
-)];
+const MIGRATIONS: &[gateway_sqlite::Migration<'static>] = &[
+    (
+        "20260914090000_create_projections",
+        include_str!("../../migrations/20260914090000_create_projections.sql"),
+    ),
+    (
+        "20261127000000_add_building_to_projections",
+        include_str!("../../migrations/20261127000000_add_building_to_projections.sql"),
+    ),
+];
 const MIGRATIONS_TABLE: &str = "read_model_migrations";
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,9 @@ pub enum StoreError {
     Shape { column: usize, expected: &'static str },
     #[error("a row's document is of no shape this version knows (line {line}, column {column})")]
     Doc { line: usize, column: usize },
+    /// Its tables hold a part of the log only, and would answer as if the rest had never been.
+    #[error("the read model {name} is being built and has not caught up with the log yet")]
+    Building { name: &'static str },
     #[error("the background work of a read model was stopped")]
     Stopped,
     #[error("the read models were written by a newer version (migration {name})")]
@@ -202,11 +211,14 @@ impl ReadDb {
         View { db: self.clone(), generations: Arc::new(generations) }
     }
 
-    pub(crate) fn set_live(&self, schema: &'static Schema, generation: i64) {
+    /// `is_building`: they have not caught up for the first time yet, and answer nothing until then.
+    pub(crate) fn set_live(&self, schema: &'static Schema, generation: i64, is_building: bool) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.by_projection.get(schema.name) != Some(&generation) {
+        let is_known = live.by_projection.get(schema.name) == Some(&generation);
+        if !is_known || live.is_building(schema) != is_building {
             let mut generations = (**live).clone();
             generations.set(schema, generation);
+            generations.set_building(schema, is_building);
             *live = Arc::new(generations);
         }
     }
@@ -227,9 +239,17 @@ impl ReadDb {
     /// A query over the live tables.
     ///
     /// # Errors
-    /// [`StoreError`] where the database failed.
+    /// [`StoreError`] where the database failed, or tables that are asked are being built for the first time.
     pub async fn query(&self, sql: Sql) -> Result<Vec<Row>, StoreError> {
-        let view = self.live();
+        let mut view = self.live();
+        if sql.building(&view.generations).is_some() && self.is_shared() {
+            // Another node may have built them meanwhile.
+            crate::registry::refresh(self).await?;
+            view = self.live();
+        }
+        if let Some(name) = sql.building(&view.generations) {
+            return Err(StoreError::Building { name });
+        }
         match view.query(sql.clone()).await {
             // Swapped away since: the registry says what answers now.
             Err(error) if error.is_missing_table() => {

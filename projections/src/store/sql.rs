@@ -72,6 +72,14 @@ impl Sql {
         self
     }
 
+    /// A projection that is still building one of the tables that are asked.
+    pub(super) fn building(&self, generations: &Generations) -> Option<&'static str> {
+        self.text.split('{').skip(1).find_map(|rest| {
+            let (table, _) = rest.split_once('}')?;
+            generations.builder_of(table)
+        })
+    }
+
     pub(super) fn render(&self, dialect: Dialect, generations: &Generations) -> Rendered {
         let mut text = String::with_capacity(self.text.len() + 32);
         let mut parameters = Vec::with_capacity(self.parameters.len());

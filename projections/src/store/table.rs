@@ -113,6 +113,8 @@ pub struct Generations {
     /// By projection.
     pub by_projection: BTreeMap<&'static str, i64>,
     by_table: BTreeMap<&'static str, i64>,
+    /// Tables that have not caught up with the log yet, and whose they are.
+    building: BTreeMap<&'static str, &'static str>,
 }
 
 impl Generations {
@@ -121,6 +123,25 @@ impl Generations {
         for table in schema.tables {
             self.by_table.insert(table.name, generation);
         }
+    }
+
+    pub fn set_building(&mut self, schema: &'static Schema, is_building: bool) {
+        for table in schema.tables {
+            if is_building {
+                self.building.insert(table.name, schema.name);
+            } else {
+                self.building.remove(table.name);
+            }
+        }
+    }
+
+    pub fn is_building(&self, schema: &Schema) -> bool {
+        schema.tables.iter().any(|table| self.building.contains_key(table.name))
+    }
+
+    /// The projection that is still building this table.
+    pub(super) fn builder_of(&self, table: &str) -> Option<&'static str> {
+        self.building.get(table).copied()
     }
 
     #[cfg(test)]

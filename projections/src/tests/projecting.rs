@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::harness::*;
 use crate::store::Sql;
-use crate::{ProjectionState, names};
+use crate::{ProjectionState, QueryError, StoreError, names};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -98,6 +98,91 @@ fn a_rebuild_equals_what_was_kept_up_to_date() {
             }
         });
     });
+}
+
+/// After an upgrade that changed the tables, and where they were thrown away: never an answer from half of the log.
+#[tokio::test]
+async fn tables_of_a_new_shape_answer_once_they_have_caught_up_and_not_before() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        // Of an empty log there is nothing to catch up with.
+        let projections = db.projections(&log).await;
+        assert_eq!(all_messages(&projections).await.unwrap(), 0);
+        histories::start(&log);
+        for n in 0..40 {
+            queue(&log, n, header(n % 6, Some(CAMPAIGN)), 0, 10);
+        }
+        projections.catch_up(None).await.unwrap();
+        assert_eq!(all_messages(&projections).await.unwrap(), 40);
+
+        for changed in [
+            "UPDATE projections SET version = 0 WHERE name = 'messages'",
+            "DELETE FROM projections WHERE name = 'messages'",
+        ] {
+            let drop_tables = if changed.starts_with("DELETE") {
+                let entry = crate::registry::load(&db.db, &crate::messages::SCHEMA).await.unwrap();
+                let generation = entry.unwrap().generation;
+                let tables = crate::messages::SCHEMA.tables.iter();
+                let drops = tables.map(|table| format!("DROP TABLE {}_g{generation};", table.name));
+                drops.collect::<String>()
+            } else {
+                String::new()
+            };
+            db.db.batch(format!("{changed}; {drop_tables}")).await.unwrap();
+            log.in_batches_of(vec![]);
+            let upgraded = db.projections(&log).await;
+            let is_building = |refused: Result<u64, QueryError>| {
+                matches!(
+                    refused,
+                    Err(QueryError::Store(StoreError::Building { name: names::MESSAGES }))
+                )
+            };
+            assert!(is_building(all_messages(&upgraded).await), "{changed}");
+            // What was not changed answers as before.
+            let contacts = upgraded.queries().accounts_by_waba("1").await;
+            assert!(contacts.is_ok(), "{changed}");
+            let status = |all: Vec<crate::ProjectionStatus>| {
+                let of = all.into_iter().find(|status| status.name == names::MESSAGES).unwrap();
+                (of.is_building, of.state)
+            };
+            let building = (true, ProjectionState::Rebuilding);
+            assert_eq!(status(upgraded.status().await.unwrap()), building);
+            let soon = Duration::from_millis(50);
+            assert!(upgraded.wait_for(names::MESSAGES, Position(1), soon).await.is_err());
+            // Most of it read, and stopped before the end: still nothing.
+            let events = log.len();
+            let stream = StreamId::new(AggregateType::Message, id(9_999));
+            log.push(
+                stream,
+                "message.queued",
+                serde_json::json!({ "no": "message" }),
+                None,
+                at(20),
+            );
+            log.in_batches_of(vec![7]);
+            assert!(upgraded.catch_up(None).await.is_err());
+            let entry = crate::registry::load(&db.db, &crate::messages::SCHEMA).await.unwrap();
+            assert!(entry.unwrap().position > 0);
+            assert!(is_building(all_messages(&upgraded).await), "{changed}");
+            log.truncate(events);
+            let again = db.projections(&log).await;
+            assert!(is_building(all_messages(&again).await), "{changed}");
+            again.catch_up(None).await.unwrap();
+            assert_eq!(all_messages(&again).await.unwrap(), 40, "{changed}");
+            let live = (false, ProjectionState::Live);
+            assert_eq!(status(again.status().await.unwrap()), live);
+            again.wait_for(names::MESSAGES, Position(log.head()), soon).await.unwrap();
+        }
+        db.close().await;
+    }
+}
+
+async fn all_messages(projections: &crate::Projections) -> Result<u64, QueryError> {
+    let filter = crate::MessageFilter::default();
+    let request = crate::PageRequest::after(100, None);
+    let queries = projections.queries();
+    let page = queries.messages(&crate::Scope::everything(), &filter, &request).await?;
+    Ok(page.into_items().len() as u64)
 }
 
 #[tokio::test]
