@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod erase;
 mod imports;
+mod journal;
 mod main_job;
 mod nodes;
 mod operations;

@@ -14,6 +14,7 @@ pub mod contacts;
 pub mod error;
 pub mod events;
 pub mod imports;
+pub mod journal;
 mod local;
 pub mod messages;
 pub mod page;

@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod history;
 mod import;
+mod journal;
 mod keys;
 mod remote;
 mod replay;
@@ -92,6 +93,11 @@ enum Command {
         after_help = "Example: whatsapp-gateway replay --projection messages\nExample: whatsapp-gateway replay --into analysis --until 2026-11-23T09:00:00Z"
     )]
     Replay(replay::ReplayArgs),
+    /// The notifications of WhatsApp as they came
+    Journal {
+        #[command(subcommand)]
+        what: journal::What,
+    },
     /// API keys, and the master key
     #[command(
         after_help = "Example: whatsapp-gateway keys create --name shop --scope READ --scope SEND"
@@ -174,6 +180,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Events(args) => block_on(events::run(global, args)),
         Command::History(args) => block_on(history::run(global, args)),
         Command::Replay(args) => block_on(replay::run(global, args)),
+        Command::Journal { what } => block_on(journal::run(global, what)),
         Command::Keys { what } => block_on(keys::run(global, what)),
     }
 }

@@ -1,8 +1,9 @@
-//! What answers over HTTP: health, Meta's webhook, GraphQL, imports, the sandbox's controls and the console.
+//! What answers over HTTP: health, Meta's webhook, GraphQL, imports, the journal, the sandbox's controls and the console.
 
 mod auth;
 mod health;
 mod imports;
+mod journal;
 mod sandbox;
 mod webhook;
 
@@ -57,6 +58,7 @@ impl Server {
                 .configure(webhook::configure)
                 .configure(graphql::configure)
                 .configure(imports::configure)
+                .configure(journal::configure)
                 .configure(|routes| sandbox::configure(routes, &state.gateway))
                 .route("/", web::get().to(home))
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() }))
@@ -101,6 +103,7 @@ impl Server {
                 .configure(health::configure)
                 .configure(graphql::configure)
                 .configure(imports::configure)
+                .configure(journal::configure)
         })
         .workers(1)
         .on_connect(|connection, extensions| {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infrastructure::webhook::interpret::{Interpreted, interpret_bytes};
-use infrastructure::webhook::journal::{JournalEntry, JournalId};
+use infrastructure::webhook::journal::{JournalEntry, JournalError, JournalId};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -30,6 +30,10 @@ const PAGE: usize = 200;
 const IDLE: chrono::Duration = chrono::Duration::milliseconds(250);
 /// The journal's cursor of this process manager.
 pub const CURSOR: &str = "interpretation";
+/// How far the journal had been interpreted when it was last sent back: what lies before is interpreted again.
+const INTERPRETED: &str = "interpreted before";
+/// How often going back tries, beside an interpretation that moves on.
+const RETURNS_MAX: usize = 20;
 
 /// What a look at the journal led to.
 enum Look {
@@ -82,23 +86,67 @@ async fn page(gateway: &Gateway) -> Result<Look, ItemError> {
     let entries = gateway.journal.read_after(cursor, PAGE).await?;
     let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(Look::Idle(cursor)) };
     let is_full = entries.len() == PAGE;
-    apply_entries(gateway, &entries).await?;
+    let interpreted = gateway.journal.cursor(INTERPRETED).await?;
+    apply_entries(gateway, &entries, interpreted).await?;
     // Another node may have been here; then this was told twice, which is harmless.
     gateway.journal.move_cursor(CURSOR, cursor, last).await?;
     Ok(if is_full { Look::Busy } else { Look::Idle(last) })
 }
 
+/// What was asked for when the journal was to be interpreted again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// Interpreted so far.
+    pub from: JournalId,
+    /// Goes on after this.
+    pub to: JournalId,
+}
+
+/// Sends the interpretation back to `to`; the process manager goes on from there by itself. Nothing that is on record
+/// already changes by it. `None`: it has not come further than that anyway.
+///
+/// # Errors
+/// Where the journal is away; nothing has changed then that repeating it would not change.
+pub async fn interpret_again(
+    gateway: &Gateway,
+    to: JournalId,
+) -> Result<Option<Return>, JournalError> {
+    for _ in 0..RETURNS_MAX {
+        let from = gateway.journal.cursor(CURSOR).await?;
+        if from <= to {
+            return Ok(None);
+        }
+        // Before the cursor moves: whatever is read after that is known to be read again.
+        let known = gateway.journal.cursor(INTERPRETED).await?;
+        if known < from && !gateway.journal.move_cursor(INTERPRETED, known, from).await? {
+            continue;
+        }
+        if gateway.journal.move_cursor(CURSOR, from, to).await? {
+            return Ok(Some(Return { from, to }));
+        }
+    }
+    Err(JournalError::Unavailable("the interpretation moves on all the time".into()))
+}
+
 /// Interprets entries in order: everything else at once, statuses together at the end, since they are many and concern
 /// only messages.
-async fn apply_entries(gateway: &Gateway, entries: &[JournalEntry]) -> Result<(), ItemError> {
+async fn apply_entries(
+    gateway: &Gateway,
+    entries: &[JournalEntry],
+    interpreted: JournalId,
+) -> Result<(), ItemError> {
     let mut routes = Routes::new(gateway);
     let mut statuses = Statuses::default();
     for entry in entries {
         // A destroyed day key: the entry is past its retention.
         let Some(body) = entry.body.bytes() else { continue };
         let mut foreign = 0;
+        let is_again = entry.id <= interpreted;
         for item in interpret_bytes(body, entry.received_at) {
             let path = item.path.clone();
+            if is_again && !apply::may_come_again(&item.item) {
+                continue;
+            }
             match apply_item(gateway, &mut routes, &mut statuses, entry, item, &mut foreign).await {
                 Ok(()) => {}
                 Err(error @ ItemError::StoreAway(_)) => return Err(error),

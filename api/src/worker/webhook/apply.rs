@@ -27,6 +27,13 @@ use crate::worker::dispatch::{EffectTarget, apply_effects, effects_of};
 /// A number that WhatsApp upgraded (Meta: throughput).
 const UPGRADED_MESSAGES_PER_SECOND: u32 = 1_000;
 
+/// Whether an item that was interpreted before is to be interpreted again: what is on record once by its own id. How a
+/// template, a number or a person's settings stood then has been overtaken since, by WhatsApp's later word or by somebody's
+/// decision.
+pub fn may_come_again(item: &Item) -> bool {
+    matches!(item, Item::Status(_) | Item::Inbound(_) | Item::Echo(_) | Item::Unreadable { .. })
+}
+
 /// Applies one item to the accounts it is for.
 pub async fn item(
     gateway: &Gateway,
@@ -124,6 +131,12 @@ async fn inbound(
     at: DateTime<Utc>,
     context: &Context,
 ) -> Result<(), ItemError> {
+    let message_id = received_id(gateway, target, &item.wamid, at);
+    if gateway.bus.load::<Message>(message_id.0).await?.is_some() {
+        // Told again: its number may be another person's by now, who did not write it.
+        count("known");
+        return Ok(());
+    }
     let profile = Profile {
         name: item.profile_name.clone(),
         username: item.username.clone(),
@@ -151,7 +164,6 @@ async fn inbound(
         opens_window: item.opens_window,
         at,
     };
-    let message_id = received_id(gateway, target, &item.wamid, at);
     let (command, wish) = (&command, &wish);
     // As one: a wish is on record as soon as the message that shows it, and the message is why.
     let received = gateway.bus.transact(context, None, |tx| {
@@ -179,6 +191,11 @@ async fn echo(
     at: DateTime<Utc>,
     context: &Context,
 ) -> Result<(), ItemError> {
+    let message_id = received_id(gateway, target, &item.wamid, at);
+    if gateway.bus.load::<Message>(message_id.0).await?.is_some() {
+        count("known");
+        return Ok(());
+    }
     let contact_id =
         person::find_or_add(gateway, target, &item.counterpart, &Profile::default(), context)
             .await?;
@@ -193,7 +210,6 @@ async fn echo(
         },
         at,
     };
-    let message_id = received_id(gateway, target, &item.wamid, at);
     gateway.bus.execute::<Message>(message_id.0, command, context).await?;
     count("recorded");
     Ok(())

@@ -348,6 +348,19 @@ impl WebhookJournal {
         self.inner.store.head().await.map(JournalId::of).map_err(JournalError::unavailable)
     }
 
+    /// The place before the first entry that was received at `at` or later; the head where there is none.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`]
+    pub async fn before(&self, at: DateTime<Utc>) -> Result<JournalId, JournalError> {
+        let day = day_number(at.date_naive());
+        let first = self.inner.store.first_since(day, at.timestamp_millis()).await;
+        match first.map_err(JournalError::unavailable)? {
+            Some(first) => Ok(JournalId::of(first.saturating_sub(1))),
+            None => self.head().await,
+        }
+    }
+
     /// Returns once there is something after `after`: a wake-up, never the data. May return early.
     pub async fn changed(&self, after: JournalId) {
         let mut appended = self.inner.appended.subscribe();

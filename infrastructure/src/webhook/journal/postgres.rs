@@ -92,6 +92,16 @@ impl JournalStore for PostgresJournal {
         rows.iter().map(row).collect()
     }
 
+    async fn first_since(&self, day: i64, received_at: i64) -> Result<Option<i64>, Source> {
+        Ok(sqlx::query_scalar(
+            "SELECT min(id) FROM webhook_journal WHERE key_day >= $1 AND received_at >= $2",
+        )
+        .bind(day)
+        .bind(received_at)
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     async fn head(&self) -> Result<i64, Source> {
         let head = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM webhook_journal");
         Ok(head.fetch_one(&self.pool).await?)

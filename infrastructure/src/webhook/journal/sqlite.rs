@@ -86,6 +86,16 @@ impl JournalStore for SqliteJournal {
         Ok(self.db.read(read).await?)
     }
 
+    async fn first_since(&self, day: i64, received_at: i64) -> Result<Option<i64>, Source> {
+        let read = move |db: &rusqlite::Connection| {
+            db.prepare_cached(
+                "SELECT min(id) FROM webhook_journal WHERE key_day >= ?1 AND received_at >= ?2",
+            )?
+            .query_row([day, received_at], |row| row.get(0))
+        };
+        Ok(self.db.read(read).await?)
+    }
+
     async fn head(&self) -> Result<i64, Source> {
         let read = |db: &rusqlite::Connection| {
             db.prepare_cached("SELECT coalesce(max(id), 0) FROM webhook_journal")?

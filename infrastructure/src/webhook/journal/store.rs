@@ -46,6 +46,9 @@ pub(super) trait JournalStore: Send + Sync + 'static {
     /// The rows after `after` up to and with `to`, by id.
     async fn rows(&self, after: i64, to: i64) -> Result<Vec<Row>, Source>;
 
+    /// The first row of this day or a later one that was received at this time or later. `None`: there is none.
+    async fn first_since(&self, day: i64, received_at: i64) -> Result<Option<i64>, Source>;
+
     /// 0 where there is no row.
     async fn head(&self) -> Result<i64, Source>;
 
