@@ -17,6 +17,7 @@ use infrastructure::crypto::secret::Secret;
 use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
 use infrastructure::event_store::{self, Database, OpenStore, StoreUrl};
 use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
+use infrastructure::media::MediaStore;
 use infrastructure::sandbox;
 use infrastructure::webhook::journal::WebhookJournal;
 use projections::Projections;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub bus: CommandBus,
     pub read: Projections,
     pub journal: WebhookJournal,
+    /// What people sent.
+    pub media: MediaStore,
     /// What this process alone remembers.
     pub local: Local,
     /// What WhatsApp is for SANDBOX accounts.
@@ -118,6 +121,7 @@ impl Gateway {
         );
         let read = open_read_models(&config, &store, ledger.clone()).await?;
         let journal = WebhookJournal::open(&store.database, Arc::new(keys.clone())).await?;
+        let media = MediaStore::open(&store.database, &config.data_dir().join("media")).await?;
         let sandbox = SandboxHost::start(&config, clock.clone()).await?;
         let cloud_api = api_client(config.graph.base_url.clone(), &config)?;
         let sandbox_api = api_client(sandbox.base_url.clone(), &config)?;
@@ -133,6 +137,7 @@ impl Gateway {
             bus,
             read,
             journal,
+            media,
             local: Local::default(),
             sandbox,
             cloud_api,
@@ -444,6 +449,7 @@ impl Workers {
             return;
         }
         self.supervise("webhooks", worker::webhook::run);
+        self.supervise("media", worker::media::run);
         self.supervise("onboarding", worker::onboarding::run);
         self.supervise("campaigns", worker::campaign::run);
         self.supervise("retiming", worker::retime::run);

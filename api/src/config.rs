@@ -35,6 +35,7 @@ pub struct Config {
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub journal: JournalConfig,
+    pub media: MediaConfig,
     pub sandbox: SandboxConfig,
     pub log: LogConfig,
     pub graphql: GraphqlConfig,
@@ -97,6 +98,15 @@ pub struct TlsConfig {
 pub struct JournalConfig {
     /// Days that the webhook journal is kept, and so how far back it can be interpreted again.
     pub retention: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaConfig {
+    /// Days that media which people sent are kept.
+    pub retention: u32,
+    /// Mebibytes that they take at most; beyond that the oldest go first.
+    pub total_mb: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -162,6 +172,7 @@ impl Default for Config {
             tls: TlsConfig::default(),
             trusted_proxies: vec![],
             journal: JournalConfig::default(),
+            media: MediaConfig::default(),
             sandbox: SandboxConfig::default(),
             log: LogConfig::default(),
             graphql: GraphqlConfig::default(),
@@ -191,6 +202,12 @@ impl Default for GraphConfig {
 impl Default for JournalConfig {
     fn default() -> Self {
         Self { retention: 30 }
+    }
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self { retention: 90, total_mb: 10_240 }
     }
 }
 
@@ -410,6 +427,15 @@ impl Config {
         }
         if !(1..=3_650).contains(&self.journal.retention) {
             return invalid("journal.retention", "use 1 to 3,650 days");
+        }
+        if !(1..=3_650).contains(&self.media.retention) {
+            return invalid("media.retention", "use 1 to 3,650 days");
+        }
+        if !(100..=100_000_000).contains(&self.media.total_mb) {
+            return invalid(
+                "media.total_mb",
+                "use 100 to 100,000,000 mebibytes: one medium may have 100",
+            );
         }
         if !(1..=1_024).contains(&self.dispatch.concurrency) {
             return invalid("dispatch.concurrency", "use 1 to 1,024");

@@ -10,6 +10,7 @@ mod erase;
 mod imports;
 mod journal;
 mod main_job;
+mod media;
 mod nodes;
 mod operations;
 mod pace;

@@ -7,12 +7,14 @@ use sqlx::{Connection, Row};
 use crate::store::{Store, StoreKind};
 
 /// The log's tables on PostgreSQL. The others are read models, which hold people in the clear so that they can be found.
-const LOG_TABLES: [&str; 11] = [
+const LOG_TABLES: [&str; 13] = [
     "data_keys",
     "events",
     "idempotency",
     "identities",
     "leases",
+    "media",
+    "media_frames",
     "meta",
     "secrets",
     "webhook_cursor",

@@ -2,6 +2,7 @@
 
 use super::api_keys::KeyCache;
 use super::imports::Running;
+use super::media::Uploads;
 use super::workspaces::KnownWorkspaces;
 
 /// The part of the gateway's state that no other node and no restart needs.
@@ -9,5 +10,6 @@ use super::workspaces::KnownWorkspaces;
 pub struct Local {
     pub(crate) keys: KeyCache,
     pub(crate) imports: Running,
+    pub(crate) uploads: Uploads,
     pub(crate) workspaces: KnownWorkspaces,
 }

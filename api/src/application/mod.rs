@@ -16,6 +16,7 @@ pub mod events;
 pub mod imports;
 pub mod journal;
 mod local;
+pub mod media;
 pub mod messages;
 pub mod page;
 pub mod projections;

@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::caller::Caller;
+use super::media::{self, Announced};
 
 /// What stands in place of what the caller may not see.
 pub const MASK: &str = "•••";
@@ -538,7 +539,7 @@ impl MessageView {
             from,
             status: message.status(),
             wamid: message.wamid().and_then(Personal::known).map(|wamid| show.text(wamid.as_str())),
-            content: content_json(message, show),
+            content: content_json(id, message, show),
             preview,
             attempts: message.attempt_count(),
             failure: message.failure().cloned(),
@@ -559,7 +560,7 @@ impl MessageView {
 }
 
 /// The content in the gateway's own form, with the template it is of. What kind it is, is nobody's personal data.
-fn content_json(message: &Message, show: Show) -> Value {
+fn content_json(id: MessageId, message: &Message, show: Show) -> Value {
     let Some(header) = message.header.as_ref() else { return Value::Null };
     let mut shown = match message.content.as_ref().and_then(Personal::known) {
         Some(content) => {
@@ -569,6 +570,9 @@ fn content_json(message: &Message, show: Show) -> Value {
                 if let Some(value) = full.get(key) {
                     shown[key] = value.clone();
                 }
+            }
+            if Announced::of(content).is_some() {
+                shown["mediaUrl"] = media::url_of(id.0).into();
             }
             shown
         }

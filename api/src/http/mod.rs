@@ -1,9 +1,10 @@
-//! What answers over HTTP: health, Meta's webhook, GraphQL, imports, the journal, the sandbox's controls and the console.
+//! What answers over HTTP: health, Meta's webhook, GraphQL, imports, media, the journal, the sandbox's controls and the console.
 
 mod auth;
 mod health;
 mod imports;
 mod journal;
+mod media;
 mod sandbox;
 mod webhook;
 
@@ -59,6 +60,7 @@ impl Server {
                 .configure(graphql::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
+                .configure(media::configure)
                 .configure(|routes| sandbox::configure(routes, &state.gateway))
                 .route("/", web::get().to(home))
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() }))
@@ -104,6 +106,7 @@ impl Server {
                 .configure(graphql::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
+                .configure(media::configure)
         })
         .workers(1)
         .on_connect(|connection, extensions| {

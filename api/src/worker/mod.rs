@@ -4,6 +4,7 @@
 pub mod campaign;
 pub mod dispatch;
 pub mod import;
+pub mod media;
 pub mod onboarding;
 pub mod retime;
 pub mod upkeep;

@@ -1,4 +1,4 @@
-//! What has to be forgotten or looked after from time to time: old journal days, old idempotency records, keys that
+//! What has to be forgotten or looked after from time to time: old journal days, old media, old idempotency records, keys that
 //! another node destroyed, and the gauges that no event moves.
 
 use std::sync::Arc;
@@ -95,6 +95,9 @@ async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     let kept_from = waiting.map(|entry| entry.received_at + Duration::days(retention.into()));
     gateway.journal.prune(kept_from.map_or(now, |at| at.min(now)), retention).await?;
     gateway.journal.prune_parked(now - Duration::days(i64::from(retention))).await?;
+    let media = &gateway.config.media;
+    let kept_from = now - Duration::days(i64::from(media.retention));
+    gateway.media.prune(kept_from, media.total_mb.saturating_mul(1024 * 1024)).await?;
     while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH
     {
     }

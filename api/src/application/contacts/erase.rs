@@ -13,6 +13,7 @@ use infrastructure::crypto::KeyRing;
 use infrastructure::crypto::secret::Secret;
 use infrastructure::event_store::Database;
 use infrastructure::ledger::erase_contact_in;
+use infrastructure::media::MediaStore;
 use infrastructure::sandbox::Sandbox;
 use infrastructure::webhook::journal::{Person, WebhookJournal};
 use projections::Projections;
@@ -43,7 +44,8 @@ const SCRUB_PAUSE: Duration = Duration::from_millis(100);
 /// Contacts that were merged into one, looked at most.
 const FAMILY_MAX: usize = 1_000;
 /// Tables of the log's database that held the person in rows that were rewritten or deleted.
-const SCRUBBED_TABLES: [&str; 4] = ["webhook_journal", "webhook_parked", "data_keys", "secrets"];
+const SCRUBBED_TABLES: [&str; 6] =
+    ["webhook_journal", "webhook_parked", "data_keys", "secrets", "media", "media_frames"];
 
 /// Makes everything about a person unreadable, the log included, and keeps the counts. Contacts that were merged into this
 /// one, or that this one was merged into, are the same person and go too. An opt-out survives as a keyed hash. Repeating it
@@ -64,6 +66,7 @@ pub async fn erase(
     let (id, _) = command::known::<Contact>(gateway, caller, id, "contact").await?;
     let family = family(gateway, id).await?;
     let mut named = named(gateway, &family).await?;
+    named.contacts = family.iter().copied().collect();
     named.sandbox_numbers = sandbox_numbers(gateway, family[0]).await?;
     let task = format!("{TASKS}{}", family[0]);
     // What is still to be cleaned is kept in the key ring until it is: after the log, nobody else knows their names.
@@ -113,6 +116,7 @@ pub async fn finish_erasures(gateway: &Gateway) -> AppResult<()> {
 /// Takes a person out of everything that is not the log itself.
 struct Cleaner {
     journal: WebhookJournal,
+    media: MediaStore,
     read: Projections,
     database: Database,
     keys: KeyRing,
@@ -124,6 +128,7 @@ impl Cleaner {
     fn of(gateway: &Gateway) -> Self {
         Self {
             journal: gateway.journal.clone(),
+            media: gateway.media.clone(),
             read: gateway.read.clone(),
             database: gateway.store.database.clone(),
             keys: gateway.keys.clone(),
@@ -139,6 +144,8 @@ impl Cleaner {
         let names = Names::of_json(&names);
         // Before the journal: what the sandbox has under way ends there.
         self.forget_in_sandbox(&names).await.map_err(AppError::unavailable)?;
+        let contacts: Vec<Uuid> = names.contacts.iter().copied().collect();
+        self.media.erase(&contacts).await.map_err(AppError::unavailable)?;
         self.journal.erase(&names.person()).await.map_err(AppError::unavailable)?;
         scrub(&self.read, &self.database, position, self.clock.as_ref()).await?;
         self.keys.put_secret(&task, None).await.map_err(AppError::unavailable)?;
@@ -162,6 +169,9 @@ impl Cleaner {
 struct Names {
     numbers: BTreeSet<PhoneNumber>,
     users: BTreeSet<UserId>,
+    /// Whose media are to go.
+    #[serde(default)]
+    contacts: BTreeSet<Uuid>,
     /// The workspace's own numbers in the built-in sandbox, by WhatsApp's id.
     #[serde(default)]
     sandbox_numbers: BTreeSet<String>,
@@ -181,6 +191,7 @@ impl Names {
         let known = known.map(Self::of_json).unwrap_or_default();
         self.numbers.extend(known.numbers);
         self.users.extend(known.users);
+        self.contacts.extend(known.contacts);
         self.sandbox_numbers.extend(known.sandbox_numbers);
         self
     }

@@ -21,6 +21,7 @@ use crate::application::accounts::{has_to_be_mended, unreachable};
 use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::{AppError, AppResult};
+use crate::application::media::no_access;
 use crate::application::read;
 use crate::application::view::{TemplateView, Written};
 
@@ -280,8 +281,7 @@ async fn access(
     gateway: &Gateway,
     account: &Account,
 ) -> AppResult<infrastructure::cloud_api::client::Access> {
-    let access = gateway.access(account).await;
-    access.map_err(|error| AppError::unavailable(std::io::Error::other(format!("{error:#}"))))
+    gateway.access(account).await.map_err(no_access)
 }
 
 fn definition(template: &Template) -> AppResult<wire::template::CreateTemplate> {

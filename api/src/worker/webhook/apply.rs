@@ -132,8 +132,11 @@ async fn inbound(
     context: &Context,
 ) -> Result<(), ItemError> {
     let message_id = received_id(gateway, target, &item.wamid, at);
-    if gateway.bus.load::<Message>(message_id.0).await?.is_some() {
+    if let Some(known) = gateway.bus.load::<Message>(message_id.0).await? {
         // Told again: its number may be another person's by now, who did not write it.
+        if let (Some(_), Some(header)) = (&item.media, &known.aggregate.header) {
+            want_medium(gateway, target, message_id, header.contact_id, at).await?;
+        }
         count("known");
         return Ok(());
     }
@@ -144,6 +147,9 @@ async fn inbound(
     };
     let contact_id =
         person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
+    if item.media.is_some() {
+        want_medium(gateway, target, message_id, contact_id, at).await?;
+    }
     let wish = item.opt_out.as_ref().and_then(|text| {
         let word = text.word(&gateway.config.optout.words)?;
         let source = match word {
@@ -181,6 +187,18 @@ async fn inbound(
     received.await?;
     count("recorded");
     Ok(())
+}
+
+/// Before the message is on record, so that a crash in between loses nothing; WhatsApp keeps it for days after `at`.
+async fn want_medium(
+    gateway: &Gateway,
+    target: &Target,
+    message_id: MessageId,
+    contact_id: ContactId,
+    at: DateTime<Utc>,
+) -> Result<(), ItemError> {
+    let wanted = gateway.media.want(message_id.0, target.id.0, contact_id.0, at).await;
+    wanted.map_err(|error| ItemError::StoreAway(error.into()))
 }
 
 /// Sent with this number from the WhatsApp Business app.
