@@ -16,6 +16,7 @@ const PEOPLE: u32 = 20;
 const STOPPED: u32 = 3;
 const CAME_BACK: u32 = 4;
 const MOVED_AWAY: u32 = 5;
+const NEW_NUMBER: u32 = 99;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interpreting_the_whole_journal_again_changes_nothing() {
@@ -44,15 +45,19 @@ async fn interpreting_the_whole_journal_again_changes_nothing() {
         // People have decided otherwise since, and so has WhatsApp.
         let consents =
             "mutation($input: RecordConsentInput!) { recordConsent(input: $input) { position } }";
-        let contact = contact(client, CAME_BACK).await["id"].clone();
-        let input = json!({ "contactId": contact, "status": "OPTED_IN", "source": "a form" });
+        let came_back = contact(client, CAME_BACK).await["id"].clone();
+        let input = json!({ "contactId": came_back, "status": "OPTED_IN", "source": "a form" });
         client.ask(consents, json!({ "input": input })).await;
         opted_out_when(client, CAME_BACK, false).await;
-        let contact = self::contact(client, MOVED_AWAY).await["id"].clone();
-        let moves =
-            "mutation($input: UpdateContactInput!) { updateContact(input: $input) { position } }";
-        let input = json!({ "id": contact, "phoneNumber": "+447700900999" });
-        client.ask(moves, json!({ "input": input })).await;
+        let moves = json!({
+            "phoneNumberId": NUMBER, "from": phone(MOVED_AWAY), "type": "system",
+            "system": { "type": "user_changed_number", "wa_id": phone(NEW_NUMBER), "body": "moved" },
+        });
+        sandbox.sandbox.inbound(&moves).expect("a notice");
+        eventually("the person has their new number", || async {
+            contact(client, NEW_NUMBER).await["id"].as_str().map(drop)
+        })
+        .await;
         for (event, status) in [("PAUSED", "PAUSED"), ("REINSTATED", "APPROVED")] {
             let event = TemplateEvent {
                 name: "offers".to_owned(),

@@ -435,7 +435,11 @@ pub async fn list(
     caller.require(Scope::Read)?;
     let filter = filter_of(gateway, caller, &filter).await?;
     let page = read::page_request(page)?;
-    read::wait(gateway, names::CONTACTS, min_position).await?;
+    match filter.segment_id {
+        // The segment is the directory's, and its rule may ask for messages.
+        Some(_) => read::wait_all(gateway, min_position).await?,
+        None => read::wait(gateway, names::CONTACTS, min_position).await?,
+    }
     let found = read::queries(gateway).contacts(&read::scope(caller), &filter, &page).await?;
     Ok(read::page(found, |stored| ContactView::new(ContactId(stored.id), &stored.state, caller)))
 }

@@ -14,6 +14,9 @@ pub const DELAY_MS_MAX: u64 = 86_400_000;
 /// Most statuses that Meta puts into one webhook.
 pub const STATUSES_PER_WEBHOOK_MAX: usize = 1000;
 
+/// Stands for no number in a list that may not become empty.
+pub(crate) const NOBODY: &str = "nobody";
+
 /// A span of milliseconds; each use draws from `min..=max`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,7 +87,8 @@ pub struct Behaviour {
     pub rewrite_wa_ids: bool,
     /// Numbers (digits, a `+` is ignored) that are not on WhatsApp: `failed` 131026.
     pub unreachable: Vec<String>,
-    /// Where not empty, the number is a test number that reaches only these; others are refused with 131030.
+    /// Where not empty, the number is a test number that reaches only these; others are refused with 131030. Whoever is
+    /// forgotten goes from the list, and where they were the last one, `nobody` is left.
     pub allowed_recipients: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Sandbox;
 use super::address::{self, Address};
+use super::behaviour::NOBODY;
 use super::outbox::Item;
 use super::record::Call;
 use super::state::{State, alias_key};
@@ -141,7 +142,12 @@ impl State {
         }
         for behaviour in behaviours {
             behaviour.unreachable.retain(|name| !people.have(name));
+            let was_limited = !behaviour.allowed_recipients.is_empty();
             behaviour.allowed_recipients.retain(|name| !people.have(name));
+            if was_limited && behaviour.allowed_recipients.is_empty() {
+                // An empty list would mean everybody.
+                behaviour.allowed_recipients.push(NOBODY.to_owned());
+            }
         }
         self.forget_aliases(people);
         let theirs = |medium: &super::entry::Media| {

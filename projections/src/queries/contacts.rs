@@ -19,7 +19,7 @@ pub const SEGMENT_SCAN_MAX: usize = 100_000;
 /// Contacts judged together.
 pub(super) const SCAN: usize = 1_000;
 
-/// `None` is not asked; a list asks for any of it. Those merged away never show.
+/// `None` is not asked; a list asks for any of it, one of tags for all of them. Those merged away never show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContactFilter {
     pub workspace_id: Option<Uuid>,
@@ -109,12 +109,15 @@ impl Queries {
         }
         let workspaces = self.workspaces_of(&scope).await?;
         if let Some(tags) = &filter.tags {
-            let mut tagged = Sql::new(
-                "EXISTS (SELECT 1 FROM {contact_tags} AS t WHERE t.workspace_id = {contacts}.workspace_id \
-                 AND t.contact_id = {contacts}.id AND t.tag ?*)",
-            );
-            tagged.bind_list(tags.iter().map(String::as_str));
-            listing.and(tagged);
+            for tag in tags {
+                listing.and(
+                    Sql::new(
+                        "EXISTS (SELECT 1 FROM {contact_tags} AS t WHERE t.workspace_id = {contacts}.workspace_id \
+                         AND t.contact_id = {contacts}.id AND t.tag = ?)",
+                    )
+                    .with(tag.as_str()),
+                );
+            }
         }
         let statuses = filter.consent.as_ref().map(|all| all.iter().map(|s| s.as_str()));
         listing.one_of("consent_status", statuses);
