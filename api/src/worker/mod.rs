@@ -4,6 +4,7 @@
 pub mod campaign;
 pub mod dispatch;
 pub mod import;
+mod leave_out;
 pub mod onboarding;
 pub mod retime;
 pub mod upkeep;
