@@ -161,14 +161,14 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
         // Whoever is let in leaves a span later, and makes room again.
         let rounds = i32::try_from(before.checked_div(self.limit)?).ok()?;
         let before = before % self.limit;
-        let counted = self.by_time.iter().skip_while(|(at, _)| now - *at >= SPAN);
+        let mut counted = self.by_time.iter().skip_while(|(at, _)| now - *at >= SPAN);
         let free = self.limit.saturating_sub(self.used(now));
         let first = match before.checked_sub(free) {
             None => now,
             // So many have to leave that one less than the limit remains.
             Some(behind) => {
                 let surplus = self.used(now).saturating_sub(self.limit);
-                let (at, _) = counted.skip(surplus + behind).next()?;
+                let (at, _) = counted.nth(surplus + behind)?;
                 (*at + SPAN).max(now)
             }
         };
