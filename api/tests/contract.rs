@@ -73,10 +73,6 @@ const LEFT_OUT: &[&str] = &[
     "ForecastMessage",
     "Cost",
     "Decimal",
-    // Caps.
-    "CreateCampaignInput.frequencyCap",
-    "UpdateCampaignInput.frequencyCap",
-    "FrequencyCapInput",
     // Subscriptions.
     "Subscription",
     // Webhooks out.

@@ -27,6 +27,8 @@ CREATE INDEX IF NOT EXISTS messages{g}_campaign_status ON messages{g} (campaign_
   WHERE campaign_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages{g}_requested ON messages{g} (account_id, last_requested_at)
   WHERE last_requested_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_marketing ON messages{g} (contact_id, last_requested_at)
+  WHERE category = 'MARKETING' AND last_requested_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages{g}_wamid ON messages{g} (wamid) WHERE wamid IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages{g}_external ON messages{g} (external_id) WHERE external_id IS NOT NULL;
 

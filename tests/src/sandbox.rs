@@ -94,6 +94,7 @@ impl SandboxProcess {
             "phoneNumberId": number.phone_number_id, "wabaId": number.waba_id, "accessToken": number.token,
             "appSecret": APP_SECRET, "verifyToken": VERIFY_TOKEN, "timeZone": "Europe/Berlin",
             "defaultRegion": "GB", "messagesPerSecond": number.messages_per_second,
+            "portfolioId": number.portfolio_id,
         });
         let data = client.ask(mutation, json!({ "input": input })).await;
         let account = &data["connectAccount"]["account"];
@@ -146,6 +147,9 @@ pub struct Number {
     pub waba_id: String,
     pub token: String,
     pub messages_per_second: u32,
+    pub portfolio_id: Option<String>,
+    /// Also used in the WhatsApp Business app.
+    pub on_business_app: bool,
 }
 
 impl Number {
@@ -156,6 +160,8 @@ impl Number {
             waba_id: WABA.to_owned(),
             token: TOKEN.to_owned(),
             messages_per_second: 500,
+            portfolio_id: None,
+            on_business_app: false,
         }
     }
 
@@ -164,6 +170,7 @@ impl Number {
         let mut spec =
             NumberSpec::new(&self.phone_number_id, &self.waba_id, &self.token, APP_SECRET);
         spec.messages_per_second = self.messages_per_second;
+        spec.on_business_app = self.on_business_app;
         spec.template_verdict = TemplateVerdict::Approve;
         spec.verify_token = webhook_url.is_some().then(|| VERIFY_TOKEN.to_owned());
         spec.webhook_url = webhook_url;

@@ -3,6 +3,7 @@
 mod plan;
 mod progress;
 mod retry;
+mod waiting;
 
 use std::collections::HashMap;
 
@@ -30,6 +31,7 @@ pub use plan::create;
 pub(crate) use plan::{check_account, normalised, values};
 pub use progress::{CampaignProgress, FailureCount, progress, progress_as_of};
 pub use retry::{RetryScope, retry, test};
+pub use waiting::waiting_for;
 
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 500;

@@ -76,6 +76,8 @@ pub struct Reach {
     pub used: u64,
     /// When the first of them leaves the window.
     pub resets_at: Option<DateTime<Utc>>,
+    /// When there is room for one more: now or earlier where there is. `None`: never.
+    pub room_at: Option<DateTime<Utc>>,
 }
 
 /// One look at an account's health. `remedy` says what to do where it is not ok.

@@ -94,7 +94,7 @@ impl Account {
     /// How much of its daily reach is used.
     async fn reach(&self, ctx: &Context<'_>) -> Answer<Reach> {
         let (gateway, caller) = asked(ctx);
-        let view::Reach { limit, used, resets_at } =
+        let view::Reach { limit, used, resets_at, .. } =
             accounts::reach(gateway, caller, &self.view).await?;
         Ok(Reach { limit: limit.map(int), used: int(used), resets_at: resets_at.map(Instant) })
     }

@@ -261,6 +261,8 @@ impl<'a> Ruler<'a> {
         let (own, times) = match (name, is_list) {
             ("reach", _) if is_account => (REACH_COST, 1),
             ("health", _) if is_account => (HEALTH_COST, 1),
+            // It may be the reach.
+            ("waitingFor", _) if parent == Some("Campaign") => (REACH_COST, 1),
             (_, true) => (LIST_COST, self.items(field, operation)),
             ("totalCount" | "totalCountExact" | "size", _) => (COUNT_COST, 1),
             _ => (1, self.inputs(field)),

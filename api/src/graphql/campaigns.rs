@@ -52,7 +52,10 @@ pub struct Campaign {
     schedule: Option<CampaignSchedule>,
     /// At most this many messages per second, where that is less than the account's.
     messages_per_second: Option<i32>,
-    /// Seconds after which a recipient that is not accepted is given up.
+    /// At most this many marketing messages to one person in so many hours, over all campaigns.
+    frequency_cap: Option<FrequencyCap>,
+    /// Seconds after which a recipient that is not accepted is given up. Null: the default of the template's category (72 h
+    /// for marketing), which does not end what waits for the portfolio's reach.
     time_to_live: Option<i32>,
     /// The instant at which a scheduled one starts, or starts again.
     start_at: Option<Instant>,
@@ -87,6 +90,9 @@ impl From<CampaignView> for Campaign {
                 recurrence: schedule.recurrence.clone(),
             }),
             messages_per_second: view.messages_per_second.map(int),
+            frequency_cap: view
+                .frequency_cap
+                .map(|cap| FrequencyCap { messages: int(cap.messages), hours: int(cap.hours) }),
             time_to_live: view.time_to_live_s.map(int),
             start_at: view.start_at.map(Instant),
             created_at: Instant(view.created_at),
@@ -118,6 +124,16 @@ impl Campaign {
         // The read model may not know a new one yet.
         let (gateway, caller) = asked(ctx);
         Ok(templates::get(gateway, caller, &self.view.template_id.to_string()).await?.into())
+    }
+
+    /// What holds a running campaign up as a whole, and until when where that is known: its account, its template, or the
+    /// people that the portfolio may reach. It goes on by itself when that is over. Null where nothing does.
+    async fn waiting_for(&self, ctx: &Context<'_>) -> Answer<Option<String>> {
+        let (gateway, caller) = asked(ctx);
+        match self.as_of {
+            Some(_) => Ok(None),
+            None => Ok(campaigns::waiting_for(gateway, caller, &self.view).await?),
+        }
     }
 
     /// What became of its recipients. Under `asOf` exact to the minute.
@@ -160,6 +176,31 @@ impl Campaign {
         after: Option<String>,
     ) -> Answer<EventConnection> {
         history(ctx, AggregateType::Campaign, self.view.id.0, first, after).await
+    }
+}
+
+/// At most this many marketing messages to one person in so many hours, over all campaigns and single messages.
+#[derive(Clone, Copy, Debug, SimpleObject)]
+pub struct FrequencyCap {
+    /// So many messages.
+    messages: i32,
+    /// In so many hours up to any moment.
+    hours: i32,
+}
+
+/// At most this many marketing messages to one person in so many hours, over all campaigns and single messages. Who has had
+/// as many is SKIPPED with FREQUENCY_CAP.
+#[derive(Clone, Copy, Debug, InputObject)]
+pub struct FrequencyCapInput {
+    /// 1 to 1,000.
+    messages: i32,
+    /// 1 to 8,784 (a year).
+    hours: i32,
+}
+
+impl From<FrequencyCapInput> for campaigns::FrequencyCapInput {
+    fn from(input: FrequencyCapInput) -> Self {
+        Self { messages: input.messages, hours: input.hours }
     }
 }
 
@@ -448,6 +489,8 @@ pub struct CreateCampaignInput {
     schedule: Option<CampaignScheduleInput>,
     /// At most this many messages per second.
     messages_per_second: Option<i32>,
+    /// At most this many marketing messages to one person in so many hours, over all campaigns.
+    frequency_cap: Option<FrequencyCapInput>,
     /// Give up on a recipient not accepted by then, in seconds after it fell due.
     time_to_live: Option<i32>,
     /// The same key with the same input answers the first result again.
@@ -466,7 +509,7 @@ impl From<CreateCampaignInput> for campaigns::CreateCampaign {
             audience: input.audience.into(),
             schedule: input.schedule.map(Into::into),
             messages_per_second: input.messages_per_second,
-            frequency_cap: None,
+            frequency_cap: input.frequency_cap.map(Into::into),
             time_to_live: input.time_to_live,
             idempotency_key: input.idempotency_key,
         }
@@ -490,6 +533,8 @@ pub struct UpdateCampaignInput {
     schedule: MaybeUndefined<CampaignScheduleInput>,
     /// At most this many messages per second.
     messages_per_second: MaybeUndefined<i32>,
+    /// At most this many marketing messages to one person in so many hours, over all campaigns.
+    frequency_cap: MaybeUndefined<FrequencyCapInput>,
     /// Give up on a recipient not accepted by then, in seconds after it fell due.
     time_to_live: MaybeUndefined<i32>,
     /// The sequence of the last event that the change is based on; CONFLICT where there is a newer one.
@@ -506,7 +551,7 @@ impl UpdateCampaignInput {
             audience: replace(self.audience, "input.audience")?.map(Into::into),
             schedule: change(self.schedule, Into::into),
             messages_per_second: change(self.messages_per_second, |rate| rate),
-            frequency_cap: None,
+            frequency_cap: change(self.frequency_cap, Into::into),
             time_to_live: change(self.time_to_live, |seconds| seconds),
             expected_sequence: self.expected_sequence,
         })

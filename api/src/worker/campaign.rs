@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::leave_out::leave_out;
 use crate::app::Gateway;
 
 /// Contacts judged and appended at once. A pause or a cancellation waits for at most one chunk.
@@ -192,6 +193,7 @@ async fn expand(
         }
     }
     resolve_collisions(gateway, &mut messages, &planned).await?;
+    leave_out(gateway, id, campaign, &people, &mut messages).await?;
     let skipped =
         messages.values().filter(|recipient| recipient.plan.skip.is_some()).count() as u64;
     let command = CampaignCommand::RecordExpansion {

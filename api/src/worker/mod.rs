@@ -5,6 +5,7 @@ pub mod campaign;
 pub mod dispatch;
 pub mod import;
 pub mod media;
+mod leave_out;
 pub mod onboarding;
 pub mod retime;
 pub mod upkeep;

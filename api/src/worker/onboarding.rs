@@ -141,6 +141,7 @@ async fn onboard(
                     display_phone_number: number.display_phone_number,
                     verified_name: number.verified_name,
                     granted_messages_per_second: granted,
+                    on_business_app: number.is_on_biz_app,
                     at: now,
                 },
             )

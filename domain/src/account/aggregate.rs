@@ -17,6 +17,8 @@ use crate::{DomainError, GatewayAggregate, Identity, aggregate};
 
 /// What WhatsApp grants a number that was not upgraded, messages per second (Meta: throughput).
 const DEFAULT_MESSAGES_PER_SECOND: u32 = 80;
+/// What WhatsApp grants a number that is also used in the WhatsApp Business app (Meta: throughput), never more.
+const BUSINESS_APP_MESSAGES_PER_SECOND: u32 = 20;
 const MAX_MESSAGES_PER_SECOND: u32 = 1_000_000;
 const MAX_NAME_CHARS: usize = 200;
 /// A week: longer than WhatsApp retries webhooks.
@@ -49,6 +51,9 @@ pub struct Account {
     pub verified_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_messages_per_second: Option<u32>,
+    /// The number is also used in the WhatsApp Business app (coexistence).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_business_app: bool,
     pub quality: Quality,
     /// `None`: WhatsApp has not told yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +80,15 @@ pub struct AccountSettings {
     pub in_doubt_policy: InDoubtPolicy,
 }
 
+/// What WhatsApp says of a number.
+#[derive(Clone, Debug, PartialEq)]
+struct NumberFacts {
+    display_phone_number: Option<String>,
+    verified_name: Option<String>,
+    granted_messages_per_second: Option<u32>,
+    on_business_app: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct ConnectAccount {
     pub workspace_id: WorkspaceId,
@@ -98,6 +112,7 @@ pub enum AccountCommand {
         display_phone_number: Option<String>,
         verified_name: Option<String>,
         granted_messages_per_second: Option<u32>,
+        on_business_app: Option<bool>,
         at: DateTime<Utc>,
     },
     RotateCredentials {
@@ -206,19 +221,19 @@ impl GatewayAggregate for Account {
                 display_phone_number,
                 verified_name,
                 granted_messages_per_second,
+                on_business_app,
                 at,
             } => {
                 self.require_connected()?;
-                let number = (
-                    display_phone_number.or_else(|| self.display_phone_number.clone()),
-                    verified_name.or_else(|| self.verified_name.clone()),
-                    granted_messages_per_second.or(self.granted_messages_per_second),
-                );
-                let known = (
-                    self.display_phone_number.clone(),
-                    self.verified_name.clone(),
-                    self.granted_messages_per_second,
-                );
+                let number = NumberFacts {
+                    display_phone_number: display_phone_number
+                        .or_else(|| self.display_phone_number.clone()),
+                    verified_name: verified_name.or_else(|| self.verified_name.clone()),
+                    granted_messages_per_second: granted_messages_per_second
+                        .or(self.granted_messages_per_second),
+                    on_business_app: on_business_app.unwrap_or(self.on_business_app),
+                };
+                let known = self.number();
                 Ok(if number == known {
                     vec![]
                 } else {
@@ -306,12 +321,24 @@ impl GatewayAggregate for Account {
 }
 
 impl Account {
-    /// What this number may send: the owner's word as given, else what WhatsApp grants.
+    /// What this number may send: the owner's word as given, else what WhatsApp grants. A number that is also used in the
+    /// WhatsApp Business app has a fixed pace, whatever anybody says.
     pub fn messages_per_second(&self) -> u32 {
-        self.settings
+        let wanted = self
+            .settings
             .messages_per_second
             .or(self.granted_messages_per_second)
-            .unwrap_or(DEFAULT_MESSAGES_PER_SECOND)
+            .unwrap_or(DEFAULT_MESSAGES_PER_SECOND);
+        if self.on_business_app { wanted.min(BUSINESS_APP_MESSAGES_PER_SECOND) } else { wanted }
+    }
+
+    fn number(&self) -> NumberFacts {
+        NumberFacts {
+            display_phone_number: self.display_phone_number.clone(),
+            verified_name: self.verified_name.clone(),
+            granted_messages_per_second: self.granted_messages_per_second,
+            on_business_app: self.on_business_app,
+        }
     }
 
     /// The gateway has stopped it for this already, and a pause until then would only end that sooner. Calls that are
@@ -391,17 +418,10 @@ impl Account {
     fn updated(
         &self,
         settings: AccountSettings,
-        number: Option<(Option<String>, Option<String>, Option<u32>)>,
+        number: Option<NumberFacts>,
         at: DateTime<Utc>,
     ) -> AccountEvent {
-        let (display_phone_number, verified_name, granted_messages_per_second) = number
-            .unwrap_or_else(|| {
-                (
-                    self.display_phone_number.clone(),
-                    self.verified_name.clone(),
-                    self.granted_messages_per_second,
-                )
-            });
+        let number = number.unwrap_or_else(|| self.number());
         AccountEvent::Updated {
             name: settings.name,
             portfolio_id: settings.portfolio_id,
@@ -410,9 +430,10 @@ impl Account {
             quiet_hours: settings.quiet_hours,
             messages_per_second: settings.messages_per_second,
             in_doubt_policy: settings.in_doubt_policy,
-            display_phone_number,
-            verified_name,
-            granted_messages_per_second,
+            display_phone_number: number.display_phone_number,
+            verified_name: number.verified_name,
+            granted_messages_per_second: number.granted_messages_per_second,
+            on_business_app: number.on_business_app,
             at,
         }
     }
@@ -464,6 +485,7 @@ impl Account {
                 display_phone_number,
                 verified_name,
                 granted_messages_per_second,
+                on_business_app,
                 ..
             } => {
                 self.settings = AccountSettings {
@@ -478,6 +500,7 @@ impl Account {
                 self.display_phone_number = display_phone_number;
                 self.verified_name = verified_name;
                 self.granted_messages_per_second = granted_messages_per_second;
+                self.on_business_app = on_business_app;
             }
             AccountEvent::CredentialsRotated { credentials, .. } => {
                 self.credentials.extend(credentials)
@@ -672,6 +695,29 @@ mod tests {
             let account = after(account, [lifted(PauseCause::Whatsapp)]);
             prop_assert_eq!(account.status == AccountStatus::Paused, is_paused);
         }
+    }
+
+    #[test]
+    fn a_number_shared_with_the_business_app_has_its_fixed_pace_whatever_is_set() {
+        let number = |on_business_app, granted| AccountCommand::RecordNumber {
+            display_phone_number: None,
+            verified_name: None,
+            granted_messages_per_second: granted,
+            on_business_app,
+            at: at(1),
+        };
+        let mut account = after(connected(), [number(Some(true), Some(20))]);
+        assert_eq!(account.messages_per_second(), 20);
+        account.settings.messages_per_second = Some(80);
+        assert_eq!(account.messages_per_second(), 20);
+        account.settings.messages_per_second = Some(5);
+        assert_eq!(account.messages_per_second(), 5);
+        account.settings.messages_per_second = None;
+        // Not told is no change, and the webhook of an upgrade does not tell.
+        let account = after(account, [number(None, Some(1_000))]);
+        assert_eq!(account.messages_per_second(), 20);
+        let account = after(account, [number(Some(false), Some(1_000))]);
+        assert_eq!(account.messages_per_second(), 1_000);
     }
 
     #[test]

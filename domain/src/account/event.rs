@@ -182,6 +182,9 @@ pub enum AccountEvent {
         /// What WhatsApp grants this number, messages per second.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         granted_messages_per_second: Option<u32>,
+        /// The number is also used in the WhatsApp Business app.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        on_business_app: bool,
         at: DateTime<Utc>,
     },
     #[serde(rename = "account.credentials_rotated")]

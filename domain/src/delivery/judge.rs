@@ -26,6 +26,10 @@ pub struct DeliveryFacts<'a> {
     pub window_until: Option<DateTime<Utc>>,
     /// WhatsApp asked to leave this person alone with marketing until then (131049).
     pub marketing_blocked_until: Option<DateTime<Utc>>,
+    /// WhatsApp delivers no marketing to this person at all (numbers of the United States).
+    pub takes_no_marketing: bool,
+    /// One more marketing message would be more than the campaign's frequency cap allows this person.
+    pub is_capped: bool,
     /// WhatsApp could not reach this person, or they want nothing from us, until then (131026, 130403). Having written to
     /// us since, they can be reached.
     pub unreachable_until: Option<DateTime<Utc>>,
@@ -34,6 +38,14 @@ pub struct DeliveryFacts<'a> {
     /// The campaign's window and the account's quiet hours; only marketing keeps the latter.
     pub hours: SendingHours,
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl DeliveryFacts<'_> {
+    /// The person wrote lately, so that anything may be sent, and what is sent reaches nobody new.
+    pub fn window_is_open(&self) -> bool {
+        let margin = chrono::Duration::seconds(WINDOW_MARGIN_S);
+        self.window_until.is_some_and(|until| self.now < until - margin)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +76,7 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
     if let Some(reason) = consent_problem(contact, facts.category) {
         return Verdict::Skip(reason);
     }
-    let is_open = facts
-        .window_until
-        .is_some_and(|until| facts.now < until - chrono::Duration::seconds(WINDOW_MARGIN_S));
+    let is_open = facts.window_is_open();
     if !is_open && facts.unreachable_until.is_some_and(|until| facts.now < until) {
         return Verdict::Skip(SkipReason::Unreachable);
     }
@@ -87,8 +97,15 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
         Some(_) => return Verdict::Skip(SkipReason::TemplateNotApproved),
     }
     let is_marketing = facts.category == Some(TemplateCategory::Marketing);
-    if is_marketing && facts.marketing_blocked_until.is_some_and(|until| facts.now < until) {
-        return Verdict::Skip(SkipReason::MarketingBlocked);
+    if is_marketing {
+        // Meta: what answers a person within their window does not count against what they get of marketing.
+        let is_blocked = facts.marketing_blocked_until.is_some_and(|until| facts.now < until);
+        if facts.takes_no_marketing || (is_blocked && !is_open) {
+            return Verdict::Skip(SkipReason::MarketingBlocked);
+        }
+        if facts.is_capped {
+            return Verdict::Skip(SkipReason::FrequencyCap);
+        }
     }
     let hours = SendingHours { quiet: facts.hours.quiet.filter(|_| is_marketing), ..facts.hours };
     if !hours.allow_at(facts.now, facts.zone) {
@@ -124,26 +141,79 @@ mod tests {
 
     use super::*;
     use crate::GatewayAggregate;
-    use crate::contact::{ContactChanges, ContactCommand, ContactOrigin};
+    use crate::contact::{ConsentStatus, ContactChanges, ContactCommand, ContactOrigin};
     use crate::primitives::{ContactId, PhoneNumber, WorkspaceId};
 
     fn at(hour: i64) -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 11, 26, 0, 0, 0).unwrap() + Duration::hours(hour)
     }
 
-    #[test]
-    fn whom_nobody_can_reach_is_left_out_until_they_write() {
+    fn contact() -> Contact {
         let phone = PhoneNumber::parse("+447700900123").unwrap();
         let changes = ContactChanges { phone: Some(Some(phone)), ..ContactChanges::default() };
-        let add = ContactCommand::Add {
-            workspace_id: WorkspaceId(uuid::Uuid::from_u128(1)),
-            contact_id: ContactId(uuid::Uuid::from_u128(2)),
-            changes: Box::new(changes),
-            origin: ContactOrigin::Send,
-            at: at(0),
-        };
+        let commands = [
+            ContactCommand::Add {
+                workspace_id: WorkspaceId(uuid::Uuid::from_u128(1)),
+                contact_id: ContactId(uuid::Uuid::from_u128(2)),
+                changes: Box::new(changes),
+                origin: ContactOrigin::Send,
+                at: at(0),
+            },
+            ContactCommand::RecordConsent {
+                category: None,
+                status: ConsentStatus::OptedIn,
+                source: "form".to_owned(),
+                evidence: None,
+                given_at: at(0),
+                at: at(0),
+            },
+        ];
         let mut contact = Contact::default();
-        contact.decide(add).unwrap().into_iter().for_each(|event| contact.fold(event));
+        for command in commands {
+            contact.decide(command).unwrap().into_iter().for_each(|event| contact.fold(event));
+        }
+        contact
+    }
+
+    #[test]
+    fn marketing_keeps_to_whatsapps_caps_and_to_ones_own() {
+        let contact = contact();
+        let facts = DeliveryFacts {
+            now: at(10),
+            contact: &contact,
+            content_kind: ContentKind::Template,
+            category: Some(TemplateCategory::Marketing),
+            template_status: Some(TemplateStatus::Approved),
+            window_until: None,
+            marketing_blocked_until: None,
+            takes_no_marketing: false,
+            is_capped: false,
+            unreachable_until: None,
+            zone: Tz::UTC,
+            hours: SendingHours::ALWAYS,
+            expires_at: None,
+        };
+        let open = Some(at(20));
+        let blocked = DeliveryFacts { marketing_blocked_until: Some(at(11)), ..facts.clone() };
+        let american = DeliveryFacts { takes_no_marketing: true, ..facts.clone() };
+        let capped = DeliveryFacts { is_capped: true, ..facts.clone() };
+        assert_eq!(judge(&facts), Verdict::Send);
+        let keep_away = Verdict::Skip(SkipReason::MarketingBlocked);
+        assert_eq!(judge(&blocked), keep_away);
+        assert_eq!(judge(&DeliveryFacts { now: at(11), ..blocked.clone() }), Verdict::Send);
+        assert_eq!(judge(&DeliveryFacts { window_until: open, ..blocked.clone() }), Verdict::Send);
+        assert_eq!(judge(&american), keep_away);
+        assert_eq!(judge(&DeliveryFacts { window_until: open, ..american.clone() }), keep_away);
+        assert_eq!(judge(&capped), Verdict::Skip(SkipReason::FrequencyCap));
+        for facts in [blocked, american, capped] {
+            let category = Some(TemplateCategory::Utility);
+            assert_eq!(judge(&DeliveryFacts { category, ..facts }), Verdict::Send);
+        }
+    }
+
+    #[test]
+    fn whom_nobody_can_reach_is_left_out_until_they_write() {
+        let contact = contact();
         let facts = |unreachable_until, window_until| DeliveryFacts {
             now: at(10),
             contact: &contact,
@@ -152,6 +222,8 @@ mod tests {
             template_status: Some(TemplateStatus::Approved),
             window_until,
             marketing_blocked_until: None,
+            takes_no_marketing: false,
+            is_capped: false,
             unreachable_until,
             zone: Tz::UTC,
             hours: SendingHours::ALWAYS,

@@ -24,6 +24,6 @@ pub use plan::{
     NumberZone, Personalised, PlannedRecipient, Planning, TimeToLive, personalise, plan_recipient,
     quiet_hours_for, recipient_of, zone_of_recipient,
 };
-pub use reach::{Reach, Room};
+pub use reach::{Reach, Room, limit_of};
 pub use retry::{MAX_ATTEMPTS, backoff};
 pub use zone::{RecipientZone, ZoneSource};

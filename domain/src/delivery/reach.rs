@@ -7,9 +7,13 @@ use std::hash::Hash;
 
 use chrono::{DateTime, Duration, Utc};
 
+use crate::account::{Account, AccountStatus};
+
 /// Meta's moving day, and a minute for the way: a request leaves up to ten seconds after its intent and takes its time
 /// to arrive, so that two intents a day apart can arrive closer than that.
 const SPAN: Duration = Duration::seconds(24 * 3600 + 60);
+/// How long fullness is remembered: whoever could have gone yesterday but for the limit had no fair chance yet.
+const FULL_REMEMBERED: Duration = Duration::seconds(2 * SPAN.num_seconds());
 /// So many intents of one person are remembered as ones that may still be given back. An older one counts as sent.
 const OPEN_MAX: usize = 4;
 
@@ -23,6 +27,8 @@ pub struct Reach<P> {
     people: HashMap<P, Spent>,
     /// Who was last sent to when: the oldest leaves first.
     by_time: BTreeSet<(DateTime<Utc>, P)>,
+    /// When there was last no room for one more.
+    full_at: Option<DateTime<Utc>>,
 }
 
 /// What one person cost.
@@ -60,12 +66,24 @@ pub enum Room {
     Full { until: Option<DateTime<Utc>> },
 }
 
+/// What WhatsApp grants a portfolio, by what its numbers were told: the least, because what one number was told last may
+/// not have reached the others yet. `None`: nobody knows of a limit, or there is none.
+pub fn limit_of<'a>(accounts: impl IntoIterator<Item = &'a Account>) -> Option<u32> {
+    let connected = accounts.into_iter().filter(|a| a.status != AccountStatus::Disconnected);
+    connected.filter_map(|account| account.limit?.people_per_day).min()
+}
+
 impl<P: Clone + Eq + Hash + Ord> Reach<P> {
+    /// How far back intents have to be known for [`Self::rebuilt`].
+    pub fn memory() -> Duration {
+        FULL_REMEMBERED
+    }
+
     /// Nobody reached yet, at most `limit` people per moving 24 h. A portfolio without a limit, or with one that is not
     /// known, is not counted at all: it has no `Reach`.
     pub fn new(limit: u32) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { limit, people: HashMap::new(), by_time: BTreeSet::new() }
+        Self { limit, people: HashMap::new(), by_time: BTreeSet::new(), full_at: None }
     }
 
     /// The count as it is after these intents, in any order. All of them are counted, more than the limit too: that is
@@ -76,11 +94,14 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
         now: DateTime<Utc>,
     ) -> Self {
         let mut reach = Self::new(limit);
+        let recent = |(_, at): &(P, DateTime<Utc>)| now - *at < Self::memory();
+        let mut intents: Vec<_> = intents.into_iter().filter(recent).collect();
+        intents.sort_unstable_by_key(|(_, at)| *at);
         for (person, at) in intents {
-            if now - at < SPAN {
-                reach.count(person, at);
-            }
+            reach.forget(at);
+            reach.count(person, at);
         }
+        reach.forget(now);
         reach
     }
 
@@ -103,6 +124,7 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
         if self.people.len() < self.limit {
             return Room::New;
         }
+        self.full_at = self.full_at.max(Some(now));
         Room::Full { until: self.room_at(now) }
     }
 
@@ -131,14 +153,32 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
 
     /// When there is room for one more person: `now` or earlier: at once. `None`: never, because the limit is zero.
     pub fn room_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.limit == 0 {
-            return None;
-        }
-        match self.by_time.len().checked_sub(self.limit) {
-            None => Some(now),
+        self.room_for(0, now)
+    }
+
+    /// When there is room for one more person behind `before` others who all go as soon as they may. `None`: never.
+    pub fn room_for(&self, before: usize, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // Whoever is let in leaves a span later, and makes room again.
+        let rounds = i32::try_from(before.checked_div(self.limit)?).ok()?;
+        let before = before % self.limit;
+        let mut counted = self.by_time.iter().skip_while(|(at, _)| now - *at >= SPAN);
+        let free = self.limit.saturating_sub(self.used(now));
+        let first = match before.checked_sub(free) {
+            None => now,
             // So many have to leave that one less than the limit remains.
-            Some(surplus) => self.by_time.iter().nth(surplus).map(|(at, _)| (*at + SPAN).max(now)),
-        }
+            Some(behind) => {
+                let surplus = self.used(now).saturating_sub(self.limit);
+                let (at, _) = counted.nth(surplus + behind)?;
+                (*at + SPAN).max(now)
+            }
+        };
+        first.checked_add_signed(SPAN.checked_mul(rounds)?)
+    }
+
+    /// Whether there was no room at some time within the last two days, so that somebody may be waiting for no other
+    /// reason.
+    pub fn was_full_lately(&self, now: DateTime<Utc>) -> bool {
+        self.full_at.is_some_and(|at| now - at < FULL_REMEMBERED)
     }
 
     /// When the next person leaves the count; `None` where it is empty.
@@ -152,6 +192,9 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
         spent.add(at);
         let after = spent.latest();
         self.move_entry(person, before, after);
+        if self.people.len() >= self.limit {
+            self.full_at = self.full_at.max(Some(at));
+        }
     }
 
     fn move_entry(
@@ -184,6 +227,7 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::MessagingLimit;
     use chrono::TimeZone;
     use proptest::prelude::*;
 
@@ -250,6 +294,53 @@ mod tests {
         assert_eq!(reach.spend(&9, at(5)), Room::New);
         reach.set_limit(0);
         assert_eq!(reach.room(&10, at(5)), Room::Full { until: None });
+    }
+
+    #[test]
+    fn whoever_waits_behind_others_is_told_when_their_turn_comes() {
+        let reach = Reach::rebuilt(3, (0..2).map(|n| (n, at(n))), at(5));
+        let turns: Vec<_> = (0..7).map(|before| reach.room_for(before, at(5)).unwrap()).collect();
+        let day = DAY + 1;
+        let expected = [5, day, day + 1, 5 + day, 2 * day, 2 * day + 1, 5 + 2 * day].map(at);
+        assert_eq!(turns, expected);
+        assert_eq!(Reach::<u8>::new(0).room_for(0, at(5)), None);
+        let over = Reach::rebuilt(1, (0..3).map(|n| (n, at(n))), at(5));
+        assert_eq!(over.room_for(0, at(5)), Some(at(day + 2)));
+    }
+
+    #[test]
+    fn that_there_was_no_room_is_known_for_two_days_also_after_a_restart() {
+        let intents = (0..3).map(|n| (n, at(n)));
+        for (limit, was_full) in [(3, true), (4, false)] {
+            let reach = Reach::rebuilt(limit, intents.clone(), at(2 * DAY));
+            assert_eq!(
+                (reach.used(at(2 * DAY)), reach.was_full_lately(at(2 * DAY))),
+                (0, was_full)
+            );
+            assert!(!reach.was_full_lately(at(2 * DAY + 4)));
+        }
+        let mut reach = Reach::new(1);
+        reach.spend(&"ana", at(0));
+        assert!(reach.was_full_lately(at(1)));
+    }
+
+    #[test]
+    fn a_portfolios_limit_is_the_least_that_a_connected_number_was_told() {
+        let number = |people_per_day: Option<Option<u32>>, status| Account {
+            limit: people_per_day.map(|people_per_day| MessagingLimit { people_per_day }),
+            status,
+            ..Account::default()
+        };
+        let on = AccountStatus::Connected;
+        let numbers = [
+            number(None, on),
+            number(Some(None), on),
+            number(Some(Some(2_000)), AccountStatus::Paused),
+            number(Some(Some(10_000)), on),
+            number(Some(Some(250)), AccountStatus::Disconnected),
+        ];
+        assert_eq!(limit_of(&numbers), Some(2_000));
+        assert_eq!(limit_of(&numbers[..2]), None);
     }
 
     #[test]

@@ -381,7 +381,7 @@ impl State {
             account_mode: Some("LIVE".to_owned()),
             throughput: Some(Throughput { level }),
             whatsapp_business_manager_messaging_limit: Some(spec.messaging_limit.clone()),
-            is_on_biz_app: Some(false),
+            is_on_biz_app: Some(spec.on_business_app),
             webhook_configuration: Some(WebhookConfiguration {
                 phone_number: facts.hook.as_ref().map(|hook| hook.url.clone()),
                 whatsapp_business_account: waba

@@ -11,6 +11,8 @@ use super::fate::hash;
 
 /// Most messages per second that a number may have; Meta's highest level is 1000.
 pub const MESSAGES_PER_SECOND_MAX: u32 = 1_000_000;
+/// What a number has that is also used in the WhatsApp Business app.
+const BUSINESS_APP_PER_SECOND: u32 = 20;
 const ID_CHARS_MAX: usize = 32;
 const SECRET_CHARS_MAX: usize = 1024;
 
@@ -53,6 +55,9 @@ pub struct NumberSpec {
     pub messaging_limit: String,
     #[serde(default)]
     pub template_verdict: TemplateVerdict,
+    /// Also used in the WhatsApp Business app: `is_on_biz_app`, and at most 20 messages per second.
+    #[serde(default)]
+    pub on_business_app: bool,
 }
 
 fn verified_name() -> String {
@@ -103,6 +108,7 @@ const KEYS: &[&str] = &[
     "messagesPerSecond",
     "messagingLimit",
     "templateVerdict",
+    "onBusinessApp",
 ];
 
 impl NumberSpec {
@@ -126,6 +132,7 @@ impl NumberSpec {
             messages_per_second: messages_per_second(),
             messaging_limit: messaging_limit(),
             template_verdict: TemplateVerdict::Manual,
+            on_business_app: false,
         }
     }
 
@@ -186,6 +193,9 @@ impl NumberSpec {
             if self.verify_token.is_none() {
                 return invalid("verifyToken", "a token, because webhookUrl is given");
             }
+        }
+        if self.on_business_app {
+            self.messages_per_second = self.messages_per_second.min(BUSINESS_APP_PER_SECOND);
         }
         if !(1..=MESSAGES_PER_SECOND_MAX).contains(&self.messages_per_second) {
             return invalid("messagesPerSecond", "1 to 1000000");

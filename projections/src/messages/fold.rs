@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Duration, Utc};
-use domain::message::{Failure, KeepAway, Message, MessageEvent};
+use domain::delivery::marketing_blocked_until;
+use domain::message::{Failure, Message, MessageEvent};
 use uuid::Uuid;
 
 use super::counts::{Contribution, CountsDoc, Tick};
@@ -14,11 +15,6 @@ use super::tables::{
 };
 use crate::erase::without_personal_data;
 use crate::store::{Value, Write};
-
-/// Meta, error 131049: "the message was not delivered to maintain a healthy ecosystem"; marketing to this person may be
-/// tried again after 24 hours at the earliest.
-const MARKETING_BLOCK_CODE: i64 = 131_049;
-const MARKETING_BLOCK_SECONDS: u32 = 24 * 3_600;
 
 /// One event of the batch, decoded.
 pub(super) enum Step {
@@ -142,13 +138,11 @@ impl Batch {
             }
             Heard::Accepted => latest(&mut activity.outbound, recorded_at),
             Heard::Status => latest(&mut activity.status, recorded_at),
-            Heard::Blocked { since, keep_away, by_status } => {
+            Heard::Blocked { until, marketing_only, by_status } => {
                 if by_status {
                     latest(&mut activity.status, recorded_at);
                 }
-                let until = since + Duration::seconds(i64::from(keep_away.seconds));
-                let blocks =
-                    if keep_away.marketing_only { &mut self.blocks } else { &mut self.unreachable };
+                let blocks = if marketing_only { &mut self.blocks } else { &mut self.unreachable };
                 let known = blocks.entry(contact_id).or_insert((header.workspace_id.0, until));
                 known.1 = known.1.max(until);
             }
@@ -229,13 +223,14 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_string(value).unwrap_or_default().into()
 }
 
-/// As the failure says; from before failures said it, by the one code that was known to ask for it.
-fn keep_away(failure: &Failure) -> Option<KeepAway> {
-    let of_code = || {
-        (failure.code == Some(MARKETING_BLOCK_CODE))
-            .then_some(KeepAway { marketing_only: true, seconds: MARKETING_BLOCK_SECONDS })
-    };
-    failure.keep_away.or_else(of_code)
+/// Until when the person is to be left alone after this failure, and whether with marketing only. What WhatsApp's caps on
+/// marketing mean is the same for failures of every age; for the rest, it is as the failure says.
+fn keep_away(failure: &Failure, at: DateTime<Utc>) -> Option<(DateTime<Utc>, bool)> {
+    if let Some(until) = failure.code.and_then(|code| marketing_blocked_until(code, at)) {
+        return Some((until, true));
+    }
+    let keep_away = failure.keep_away?;
+    Some((at + Duration::seconds(i64::from(keep_away.seconds)), keep_away.marketing_only))
 }
 
 /// What an event tells beside the message's own state.
@@ -247,8 +242,8 @@ enum Heard {
     Status,
     /// WhatsApp asks to leave the person alone.
     Blocked {
-        since: DateTime<Utc>,
-        keep_away: KeepAway,
+        until: DateTime<Utc>,
+        marketing_only: bool,
         by_status: bool,
     },
     Nothing,
@@ -261,12 +256,16 @@ impl Heard {
                 Self::Inbound { opens_window: opens_window.then_some(*at) }
             }
             MessageEvent::Accepted { .. } => Self::Accepted,
-            MessageEvent::Failed { failure, at, .. } => match keep_away(failure) {
-                Some(keep_away) => Self::Blocked { since: *at, keep_away, by_status: true },
+            MessageEvent::Failed { failure, at, .. } => match keep_away(failure, *at) {
+                Some((until, marketing_only)) => {
+                    Self::Blocked { until, marketing_only, by_status: true }
+                }
                 None => Self::Status,
             },
-            MessageEvent::SendFailed { failure, at, .. } => match keep_away(failure) {
-                Some(keep_away) => Self::Blocked { since: *at, keep_away, by_status: false },
+            MessageEvent::SendFailed { failure, at, .. } => match keep_away(failure, *at) {
+                Some((until, marketing_only)) => {
+                    Self::Blocked { until, marketing_only, by_status: false }
+                }
                 None => Self::Nothing,
             },
             MessageEvent::Sent { .. }

@@ -11,7 +11,7 @@ use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 2,
+    version: 3,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,

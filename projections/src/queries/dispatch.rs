@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::message::{ContentKind, Message};
+use domain::delivery::counts_towards_cap;
+use domain::message::{Attempt, AttemptOutcome, ContentKind, Message, MessageStatus};
 use domain::template::TemplateCategory;
 use uuid::Uuid;
 
@@ -372,11 +373,33 @@ impl Queries {
         account_id: Uuid,
         since: DateTime<Utc>,
     ) -> Result<Vec<(Uuid, DateTime<Utc>)>, QueryError> {
-        // The document only where there is more than the last attempt to know.
+        self.attempts(account_id, since, |_| true).await
+    }
+
+    /// [`Self::recent_attempts`] without those that WhatsApp definitely refused or never heard of: what spends reach.
+    pub async fn attempts_that_reach(
+        &self,
+        account_id: Uuid,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Uuid, DateTime<Utc>)>, QueryError> {
+        let reaches =
+            |attempt: &Attempt| !matches!(attempt.outcome, Some(AttemptOutcome::Refused { .. }));
+        self.attempts(account_id, since, reaches).await
+    }
+
+    async fn attempts(
+        &self,
+        account_id: Uuid,
+        since: DateTime<Utc>,
+        counts: impl Fn(&Attempt) -> bool,
+    ) -> Result<Vec<(Uuid, DateTime<Utc>)>, QueryError> {
+        // The document only where there is more than one attempt to know, or one that may have been refused.
         let sql = Sql::new(
-            "SELECT contact_id, last_requested_at, CASE WHEN attempts > 1 THEN doc END FROM {messages} \
+            "SELECT contact_id, last_requested_at, \
+             CASE WHEN attempts > 1 OR NOT (status ?*) THEN doc END FROM {messages} \
              WHERE account_id = ? AND last_requested_at >= ?",
         )
+        .with_list(reaching())
         .with(account_id)
         .with(since);
         let mut found = Vec::new();
@@ -387,35 +410,44 @@ impl Queries {
                 continue;
             }
             let message: Message = row.doc(2)?;
-            let attempts = message.attempts.values().map(|attempt| attempt.requested_at);
+            let attempts = message.attempts.values().filter(|attempt| counts(attempt));
+            let attempts = attempts.map(|attempt| attempt.requested_at);
             found.extend(attempts.filter(|at| *at >= since).map(|at| (contact_id, at)));
         }
         found.sort_unstable_by_key(|(contact_id, at)| (*at, *contact_id));
         Ok(found)
     }
 
-    /// How many marketing messages these people were sent or are being sent, requested at `since` or later.
+    /// The marketing messages that these people were sent or are being sent, requested at `since` or later, each with its
+    /// time: of each person the latest `most`.
     pub async fn marketing_sent(
         &self,
         contact_ids: &[Uuid],
         since: DateTime<Utc>,
-    ) -> Result<HashMap<Uuid, u64>, QueryError> {
+        most: u32,
+    ) -> Result<HashMap<Uuid, Vec<(Uuid, DateTime<Utc>)>>, QueryError> {
         let rows = self
             .db
             .query_chunked(contact_ids.iter().copied(), |ids| {
                 Sql::new(
-                    "SELECT contact_id, COUNT(*) FROM {messages} WHERE contact_id ?* \
-                     AND category = 'MARKETING' AND last_requested_at >= ? \
-                     AND status <> 'FAILED' GROUP BY contact_id",
+                    "SELECT contact_id, id, last_requested_at FROM ( \
+                       SELECT contact_id, id, last_requested_at, ROW_NUMBER() OVER \
+                         (PARTITION BY contact_id ORDER BY last_requested_at DESC, id) AS place \
+                       FROM {messages} WHERE contact_id ?* AND category = 'MARKETING' \
+                       AND last_requested_at >= ? AND status ?*) AS sent \
+                     WHERE place <= ?",
                 )
                 .with_list(ids)
                 .with(since)
+                .with_list(reaching())
+                .with(u64::from(most))
             })
             .await?;
-        Ok(rows
-            .iter()
-            .map(|row| Ok((row.uuid(0)?, row.count(1)?)))
-            .collect::<Result<_, StoreError>>()?)
+        let mut sent: HashMap<Uuid, Vec<(Uuid, DateTime<Utc>)>> = HashMap::new();
+        for row in rows {
+            sent.entry(row.uuid(0)?).or_default().push((row.uuid(1)?, row.instant(2)?));
+        }
+        Ok(sent)
     }
 
     /// By account; those that never heard anything are left out.
@@ -461,6 +493,12 @@ impl Queries {
         }
         Ok(backlog)
     }
+}
+
+/// The statuses of what its recipient got, or may have got.
+fn reaching() -> impl Iterator<Item = &'static str> {
+    let statuses = MessageStatus::ALL.into_iter();
+    statuses.filter(|status| counts_towards_cap(*status)).map(MessageStatus::as_str)
 }
 
 fn instants(rows: &[Row]) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {

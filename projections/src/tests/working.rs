@@ -1,5 +1,7 @@
 //! What dispatch asks.
 
+use std::collections::HashMap;
+
 use domain::message::{
     Content, Failure, KeepAway, Message, MessageCommand, MessageHeader, Priority, Recipient,
 };
@@ -158,11 +160,13 @@ async fn every_attempt_of_the_last_minutes_is_told() {
             [(id(1), at(5_000)), (id(2), at(7_000)), (id(1), at(9_000))]
         );
         assert!(queries.recent_attempts(ACCOUNT.0, at(9_001)).await.unwrap().is_empty());
-        let sent = queries.marketing_sent(&[id(1), id(2), id(3)], at(6_000)).await.unwrap();
-        assert_eq!(
-            (sent.get(&id(1)), sent.get(&id(2)), sent.get(&id(3))),
-            (Some(&1), Some(&1), None)
-        );
+        // Of the three attempts of the first none got through, so nobody was reached and nobody had more marketing.
+        let reaching = queries.attempts_that_reach(ACCOUNT.0, at(0)).await.unwrap();
+        assert_eq!(reaching, [(id(2), at(7_000))]);
+        let people = [id(1), id(2), id(3)];
+        let sent = queries.marketing_sent(&people, at(6_000), 9).await.unwrap();
+        assert_eq!(sent, HashMap::from([(id(2), vec![(other, at(7_000))])]));
+        assert!(queries.marketing_sent(&people, at(7_001), 9).await.unwrap().is_empty());
         db.close().await;
     }
 }
@@ -201,7 +205,7 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
         assert_eq!(windows.get(&id(1)), Some(&at(5_000)));
         assert_eq!(windows.get(&id(2)), None);
         let blocks = queries.marketing_blocks(&[id(1), id(2)]).await.unwrap();
-        assert_eq!(blocks.get(&id(2)), Some(&at(200 + 24 * 3_600_000)));
+        assert_eq!(blocks.get(&id(2)), Some(&at(200 + 25 * 3_600_000)));
         assert_eq!(blocks.len(), 1);
         // Whom nobody can reach, as the failure says, is no block of marketing.
         let lost = queue(&log, 3, header(3, Some(CAMPAIGN)), 0, 0);

@@ -1,25 +1,22 @@
 //! How an account is doing: what its checks last said, what was last heard of it, and how much of its reach is used.
 
-use std::collections::{BTreeSet, HashMap};
-
 use chrono::{DateTime, Duration, Utc};
-use domain::account::AccountStatus;
+use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
+use domain::delivery::{Reach as Count, limit_of};
 use domain::primitives::AccountId;
 use domain::template::Quality;
-use uuid::Uuid;
 
 use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::error::{AppError, AppResult};
 use crate::application::read;
 use crate::application::view::{AccountView, HealthCheck, Reach};
-use crate::worker::onboarding;
+use crate::worker::dispatch::reached;
+use crate::worker::{all_accounts, onboarding};
 
 /// Sends without a single status for so long mean that webhooks do not arrive.
 const SILENCE: Duration = Duration::minutes(30);
-/// What WhatsApp counts reach over, and how long a service window is open.
-const DAY: Duration = Duration::hours(24);
 
 /// People reached in the moving 24 h, over all numbers of the account's portfolio. Scope READ.
 ///
@@ -29,51 +26,30 @@ pub async fn reach(gateway: &Gateway, caller: &Caller, account: &AccountView) ->
     caller.require(Scope::Read)?;
     let now = gateway.clock.now();
     // Numbers of one portfolio share its reach, whichever workspace they are in.
-    let numbers = match &account.portfolio_id {
+    let (numbers, limit) = match &account.portfolio_id {
         Some(portfolio) => of_portfolio(gateway, portfolio).await?,
-        None => vec![account.id],
+        None => (vec![account.id], account.reach_limit),
     };
-    let mut reached: HashMap<Uuid, DateTime<Utc>> = HashMap::new();
-    for number in numbers {
-        let attempts = read::queries(gateway).recent_attempts(number.0, now - DAY).await?;
-        let people: BTreeSet<Uuid> = attempts.iter().map(|(contact, _)| *contact).collect();
-        let people: Vec<Uuid> = people.into_iter().collect();
-        let heard = read::queries(gateway).windows(number.0, &people).await?;
-        for (contact, at) in attempts {
-            // An answer within the window reaches nobody new (Meta counts what is sent outside of it).
-            let is_answer =
-                heard.get(&contact).is_some_and(|heard| *heard <= at && at - *heard < DAY);
-            if !is_answer {
-                let latest = reached.entry(contact).or_insert(at);
-                *latest = at.max(*latest);
-            }
-        }
-    }
-    let resets_at = reached.values().min().map(|first| *first + DAY);
-    Ok(Reach { limit: account.reach_limit, used: reached.len() as u64, resets_at })
+    let intents = reached(gateway, numbers, now).await?;
+    let count = Count::rebuilt(limit.unwrap_or(u32::MAX), intents, now);
+    Ok(Reach {
+        limit,
+        used: count.used(now) as u64,
+        resets_at: count.resets_at(now),
+        room_at: count.room_at(now),
+    })
 }
 
-/// The numbers that share a portfolio's reach.
-async fn of_portfolio(gateway: &Gateway, portfolio: &str) -> AppResult<Vec<AccountId>> {
-    let mut numbers = vec![];
-    let mut after = None;
-    loop {
-        let request = projections::PageRequest::after(projections::PAGE_MAX, after);
-        let scope = projections::Scope::everything();
-        let page = read::queries(gateway)
-            .accounts(&scope, &projections::AccountFilter::default(), &request)
-            .await?;
-        let (end, has_next) = (page.end, page.has_next);
-        let ours = page
-            .into_items()
-            .into_iter()
-            .filter(|stored| stored.state.settings.portfolio_id.as_deref() == Some(portfolio));
-        numbers.extend(ours.map(|stored| AccountId(stored.id)));
-        if !has_next {
-            return Ok(numbers);
-        }
-        after = end;
-    }
+/// The numbers that share a portfolio's reach, and how many people they may reach.
+async fn of_portfolio(
+    gateway: &Gateway,
+    portfolio: &str,
+) -> AppResult<(Vec<AccountId>, Option<u32>)> {
+    let is_of = |account: &Account| account.settings.portfolio_id.as_deref() == Some(portfolio);
+    let accounts = all_accounts(gateway).await?.into_iter();
+    let (numbers, accounts): (Vec<AccountId>, Vec<Account>) =
+        accounts.filter(|(_, account)| is_of(account)).unzip();
+    Ok((numbers, limit_of(&accounts)))
 }
 
 /// One entry per check, the same ones in the same order for every account. Scope READ.
@@ -149,8 +125,13 @@ pub async fn health(
             Some(limit) => format!("{} of {limit} people in the last 24 h", reach.used),
             None => format!("{} people in the last 24 h; WhatsApp names no limit", reach.used),
         }),
-        remedy: (!has_reach).then(|| {
-            "Nothing to do: what waits goes on as people leave the moving 24 h.".to_owned()
+        remedy: (!has_reach).then(|| match reach.room_at {
+            Some(at) => format!(
+                "Nothing to do: what waits goes on as people leave the moving 24 h, the next at {}. Replies within \
+                 service windows, and messages to people reached today, go on meanwhile.",
+                at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+            ),
+            None => "WhatsApp lets this portfolio start no conversation: see Meta's business manager for why.".to_owned(),
         }),
     });
     if let Some(known) = stored.remove("payment") {

@@ -315,12 +315,18 @@ pub(super) fn check_hours(
         .map_err(|error| AppError::invalid(format!("{field}.sendWindow"), error.to_string()))
 }
 
-fn frequency_cap(_: FrequencyCapInput) -> AppResult<FrequencyCap> {
-    // Taken and not kept to would be worse than refused.
-    Err(AppError::invalid(
-        "input.frequencyCap",
-        "leave it out: this version keeps no caps over campaigns yet",
-    ))
+fn frequency_cap(input: FrequencyCapInput) -> AppResult<FrequencyCap> {
+    // The upper ends are the domain's to know.
+    let at_least_one = |value: i32, field: &str| {
+        let value = u32::try_from(value).ok().filter(|value| *value > 0);
+        value.ok_or_else(|| {
+            AppError::invalid(format!("input.frequencyCap.{field}"), "use at least 1")
+        })
+    };
+    Ok(FrequencyCap {
+        messages: at_least_one(input.messages, "messages")?,
+        hours: at_least_one(input.hours, "hours")?,
+    })
 }
 
 /// An audience whose parts all exist in the workspace.

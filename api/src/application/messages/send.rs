@@ -37,6 +37,7 @@ use crate::application::contacts::{self, Home};
 use crate::application::error::{AppError, AppResult, ErrorCode};
 use crate::application::view::{MessageView, Written};
 use crate::application::{check, read};
+use crate::worker::dispatch::takes_no_marketing;
 
 /// Messages of one batch that are planned at the same time: they share the log's group commit.
 const AT_ONCE: usize = 32;
@@ -443,6 +444,8 @@ fn judged(
         template_status: template.map(|template| template.status),
         window_until: facts.window_until,
         marketing_blocked_until: facts.marketing_blocked_until,
+        takes_no_marketing: takes_no_marketing(contact),
+        is_capped: false,
         unreachable_until: facts.unreachable_until,
         zone,
         hours: SendingHours { window: None, quiet: settings.quiet_hours },

@@ -11,13 +11,13 @@ use chrono_tz::Tz;
 use domain::account::{
     Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause, QuietHours,
 };
-use domain::campaign::{Campaign, CampaignStatus};
+use domain::campaign::{Campaign, CampaignStatus, FrequencyCap};
 use domain::contact::Contact;
 use domain::delivery::{
     DeliveryFacts, HEARD_GAP, Pace, PairLimit, SendingHours, Verdict, judge, recipient_of,
     time_heard, zone_of_recipient,
 };
-use domain::message::{InDoubtResolution, Message, MessageCommand, Recipient};
+use domain::message::{InDoubtResolution, Message, MessageCommand, Priority, Recipient, SkipReason};
 use domain::port::{AggregateType, EventFeed, FeedError, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, DailyHours, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
@@ -25,14 +25,16 @@ use infrastructure::cloud_api::client::SendOutcome;
 use infrastructure::ledger::{CommandError, Context, Thread};
 use infrastructure::phone::zone_of;
 use infrastructure::webhook::journal::JournalId;
-use projections::{AgendaItem, names};
+use projections::{AgendaItem, Queries, names};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::effects::{self, EffectTarget, Recorded, Word};
+use super::marketing::{InFlight, takes_no_marketing};
 use super::outcome::{AttemptFacts, Effect, settle, unknown, unsendable};
 use super::queues::{Queues, SETTLED_AFTER, interleave};
+use super::reach::{Entered, PortfolioReach};
 use super::steady::Steady;
 use super::wire::{WireError, send_request};
 use crate::app::{AccessError, Gateway, Sender};
@@ -104,11 +106,29 @@ struct Outcome {
     keep_until: DateTime<Utc>,
 }
 
+/// What lanes have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// Among those of one lease.
+    pub reach: Arc<PortfolioReach>,
+    /// Among all of this process.
+    pub marketing: Arc<InFlight>,
+}
+
+/// A message that goes now.
+struct Ready {
+    due: AgendaItem,
+    recipient: Recipient,
+    /// When its person's place was spent; `None`: it costs no reach.
+    spent_at: Option<DateTime<Utc>>,
+}
+
 /// One call that ended.
 struct Called {
     message_id: MessageId,
     due: AgendaItem,
     recipient: Recipient,
+    spent_at: Option<DateTime<Utc>>,
     /// As it was when its attempt was recorded.
     message: Message,
     attempt: u32,
@@ -128,6 +148,7 @@ pub struct Lane {
     gateway: Arc<Gateway>,
     account_id: AccountId,
     context: Context,
+    shared: Shared,
     steady: Steady,
     pace: Pace,
     campaign_paces: HashMap<CampaignId, Pace>,
@@ -166,6 +187,7 @@ impl Lane {
         gateway: Arc<Gateway>,
         account_id: AccountId,
         context: Context,
+        shared: Shared,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let steady = Steady::new(gateway.clock.clone());
@@ -197,6 +219,7 @@ impl Lane {
         Ok(Self {
             account_id,
             context,
+            shared,
             pace: Pace::new(1, now),
             campaign_paces: HashMap::new(),
             pairs,
@@ -227,6 +250,7 @@ impl Lane {
         gateway: Arc<Gateway>,
         account_id: AccountId,
         context: Context,
+        shared: Shared,
         mut stop: watch::Receiver<bool>,
     ) {
         let mut head = None;
@@ -237,7 +261,8 @@ impl Lane {
                     None => *head.insert(gateway.ledger.head().await?),
                 };
                 gateway.read.wait_for(names::MESSAGES, head, CATCH_UP).await?;
-                Self::take_over(gateway.clone(), account_id, context.clone(), stop.clone()).await
+                let (gateway, context) = (gateway.clone(), context.clone());
+                Self::take_over(gateway, account_id, context, shared.clone(), stop.clone()).await
             };
             match taking_over.await {
                 Ok(lane) => return lane.work().await,
@@ -502,6 +527,7 @@ impl Lane {
         });
         // Whose campaign stands still is found again where it waits.
         self.held.retain(|_, held| held.until + HELD_FOR > now);
+        self.shared.marketing.sweep(seen, self.gateway.clock.now());
         if self.pairs.len() > 10_000 {
             self.pairs.retain(|_, pair| !pair.is_clear(now));
         }
@@ -538,6 +564,8 @@ impl Lane {
                     recipient_local: schedule.is_some_and(|schedule| schedule.recipient_local),
                     window: schedule.and_then(|schedule| schedule.send_window),
                     zone: schedule.and_then(|schedule| schedule.zone().ok()),
+                    frequency_cap: plan.and_then(|plan| plan.frequency_cap),
+                    has_time_to_live: plan.is_none_or(|plan| plan.time_to_live_s.is_some()),
                 };
                 (CampaignId(id), lane)
             })
@@ -576,11 +604,24 @@ impl Lane {
         let contacts: Vec<Uuid> =
             due.iter().map(|due| due.contact_id).collect::<HashSet<_>>().into_iter().collect();
         let queries = self.gateway.read.queries();
-        let (people, windows, blocks, unreachable) = tokio::try_join!(
+        let caps: HashMap<Uuid, FrequencyCap> = due
+            .iter()
+            .filter(|due| due.priority == Priority::Bulk.rank())
+            .filter_map(|due| {
+                let campaign = campaigns.get(&CampaignId(due.campaign_id?))?;
+                Some((due.message_id, campaign.frequency_cap?))
+            })
+            .collect();
+        // From here to the intents on record the count of the portfolio stands still but for what is spent.
+        let portfolio = self.shared.reach.clone();
+        let reach = portfolio.enter(&self.gateway, (self.account_id, account)).await?;
+        let reach_was_full = reach.was_full_lately();
+        let (people, windows, blocks, unreachable, marketing_sent) = tokio::try_join!(
             load_people(&self.gateway, &contacts),
             async { Ok(queries.windows(self.account_id.0, &contacts).await?) },
             async { Ok(queries.marketing_blocks(&contacts).await?) },
             async { Ok(queries.unreachable(&contacts).await?) },
+            marketing_sent(&queries, &due, &caps, wall),
         )?;
         // What is to come at the recipient's own time is asked for it once more: their zone, or its rules, may have
         // changed a moment ago, or while the gateway was stopped.
@@ -594,7 +635,7 @@ impl Lane {
             .map(|due| due.message_id)
             .collect();
         let mut moved = retime::moved(&self.gateway, &local).await?;
-        let mut ready: Vec<(AgendaItem, Recipient)> = vec![];
+        let mut ready: Vec<Ready> = vec![];
         let mut settled: Vec<(AgendaItem, MessageCommand)> = vec![];
         let mut full: HashSet<Uuid> = HashSet::new();
         for due in due {
@@ -615,22 +656,35 @@ impl Lane {
             let window = campaign.and_then(|campaign| campaign.window);
             let zone = zone_of_recipient(campaign.and_then(|c| c.zone), account, contact, zone_of);
             let zone = zone.zone;
-            let verdict = judge(&DeliveryFacts {
+            let category = template.and_then(|template| template.category).or(due.category);
+            let is_marketing = category == Some(TemplateCategory::Marketing);
+            let cap = caps.get(&due.message_id).copied();
+            let known = marketing_sent.get(&due.contact_id).map(Vec::as_slice).unwrap_or_default();
+            let (person, message_id) = (due.contact_id, due.message_id);
+            let in_flight = self.shared.marketing.clone();
+            // Nobody asked for the default to end what could not have gone: the limit is WhatsApp's, not its owner's.
+            let is_excused = reach_was_full
+                && category != Some(TemplateCategory::Authentication)
+                && due.priority == Priority::Bulk.rank()
+                && campaign.is_some_and(|campaign| !campaign.has_time_to_live);
+            let facts = DeliveryFacts {
                 now: wall,
                 contact,
                 content_kind: due.content_kind,
-                category: template.and_then(|template| template.category).or(due.category),
+                category,
                 template_status: due
                     .template_id
                     .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
                 window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
                 marketing_blocked_until: blocks.get(&due.contact_id).copied(),
+                takes_no_marketing: is_marketing && takes_no_marketing(contact),
+                is_capped: is_marketing && !in_flight.allows(person, message_id, cap, known, wall),
                 unreachable_until: unreachable.get(&due.contact_id).copied(),
                 zone,
                 hours: SendingHours { window, quiet: account.settings.quiet_hours },
-                expires_at: due.expires_at,
-            });
-            match verdict {
+                expires_at: due.expires_at.filter(|_| !is_excused),
+            };
+            match judge(&facts) {
                 Verdict::Skip(reason) => {
                     settled.push((due, MessageCommand::Skip { reason, detail: None, at: wall }));
                 }
@@ -650,6 +704,11 @@ impl Lane {
                         self.wait(due, Some(pair_free_at), now, wall);
                         continue;
                     }
+                    let costs_reach = !facts.window_is_open();
+                    if costs_reach && let Some(wait) = reach.wait_of(person) {
+                        self.wait(due, wait.map(|wait| now + wait), now, wall);
+                        continue;
+                    }
                     if ready.len() == budget || self.pace.available(now) == 0 {
                         break;
                     }
@@ -659,24 +718,40 @@ impl Lane {
                         full.insert(campaign_id);
                         continue;
                     }
+                    // Another lane may have taken the last place since.
+                    if is_marketing && !in_flight.take(person, message_id, cap, known, wall) {
+                        let reason = SkipReason::FrequencyCap;
+                        let skip = MessageCommand::Skip { reason, detail: None, at: wall };
+                        settled.push((due, skip));
+                        continue;
+                    }
+                    let spent_at = match costs_reach.then(|| reach.spend(person)).transpose() {
+                        Ok(spent_at) => spent_at,
+                        Err(wait) => {
+                            in_flight.give_back(person, message_id);
+                            self.wait(due, wait.map(|wait| now + wait), now, wall);
+                            continue;
+                        }
+                    };
                     self.pace.take(1, now);
                     let pair = self
                         .pairs
                         .get(recipient.key())
                         .map_or(PairLimit::first(now), |p| p.sent(now));
                     self.pairs.insert(recipient.key().to_owned(), pair);
-                    ready.push((due, recipient));
+                    ready.push(Ready { due, recipient, spent_at });
                 }
             }
         }
-        for item in ready.iter().map(|(item, _)| item).chain(settled.iter().map(|(item, _)| item)) {
+        for item in ready.iter().map(|ready| &ready.due).chain(settled.iter().map(|(item, _)| item))
+        {
             self.held.remove(&item.message_id);
             self.queues.taken(item, wall - SETTLED_AFTER, now);
         }
         let settled = settled.into_iter().map(|(due, command)| (due.message_id, command)).collect();
         self.record_settled(settled).await;
         let sent = ready.len();
-        self.send(ready, &templates, sender).await;
+        self.send(ready, &templates, sender, &reach).await;
         Ok(sent)
     }
 
@@ -746,9 +821,10 @@ impl Lane {
     /// Makes the intents durable in one append, then hands each over. Nothing is called that is not in the log.
     async fn send(
         &mut self,
-        ready: Vec<(AgendaItem, Recipient)>,
+        ready: Vec<Ready>,
         templates: &HashMap<Uuid, Template>,
         sender: Sender,
+        reach: &Entered<'_>,
     ) {
         if ready.is_empty() {
             return;
@@ -763,17 +839,27 @@ impl Lane {
             templates.iter().filter_map(|(id, t)| Some((*id, t.parsed().ok()?))).collect();
         let commands = ready
             .iter()
-            .map(|(due, _)| {
+            .map(|Ready { due, .. }| {
                 let command =
                     MessageCommand::RequestSend { attempt: due.attempts + 1, send_by, at: now };
                 (due.message_id, command, self.on_message())
             })
             .collect();
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
-        for ((due, recipient), result) in ready.into_iter().zip(results) {
+        let marketing = self.shared.marketing.clone();
+        for (Ready { due, recipient, spent_at }, result) in ready.into_iter().zip(results) {
+            let (person, message_id) = (due.contact_id, due.message_id);
             let (message, requested) = match result {
-                Ok(committed) => (committed.aggregate, committed.thread),
+                Ok(committed) => {
+                    marketing.recorded(person, message_id, committed.position);
+                    (committed.aggregate, committed.thread)
+                }
                 Err(error) => {
+                    // In the log or not, nothing is called.
+                    marketing.give_back(person, message_id);
+                    if let Some(spent_at) = spent_at {
+                        reach.give_back(person, spent_at);
+                    }
                     self.look_again(due.message_id, &error);
                     if matches!(error, CommandError::Unavailable(_)) {
                         // It may be in the log all the same, and must not look like a call.
@@ -811,6 +897,7 @@ impl Lane {
                     message_id: MessageId(due.message_id),
                     due,
                     recipient,
+                    spent_at,
                     message,
                     attempt,
                     send_by,
@@ -850,6 +937,13 @@ impl Lane {
                 }
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
+            if matches!(command, MessageCommand::RecordRefused { .. }) {
+                let person = call.due.contact_id;
+                self.shared.marketing.give_back(person, call.message_id.0);
+                if let Some(spent_at) = call.spent_at {
+                    self.shared.reach.give_back(person, spent_at).await;
+                }
+            }
             let word = Word {
                 message_id: call.message_id.0,
                 command,
@@ -1137,6 +1231,22 @@ async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<
     Ok(people)
 }
 
+/// What the read model knows of marketing to the people of capped campaigns: as much as their caps ask for.
+async fn marketing_sent(
+    queries: &Queries,
+    due: &[AgendaItem],
+    caps: &HashMap<Uuid, FrequencyCap>,
+    wall: DateTime<Utc>,
+) -> anyhow::Result<HashMap<Uuid, Vec<(Uuid, DateTime<Utc>)>>> {
+    let Some(span) = caps.values().map(|cap| cap.span()).max() else { return Ok(HashMap::new()) };
+    // One more than counts, because the message itself may be among them.
+    let most = caps.values().map(|cap| cap.messages.saturating_add(1)).max().unwrap_or_default();
+    let capped = due.iter().filter(|due| caps.contains_key(&due.message_id));
+    let people: HashSet<Uuid> = capped.map(|due| due.contact_id).collect();
+    let people: Vec<Uuid> = people.into_iter().collect();
+    Ok(queries.marketing_sent(&people, wall - span, most).await?)
+}
+
 /// What the lane needs to know of a campaign.
 #[derive(Clone, Copy, Debug)]
 struct CampaignLane {
@@ -1148,6 +1258,9 @@ struct CampaignLane {
     window: Option<DailyHours>,
     /// Whose zone is not known is in this one.
     zone: Option<Tz>,
+    frequency_cap: Option<FrequencyCap>,
+    /// Its owner gave one.
+    has_time_to_live: bool,
 }
 
 fn outcome_label(outcome: &SendOutcome) -> &'static str {

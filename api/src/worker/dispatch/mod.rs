@@ -3,15 +3,19 @@
 
 mod effects;
 mod lane;
+mod marketing;
 mod outcome;
 mod queues;
+mod reach;
 mod steady;
 mod supervisor;
 mod wire;
 
 pub use effects::{EffectTarget, Recorded, Word, apply as apply_effects, record as record_words};
+pub use marketing::takes_no_marketing;
 pub use outcome::{
     AttemptFacts, Effect, effects as effects_of, failure as failure_of, retry_at as retry_after,
 };
+pub use reach::reached;
 pub use supervisor::run;
 pub use wire::{WireError, callback_data, wire_content};

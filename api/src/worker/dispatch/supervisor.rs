@@ -15,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::lane::Lane;
+use super::lane::{Lane, Shared};
+use super::marketing::InFlight;
+use super::reach::PortfolioReach;
 use crate::app::Gateway;
 use crate::worker::all_accounts;
 
@@ -48,6 +50,8 @@ impl Drop for Ended {
 
 struct Group {
     lease: Lease,
+    /// Counted anew with every epoch: somebody else may have sent in between.
+    reach: Arc<PortfolioReach>,
     /// One for a number at most: a new one begins when the old one has ended.
     lanes: HashMap<AccountId, Running>,
 }
@@ -81,9 +85,10 @@ impl Group {
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut groups: HashMap<String, Group> = HashMap::new();
     let ended = Arc::new(Notify::new());
+    let marketing = Arc::new(InFlight::default());
     let mut directory = gateway.read.watch(names::DIRECTORY);
     while !*stop.borrow() {
-        if let Err(error) = round(&gateway, &mut groups, &ended).await {
+        if let Err(error) = round(&gateway, &mut groups, &marketing, &ended).await {
             warn!(error = %format!("{error:#}"), "it cannot be told which numbers there are; trying again");
             for (name, group) in &mut groups {
                 renew(&gateway, name, group).await;
@@ -120,10 +125,14 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
 async fn round(
     gateway: &Arc<Gateway>,
     groups: &mut HashMap<String, Group>,
+    marketing: &Arc<InFlight>,
     ended: &Arc<Notify>,
 ) -> anyhow::Result<()> {
     let mut wanted: BTreeMap<String, Vec<AccountId>> = BTreeMap::new();
+    // Disconnected ones too: what they reached today counts.
+    let mut sharing: HashMap<String, Vec<AccountId>> = HashMap::new();
     for (id, account) in all_accounts(gateway).await? {
+        sharing.entry(lease_name(id, &account)).or_default().push(id);
         if account.status != AccountStatus::Disconnected {
             wanted.entry(lease_name(id, &account)).or_default().push(id);
         }
@@ -161,10 +170,16 @@ async fn round(
                 continue;
             }
         };
-        let group = groups
-            .entry(name.clone())
-            .or_insert_with(|| Group { lease: lease.clone(), lanes: HashMap::new() });
+        let group = groups.entry(name.clone()).or_insert_with(|| Group {
+            lease: lease.clone(),
+            reach: Arc::new(PortfolioReach::new(gateway)),
+            lanes: HashMap::new(),
+        });
+        if group.lease.epoch != lease.epoch {
+            group.reach = Arc::new(PortfolioReach::new(gateway));
+        }
         group.lease = lease;
+        group.reach.set_numbers(sharing.remove(&name).unwrap_or_default());
         for lane in group.lanes.values().filter(|lane| lane.epoch != group.lease.epoch) {
             lane.stop.send_replace(true);
         }
@@ -172,7 +187,7 @@ async fn round(
             let is_running_elsewhere =
                 groups.values().any(|group| group.lanes.contains_key(&account_id));
             if let Some(group) = groups.get_mut(&name).filter(|_| !is_running_elsewhere) {
-                let running = start(gateway, account_id, &group.lease, ended);
+                let running = start(gateway, account_id, group, marketing, ended);
                 group.lanes.insert(account_id, running);
             }
         }
@@ -183,19 +198,21 @@ async fn round(
 fn start(
     gateway: &Arc<Gateway>,
     account_id: AccountId,
-    lease: &Lease,
+    group: &Group,
+    marketing: &Arc<InFlight>,
     ended: &Arc<Notify>,
 ) -> Running {
-    let context = lane_context(gateway, lease);
+    let context = lane_context(gateway, &group.lease);
+    let shared = Shared { reach: group.reach.clone(), marketing: marketing.clone() };
     let (stop, stopped) = watch::channel(false);
     let done = Arc::new(AtomicBool::new(false));
     let ended = Ended { done: done.clone(), notify: ended.clone() };
     let gateway = gateway.clone();
     let task = tokio::spawn(async move {
         let _ended = ended;
-        Lane::run(gateway, account_id, context, stopped).await;
+        Lane::run(gateway, account_id, context, shared, stopped).await;
     });
-    Running { task, stop, epoch: lease.epoch, done }
+    Running { task, stop, epoch: group.lease.epoch, done }
 }
 
 /// Ends a group without waiting: tells its lanes to stop, renews its lease while they have calls under way, and gives it

@@ -419,6 +419,7 @@ async fn number_quality(
                 display_phone_number: None,
                 verified_name: None,
                 granted_messages_per_second: Some(UPGRADED_MESSAGES_PER_SECOND),
+                on_business_app: None,
                 at,
             };
             account(gateway, target, command, context).await?;

@@ -192,7 +192,7 @@ fn described(number: &crate::sandbox::state::Number) -> Value {
         "displayPhoneNumber": spec.display_phone_number,
         "messagesPerSecond": spec.messages_per_second,
         "messagingLimit": spec.messaging_limit,
-        "templateVerdict": spec.template_verdict,
+        "templateVerdict": spec.template_verdict, "onBusinessApp": spec.on_business_app,
         "registered": number.facts.registered,
         "webhook": webhook,
     })
