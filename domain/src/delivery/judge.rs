@@ -257,6 +257,8 @@ mod tests {
                 template_status: Some(TemplateStatus::Approved),
                 window_until: None,
                 marketing_blocked_until: None,
+                takes_no_marketing: false,
+                is_capped: false,
                 unreachable_until: None,
                 // 19:00.
                 zone: Tz::Asia__Tokyo,
