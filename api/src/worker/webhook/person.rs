@@ -253,7 +253,7 @@ fn identities(workspace: WorkspaceId, target: &Target, who: &Recipient) -> Vec<I
         identities.insert(Identity::new(workspace.0, Identity::USER_ID, value));
     }
     if let Some(phone) = &who.phone {
-        identities.insert(Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+        identities.insert(Identity::phone(workspace, phone));
     }
     identities.into_iter().collect()
 }
