@@ -757,6 +757,7 @@ mod tests {
                 external_id: Some("order-1".to_owned().into()),
                 metadata: Some(json!({ "order": 7 }).into()),
                 reply_to: None,
+                country: None,
             },
             to: Recipient {
                 phone: Some(PhoneNumber::parse("+4915112345678").unwrap()),

@@ -18,8 +18,8 @@ use domain::port::{
     EventFeed, EventFilter, FeedError, FeedPage, Metadata, Position, RecordedEvent, StreamId,
 };
 use domain::primitives::{
-    AccountId, Actor, CampaignId, ContactId, MARK_ERASED, MARK_KNOWN, Personal, PhoneNumber,
-    TemplateId, WorkspaceId,
+    AccountId, Actor, CampaignId, ContactId, Country, MARK_ERASED, MARK_KNOWN, Personal,
+    PhoneNumber, TemplateId, WorkspaceId,
 };
 use domain::template::TemplateCategory;
 use domain::{GatewayEvent, account::AccountProvider};
@@ -376,6 +376,7 @@ pub fn header(contact: u128, campaign: Option<CampaignId>) -> MessageHeader {
         external_id: Some(Personal::from(format!("order-{contact}"))),
         metadata: None,
         reply_to: None,
+        country: Some(Country::parse("GB").unwrap()),
     }
 }
 

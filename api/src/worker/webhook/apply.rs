@@ -220,6 +220,7 @@ fn header(
         external_id: None,
         metadata: None,
         reply_to: item.context_wamid.clone().map(Into::into),
+        country: None,
     })
 }
 
