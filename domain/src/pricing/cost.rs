@@ -74,6 +74,35 @@ impl Bill {
         Self { country, category, billable, assumed: false, day }
     }
 
+    /// Its parts in one text, to count by: `DE|MARKETING|1|0|2026-11-27`.
+    pub fn key(&self) -> String {
+        let flag = |flag: bool| if flag { "1" } else { "0" };
+        format!(
+            "{}|{}|{}|{}|{}",
+            self.country.map(|country| country.to_string()).unwrap_or_default(),
+            self.category.map_or("", BillingCategory::as_str),
+            flag(self.billable),
+            flag(self.assumed),
+            self.day
+        )
+    }
+
+    /// `None` for anything but what [`Self::key`] writes.
+    pub fn parse_key(key: &str) -> Option<Self> {
+        let mut parts = key.split('|');
+        let mut next = || parts.next();
+        let (country, category, billable, assumed, day) =
+            (next()?, next()?, next()?, next()?, next()?);
+        let bill = Self {
+            country: Country::parse(country).ok(),
+            category: BillingCategory::parse(category),
+            billable: billable == "1",
+            assumed: assumed == "1",
+            day: day.parse().ok()?,
+        };
+        (bill.key() == key).then_some(bill)
+    }
+
     /// Before WhatsApp says anything: by the template's category, outside the window.
     pub fn assumed(
         country: Option<Country>,
@@ -257,6 +286,20 @@ mod tests {
             billable,
             assumed,
             day: day("2026-11-27"),
+        }
+    }
+
+    #[test]
+    fn a_bill_is_read_back_from_its_key() {
+        let nobody = Bill { country: None, category: None, ..bill("DE", false, true) };
+        for bill in [bill("DE", true, false), bill("US", false, false), nobody] {
+            assert_eq!(Bill::parse_key(&bill.key()), Some(bill));
+        }
+        assert_eq!(bill("DE", true, false).key(), "DE|MARKETING|1|0|2026-11-27");
+        for text in
+            ["", "DE|MARKETING|1|0", "DE|MARKETING|2|0|2026-11-27", "de|MARKETING|1|0|2026-11-27"]
+        {
+            assert_eq!(Bill::parse_key(text), None, "{text}");
         }
     }
 
