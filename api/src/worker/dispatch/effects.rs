@@ -5,7 +5,7 @@ use domain::account::{
     Account, AccountCommand, AccountError, AccountStatus, Credential, PauseCause,
 };
 use domain::contact::{Contact, ContactCommand};
-use domain::primitives::{AccountId, ContactId, TemplateId};
+use domain::primitives::{AccountId, ContactId, MessageId, TemplateId};
 use domain::template::{Template, TemplateCategory, TemplateCommand, TemplateStatus};
 use infrastructure::ledger::{CommandError, Context};
 use tracing::warn;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::outcome::Effect;
 use crate::app::Gateway;
-use crate::worker::all_accounts;
+use crate::worker::{all_accounts, webhook};
 
 /// Whom an effect touches.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct EffectTarget {
     pub account_id: AccountId,
     pub contact_id: Option<ContactId>,
     pub template_id: Option<TemplateId>,
+    /// The message that WhatsApp's word was about.
+    pub message_id: Option<MessageId>,
 }
 
 /// Applies the lasting effects, also those that hold a number for a while: whoever sends for it may be another node. A
@@ -100,7 +102,16 @@ async fn apply_one(
                 evidence: None,
                 at,
             };
-            gateway.bus.execute::<Contact>(contact_id.0, command, context).await?;
+            let done = gateway.bus.execute::<Contact>(contact_id.0, command, context).await?;
+            if done.events > 0 {
+                webhook::stop_showed_in_refusal(
+                    gateway,
+                    target.account_id,
+                    contact_id,
+                    target.message_id,
+                )
+                .await?;
+            }
         }
     }
     Ok(())

@@ -863,6 +863,7 @@ impl Lane {
                 account_id: self.account_id,
                 contact_id: Some(call.due.contact_id.into()),
                 template_id: call.due.template_id.map(Into::into),
+                message_id: Some(call.message_id),
             };
             let lasting = self.hold(effects, &call.recipient);
             if !lasting.is_empty() {

@@ -11,12 +11,14 @@ use domain::contact::{
 use domain::message::Recipient;
 use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
 use domain::template::TemplateCategory;
-use infrastructure::ledger::{CommandError, Context, Refusal, Transaction};
+use infrastructure::ledger::{CommandError, Context, Refusal, TransactError, Transaction};
 use infrastructure::webhook::optout::OptWord;
 
 use super::error::ItemError;
 use super::route::Target;
 use crate::app::Gateway;
+use crate::application::contacts;
+use crate::application::error::ErrorCode;
 
 /// How often two webhooks about the same new person may race before the item is given up for this time.
 const RACES_MAX: usize = 5;
@@ -173,6 +175,34 @@ pub async fn moved(
         (_, new) => changes.add_identities.extend(new),
     }
     Ok(changes)
+}
+
+/// Makes one person of two, because WhatsApp says that they are: `keep` stays.
+///
+/// # Errors
+/// Where a store is away; or one of them was erased or merged meanwhile.
+pub async fn unite(
+    gateway: &Gateway,
+    keep: ContactId,
+    other: ContactId,
+    context: &Context,
+) -> Result<(), ItemError> {
+    let now = gateway.clock.now();
+    let united = gateway.bus.transact(context, None, |tx| {
+        Box::pin(async move {
+            contacts::join(tx, (keep.0, other.0), &ContactOrigin::Whatsapp, now).await
+        })
+    });
+    match united.await {
+        Ok(_) => Ok(()),
+        Err(TransactError::Command(error)) if error.code != ErrorCode::Unavailable => {
+            Err(ItemError::Refused(error.into()))
+        }
+        Err(TransactError::IdentityTaken { .. }) => {
+            Err(ItemError::refused("two contacts could not be made one"))
+        }
+        Err(error) => Err(ItemError::StoreAway(error.into())),
+    }
 }
 
 /// Applies changes; an identity that is another contact's is left where it is (merging them is a person's decision).
