@@ -38,6 +38,15 @@ pub struct Written<T> {
 pub struct WorkspaceView {
     pub id: WorkspaceId,
     pub name: String,
+    /// A campaign to more people is launched by two.
+    pub approval_threshold: Option<u32>,
+}
+
+/// What messages cost a workspace.
+#[derive(Clone, Debug)]
+pub struct RateCardView {
+    pub workspace_id: WorkspaceId,
+    pub card: domain::pricing::RateCard,
 }
 
 #[derive(Clone, Debug)]
@@ -210,6 +219,8 @@ pub struct CampaignView {
     /// Set once it is COMPLETED (or CANCELLED).
     pub completed_at: Option<DateTime<Utc>>,
     pub deleted: bool,
+    /// It was launched and waits for another key's yes.
+    pub awaits_approval: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -254,6 +265,8 @@ pub struct MessageView {
     pub sent_at: Option<DateTime<Utc>>,
     pub delivered_at: Option<DateTime<Utc>>,
     pub read_at: Option<DateTime<Utc>>,
+    pub replied_at: Option<DateTime<Utc>>,
+    pub clicked_at: Option<DateTime<Utc>>,
     pub failed_at: Option<DateTime<Utc>>,
 }
 
@@ -314,7 +327,11 @@ pub enum ProjectionStatus {
 impl WorkspaceView {
     pub(crate) fn new(id: WorkspaceId, workspace: &Workspace) -> Option<Self> {
         workspace.id?;
-        Some(Self { id, name: workspace.name.clone() })
+        Some(Self {
+            id,
+            name: workspace.name.clone(),
+            approval_threshold: workspace.approval_threshold,
+        })
     }
 }
 
@@ -498,6 +515,7 @@ impl CampaignView {
             started_at: campaign.started_at,
             completed_at: campaign.ended_at,
             deleted: campaign.deleted,
+            awaits_approval: campaign.awaits_approval(),
         })
     }
 }
@@ -553,6 +571,8 @@ impl MessageView {
             read_at: message
                 .status_at(DeliveryStatus::Read)
                 .or(message.status_at(DeliveryStatus::Played)),
+            replied_at: message.engagement.replied_at,
+            clicked_at: message.engagement.clicked_at(),
             failed_at: message.failed_at(),
         })
     }

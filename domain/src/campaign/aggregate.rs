@@ -563,6 +563,12 @@ impl Campaign {
         Ok((Some(next.local), start_at))
     }
 
+    /// Launched, and waiting for another to say yes.
+    pub fn awaits_approval(&self) -> bool {
+        let is_open = |approval: &Approval| approval.approved_by.is_none();
+        self.status == CampaignStatus::Draft && self.approval.as_ref().is_some_and(is_open)
+    }
+
     fn approve(&self, by: String, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
         let is_done = self.approval.as_ref().is_some_and(|a| a.approved_by.as_ref() == Some(&by));
         if is_done && matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
