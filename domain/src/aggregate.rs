@@ -7,7 +7,7 @@ use cqrs_es::{Aggregate, DomainEvent};
 use uuid::Uuid;
 
 use crate::port::AggregateType;
-use crate::primitives::{AccountId, WorkspaceId};
+use crate::primitives::{AccountId, PhoneNumber, WorkspaceId};
 
 /// An aggregate of the gateway: decisions are synchronous, events know when they happened, and the state tells where
 /// the stream belongs, whose data it holds and what must be unique.
@@ -96,6 +96,11 @@ impl Identity {
 
     pub fn new(scope: impl Into<Uuid>, kind: &'static str, value: impl Into<String>) -> Self {
         Self { scope: scope.into(), kind, value: value.into() }
+    }
+
+    /// A person's number, whichever of its forms it is written in.
+    pub fn phone(workspace: WorkspaceId, phone: &PhoneNumber) -> Self {
+        Self::new(workspace.0, Self::PHONE, phone.canonical())
     }
 }
 

@@ -12,6 +12,7 @@ pub mod import;
 pub mod message;
 pub mod personalise;
 pub mod port;
+pub mod pricing;
 pub mod primitives;
 pub mod segment;
 pub mod template;

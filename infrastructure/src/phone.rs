@@ -3,6 +3,7 @@
 //! opened faster than any metadata follows, and a number refused for that would be a customer lost. No error repeats
 //! the text it is about.
 
+mod countries;
 mod zones;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use domain::primitives::PhoneNumber;
 use phonenumber::metadata::DATABASE;
 use phonenumber::{Metadata, Type};
 
+pub use countries::{countries_of, country_of, country_of_recipient};
 pub use zones::{is_us_number, zone_of};
 
 /// The longest text that can be a phone number with everything people put around it.

@@ -15,6 +15,8 @@ CREATE TABLE IF NOT EXISTS messages{g} (
   last_requested_at BIGINT,
   wamid TEXT,
   external_id TEXT,
+  replied_at BIGINT,
+  clicked_at BIGINT,
   sequence BIGINT NOT NULL,
   doc TEXT NOT NULL
 );

@@ -155,6 +155,30 @@ async fn a_broken_file_gets_a_clear_error_and_adds_nobody() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_names_columns_and_a_dry_run_changes_nobody() {
+    const IMPORT: &str = "mutation($input: ImportContactsInput!) { importContacts(input: $input) { import { id status added updated rejected } } }";
+    let input = |dry_run: bool, mapping: Value| json!({ "input": { "csv": "Durchwahl,Wie\n+447700900001,Ada\n+447700900002,Bo\n", "mapping": mapping, "dryRun": dry_run } });
+    let mapping = json!({ "Durchwahl": "phone", "Wie": "name" });
+    for kind in stores() {
+        let store = Store::fresh(kind).await;
+        let gateway = Binary::start(&store, None, &BinaryOptions::default()).await;
+        let client = &gateway.client;
+        let tried = client.ask(IMPORT, input(true, mapping.clone())).await;
+        let tried = &tried["importContacts"]["import"];
+        assert_eq!((&tried["added"], &tried["rejected"]), (&json!(2), &json!(0)), "{tried}");
+        assert!(everybody(client).await.is_empty());
+        let unmapped = client.query(IMPORT, input(false, json!({ "Nowhere": "phone" }))).await;
+        assert_eq!(unmapped.expect_err("no such column").code, "VALIDATION_FAILED");
+        let done = client.ask(IMPORT, input(false, mapping.clone())).await;
+        let id = done["importContacts"]["import"]["id"].as_str().expect("an id");
+        assert_eq!(settled(client, id).await["added"], 2);
+        let people = everybody(client).await;
+        assert_eq!(people["+447700900001"]["name"], "Ada", "{people:?}");
+        gateway.terminate().await;
+    }
+}
+
 /// What is wrong with a row costs that row alone, and its line is named.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_row_is_told_of_by_its_line_and_costs_no_other() {

@@ -6,6 +6,7 @@ mod canary;
 mod codes;
 mod command_line;
 mod crash;
+mod engagement;
 mod erase;
 mod imports;
 mod journal;

@@ -8,12 +8,14 @@ mod waiting;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use domain::GatewayAggregate;
 use domain::account::{Account, QuietHours};
 use domain::api_key::Scope;
-use domain::campaign::{Campaign, CampaignCommand, CampaignStatus, WhenPast};
+use domain::campaign::{Campaign, CampaignCommand, CampaignPlan, CampaignStatus, WhenPast};
 use domain::port::{EventFeed, Position};
 use domain::primitives::CampaignId;
 use domain::template::{Template, TemplateStatus};
+use domain::workspace::Workspace;
 use projections::names;
 use serde::Serialize;
 use serde_json::Value;
@@ -35,6 +37,8 @@ pub use waiting::waiting_for;
 
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 500;
+/// People that an audience is counted up to.
+const PEOPLE_MAX: u64 = i32::MAX as u64;
 
 /// Whom a campaign is for.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -130,6 +134,7 @@ pub async fn update(
     command::check_sequence(input.expected_sequence, loaded.sequence)?;
     let account_id = loaded.aggregate.account_id.ok_or_else(|| AppError::not_found("campaign"))?;
     let plan = plan::changed(gateway, caller, account_id, &loaded.aggregate, input).await?;
+    check_scheduled(gateway, &loaded.aggregate, &plan).await?;
     let context = command::context(gateway, caller);
     let command = CampaignCommand::Update { plan: Box::new(plan), at: gateway.clock.now() };
     // The new plan was made from this one, so nobody else's change may come in between.
@@ -146,7 +151,7 @@ pub async fn update(
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be launched, a template that is not approved, an account that
 /// is disconnected, or more people than `max_recipients`: then nobody is written to; VALIDATION_FAILED where the schedule
-/// has passed.
+/// has passed. A campaign to more people than the workspace lets one key launch is no error: it waits for an approval.
 pub async fn launch(
     gateway: &Gateway,
     caller: &Caller,
@@ -167,30 +172,87 @@ pub async fn launch(
     let campaign = loaded.aggregate;
     let is_underway =
         matches!(campaign.status, CampaignStatus::Scheduled | CampaignStatus::Running);
+    let now = gateway.clock.now();
+    let mut command = CampaignCommand::Launch { at: now };
+    let mut expected = None;
     if !is_underway {
-        let plan = campaign.plan.as_ref().ok_or_else(|| AppError::not_found("campaign"))?;
-        let account_id = campaign.account_id.ok_or_else(|| AppError::not_found("campaign"))?;
-        let account = command::folded::<Account>(gateway, account_id.0, "account").await?;
-        plan::check_account(&account)?;
-        plan::check_segments(gateway, &plan.audience).await?;
-        let template = command::folded::<Template>(gateway, plan.template_id.0, "template").await?;
-        if template.status != TemplateStatus::Approved {
-            return Err(AppError::conflict(format!(
-                "the template is in status {}; only an approved one can be sent",
-                template.status.as_str()
-            )));
+        check_launch(gateway, &campaign).await?;
+        let max = input.max_recipients.map(|max| {
+            u64::try_from(max).map_err(|_| AppError::invalid("maxRecipients", "use 0 or more"))
+        });
+        let max = max.transpose()?;
+        let threshold = threshold(gateway, &campaign).await?;
+        if let Some(max) = max {
+            check_size(gateway, &campaign, max).await?;
         }
-        plan::check_hours(plan, &account, &template, "schedule")?;
-        if let Some(max) = input.max_recipients {
+        if let Some(threshold) = threshold {
+            // What was counted is what is launched.
+            expected = Some(loaded.sequence);
+            let recipients = audience_size(gateway, &campaign, PEOPLE_MAX).await?;
+            if recipients > u64::from(threshold) {
+                command = CampaignCommand::RequestApproval {
+                    by: name_of(caller),
+                    recipients,
+                    threshold,
+                    max_recipients: max,
+                    at: now,
+                };
+            }
+        }
+    }
+    run(gateway, caller, id, (command, expected), idempotency.as_ref()).await
+}
+
+/// Says yes to what another key has launched and may not launch alone; it starts, or is scheduled, with this. Scope SEND.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; CONFLICT where nobody asked, where the caller did, and as [`launch`].
+pub async fn approve(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    idempotency_key: Option<String>,
+) -> AppResult<Written<CampaignView>> {
+    caller.require(Scope::Send)?;
+    let (id, loaded) = living(gateway, caller, id).await?;
+    let input = serde_json::json!({ "id": id });
+    let key = idempotency_key.as_deref();
+    let once =
+        command::once::<Uuid>(gateway, caller, "approveCampaign", key, &input, "idempotencyKey")
+            .await?;
+    let idempotency = match once {
+        Once::Done(id, position) => {
+            return written(gateway, caller, CampaignId(id), position).await;
+        }
+        Once::Now(idempotency) => idempotency,
+    };
+    let campaign = loaded.aggregate;
+    let command = CampaignCommand::Approve { by: name_of(caller), at: gateway.clock.now() };
+    if campaign.awaits_approval() {
+        // Whoever may not approve it at all hears that before anything else.
+        campaign.decide(command.clone()).map_err(|error| AppError::domain(error, ""))?;
+        check_launch(gateway, &campaign).await?;
+        if let Some(max) = campaign.approval.as_ref().and_then(|asked| asked.max_recipients) {
             check_size(gateway, &campaign, max).await?;
         }
     }
-    let now = gateway.clock.now();
+    let expected = campaign.awaits_approval().then_some(loaded.sequence);
+    run(gateway, caller, id, (command, expected), idempotency.as_ref()).await
+}
+
+async fn run(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: CampaignId,
+    command: (CampaignCommand, Option<u64>),
+    idempotency: Option<&infrastructure::ledger::Idempotency>,
+) -> AppResult<Written<CampaignView>> {
     let context = command::context(gateway, caller);
-    let (_, position) = command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+    let command = &command;
+    let (_, position) = command::transact(gateway, &context, idempotency, &|tx| {
         Box::pin(async move {
-            let command = CampaignCommand::Launch { at: now };
-            tx.execute::<Campaign>(id.0, command)
+            let (command, expected) = command.clone();
+            tx.execute_expecting::<Campaign>(id.0, expected, command)
                 .await
                 .map_err(|error| command::refused(error, ""))?;
             Ok(id.0)
@@ -200,10 +262,37 @@ pub async fn launch(
     written(gateway, caller, id, position).await
 }
 
-/// Counts the audience as it is now: whoever was added before this call counts.
-async fn check_size(gateway: &Gateway, campaign: &Campaign, max: i32) -> AppResult<()> {
-    let max =
-        u64::try_from(max).map_err(|_| AppError::invalid("maxRecipients", "use 0 or more"))?;
+/// Who acts, as campaigns remember it.
+fn name_of(caller: &Caller) -> String {
+    format!("{}:{}", caller.actor.kind.as_str(), caller.actor.id)
+}
+
+/// Whether everything is there that a launch needs.
+async fn check_launch(gateway: &Gateway, campaign: &Campaign) -> AppResult<()> {
+    let plan = campaign.plan.as_ref().ok_or_else(|| AppError::not_found("campaign"))?;
+    let account_id = campaign.account_id.ok_or_else(|| AppError::not_found("campaign"))?;
+    let account = command::folded::<Account>(gateway, account_id.0, "account").await?;
+    plan::check_account(&account)?;
+    plan::check_segments(gateway, &plan.audience).await?;
+    let template = command::folded::<Template>(gateway, plan.template_id.0, "template").await?;
+    if template.status != TemplateStatus::Approved {
+        return Err(AppError::conflict(format!(
+            "the template is in status {}; only an approved one can be sent",
+            template.status.as_str()
+        )));
+    }
+    plan::check_hours(plan, &account, &template, "schedule")
+}
+
+/// How many people one key may launch a campaign to; `None`: however many.
+async fn threshold(gateway: &Gateway, campaign: &Campaign) -> AppResult<Option<u32>> {
+    let workspace = campaign.workspace_id.ok_or_else(|| AppError::not_found("campaign"))?;
+    let workspace = command::folded::<Workspace>(gateway, workspace.0, "workspace").await?;
+    Ok(workspace.approval_threshold)
+}
+
+/// Counts the audience as it is now, up to `most`: whoever was added before this call counts.
+async fn audience_size(gateway: &Gateway, campaign: &Campaign, most: u64) -> AppResult<u64> {
     let (Some(plan), Some(workspace)) = (campaign.plan.as_ref(), campaign.workspace_id) else {
         return Err(AppError::not_found("campaign"));
     };
@@ -212,8 +301,36 @@ async fn check_size(gateway: &Gateway, campaign: &Campaign, max: i32) -> AppResu
     read::wait_directory(gateway, Some(head)).await?;
     let queries = read::queries(gateway);
     let query = queries.audience(workspace.0, &plan.audience, None).await?;
-    let count = queries.audience_count(&query, max.saturating_add(1)).await?;
-    if count > max {
+    Ok(queries.audience_count(&query, most).await?)
+}
+
+/// What is scheduled already starts without anybody being asked again, so it must not grow beyond what one may launch.
+async fn check_scheduled(
+    gateway: &Gateway,
+    campaign: &Campaign,
+    plan: &CampaignPlan,
+) -> AppResult<()> {
+    if campaign.status != CampaignStatus::Scheduled {
+        return Ok(());
+    }
+    let Some(threshold) = threshold(gateway, campaign).await?.map(u64::from) else {
+        return Ok(());
+    };
+    if campaign.plan.as_ref().is_some_and(|known| known.audience == plan.audience) {
+        return Ok(());
+    }
+    let changed = Campaign { plan: Some(plan.clone()), ..campaign.clone() };
+    if audience_size(gateway, &changed, threshold.saturating_add(1)).await? > threshold {
+        return Err(AppError::conflict(format!(
+            "the new audience has more than {threshold} people, which needs another key's approval, and the campaign is \
+             scheduled already; cancel it, clone it, change the clone and launch that"
+        )));
+    }
+    Ok(())
+}
+
+async fn check_size(gateway: &Gateway, campaign: &Campaign, max: u64) -> AppResult<()> {
+    if audience_size(gateway, campaign, max.saturating_add(1)).await? > max {
         return Err(AppError::conflict(format!(
             "the audience has more than {max} people, so nothing was sent; raise maxRecipients or narrow the audience"
         )));

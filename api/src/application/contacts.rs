@@ -31,6 +31,7 @@ pub(crate) use change::{SUPPRESSION_SOURCE, introduce};
 pub use change::{add, upsert};
 pub(crate) use erase::leave_no_trace;
 pub use erase::{erase, finish_erasures};
+pub(crate) use merge::join;
 pub use merge::merge;
 
 /// Tags of one input.

@@ -39,6 +39,15 @@ pub struct Written<T> {
 pub struct WorkspaceView {
     pub id: WorkspaceId,
     pub name: String,
+    /// A campaign to more people is launched by two.
+    pub approval_threshold: Option<u32>,
+}
+
+/// What messages cost a workspace.
+#[derive(Clone, Debug)]
+pub struct RateCardView {
+    pub workspace_id: WorkspaceId,
+    pub card: domain::pricing::RateCard,
 }
 
 #[derive(Clone, Debug)]
@@ -213,6 +222,8 @@ pub struct CampaignView {
     /// Set once it is COMPLETED (or CANCELLED).
     pub completed_at: Option<DateTime<Utc>>,
     pub deleted: bool,
+    /// It was launched and waits for another key's yes.
+    pub awaits_approval: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -257,6 +268,8 @@ pub struct MessageView {
     pub sent_at: Option<DateTime<Utc>>,
     pub delivered_at: Option<DateTime<Utc>>,
     pub read_at: Option<DateTime<Utc>>,
+    pub replied_at: Option<DateTime<Utc>>,
+    pub clicked_at: Option<DateTime<Utc>>,
     pub failed_at: Option<DateTime<Utc>>,
 }
 
@@ -317,7 +330,11 @@ pub enum ProjectionStatus {
 impl WorkspaceView {
     pub(crate) fn new(id: WorkspaceId, workspace: &Workspace) -> Option<Self> {
         workspace.id?;
-        Some(Self { id, name: workspace.name.clone() })
+        Some(Self {
+            id,
+            name: workspace.name.clone(),
+            approval_threshold: workspace.approval_threshold,
+        })
     }
 }
 
@@ -501,6 +518,7 @@ impl CampaignView {
             started_at: campaign.started_at,
             completed_at: campaign.ended_at,
             deleted: campaign.deleted,
+            awaits_approval: campaign.awaits_approval(),
         })
     }
 }
@@ -556,6 +574,8 @@ impl MessageView {
             read_at: message
                 .status_at(DeliveryStatus::Read)
                 .or(message.status_at(DeliveryStatus::Played)),
+            replied_at: message.engagement.replied_at,
+            clicked_at: message.engagement.clicked_at(),
             failed_at: message.failed_at(),
         })
     }
@@ -763,6 +783,7 @@ mod tests {
                 external_id: Some("order-1".to_owned().into()),
                 metadata: Some(json!({ "order": 7 }).into()),
                 reply_to: None,
+                country: None,
             },
             to: Recipient {
                 phone: Some(PhoneNumber::parse("+4915112345678").unwrap()),

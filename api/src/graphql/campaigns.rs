@@ -13,7 +13,7 @@ use super::connection::{
 use super::enums::{CampaignStatus, RetryScope, SkipReason, WhenPast};
 use super::events::history;
 use super::messages::{MessageFilter, MessagePayload};
-use super::scalars::{Instant, Json, LocalDateTime, PhoneNumber, Place, TimeZone};
+use super::scalars::{Decimal, Instant, Json, LocalDateTime, PhoneNumber, Place, TimeZone};
 use super::session::{Answer, all, asked, change, int, load, replace, session, texts};
 use super::templates::Template;
 use crate::application::view::{CampaignView, Written};
@@ -42,7 +42,9 @@ pub struct Campaign {
     name: String,
     /// How far it is.
     status: CampaignStatus,
-    /// Why it is paused or cancelled.
+    /// It was launched by one key and waits for another's approveCampaign; statusReason says why.
+    awaits_approval: bool,
+    /// Why it is paused or cancelled, or what it waits for.
     status_reason: Option<String>,
     /// Template parameter → literal, or {{name}}, {{attributes.city}} filled per contact.
     parameters: Json,
@@ -78,6 +80,7 @@ impl From<CampaignView> for Campaign {
             account_id: view.account_id.0.into(),
             name: view.name.clone(),
             status: view.status.into(),
+            awaits_approval: view.awaits_approval,
             status_reason: view.status_reason.clone(),
             parameters: Json(view.parameters.clone()),
             audience: view.audience.clone().into(),
@@ -332,8 +335,10 @@ pub struct CampaignProgress {
     replied: i32,
     /// Quick replies and WhatsApp's own link-click reports.
     clicked: i32,
-    /// Clicks by button.
+    /// People by the button of the template that they tapped.
     buttons: Vec<ButtonCount>,
+    /// People who said stop to it: by a word, a button, or in WhatsApp's settings.
+    opted_out: i32,
     /// Not delivered.
     failed: i32,
     /// Taken back before they were sent.
@@ -350,6 +355,34 @@ pub struct CampaignProgress {
     estimated_completion: Option<Instant>,
     /// Why they failed.
     failures: Vec<FailureCount>,
+    /// What WhatsApp bills for those that it has, by the workspace's rate card; null where nothing is known of it.
+    cost: Option<Cost>,
+}
+
+/// WhatsApp reports category and billability; the amount comes from a dated, editable rate card. No rate, no amount: never
+/// 0.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct Cost {
+    /// Null where some of it has no rate, or the rates are of several currencies.
+    amount: Option<Decimal>,
+    /// ISO 4217; XXX where there are several.
+    currency: String,
+    /// Of some messages WhatsApp has not said yet what they are billed as; they are taken for what their template is.
+    estimated: bool,
+}
+
+/// ISO 4217: no currency.
+const NO_CURRENCY: &str = "XXX";
+
+impl From<domain::pricing::Cost> for Cost {
+    fn from(cost: domain::pricing::Cost) -> Self {
+        let currency = cost.currency.as_ref().map_or(NO_CURRENCY, |currency| currency.as_str());
+        Self {
+            amount: cost.amount.map(Decimal),
+            currency: currency.to_owned(),
+            estimated: cost.estimated,
+        }
+    }
 }
 
 impl CampaignProgress {
@@ -367,6 +400,7 @@ impl CampaignProgress {
             replied: 0,
             clicked: 0,
             buttons: vec![],
+            opted_out: 0,
             failed: 0,
             cancelled: 0,
             skipped: 0,
@@ -375,6 +409,7 @@ impl CampaignProgress {
             messages_per_second: 0.0,
             estimated_completion: None,
             failures: vec![],
+            cost: None,
         }
     }
 }
@@ -406,6 +441,7 @@ impl From<campaigns::CampaignProgress> for CampaignProgress {
             replied: int(progress.replied),
             clicked: int(progress.clicked),
             buttons: buttons.collect(),
+            opted_out: int(progress.opted_out),
             failed: int(progress.failed),
             cancelled: int(progress.cancelled),
             skipped: int(progress.skipped),
@@ -414,6 +450,7 @@ impl From<campaigns::CampaignProgress> for CampaignProgress {
             messages_per_second: progress.messages_per_second,
             estimated_completion: progress.estimated_completion.map(Instant),
             failures: failures.collect(),
+            cost: progress.cost.map(Cost::from),
         }
     }
 }
@@ -648,7 +685,7 @@ impl CampaignMutation {
     }
 
     /// Starts now, or at the campaign's own schedule if it has one. With maxRecipients: more than that is CONFLICT and
-    /// nothing is sent. Scope SEND.
+    /// nothing is sent. Above the workspace's approvalThreshold it stays a draft until another key approves it. Scope SEND.
     async fn launch_campaign(
         &self,
         ctx: &Context<'_>,
@@ -660,6 +697,19 @@ impl CampaignMutation {
         let (gateway, caller) = asked(ctx);
         let launch = campaigns::Launch { id: id.0, max_recipients, idempotency_key };
         Ok(campaigns::launch(gateway, caller, launch).await?.into())
+    }
+
+    /// Launches what another key has launched and may not launch alone. The one who asked cannot be the one who approves.
+    /// Scope SEND.
+    async fn approve_campaign(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "The same key with the same input answers the first result again.")]
+        idempotency_key: Option<String>,
+    ) -> Answer<CampaignPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(campaigns::approve(gateway, caller, &id, idempotency_key).await?.into())
     }
 
     /// Drafts another campaign like this one. Scope MANAGE.

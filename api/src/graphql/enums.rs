@@ -295,3 +295,21 @@ pub enum ProjectionStatus {
     /// Stopped; see the gateway's log.
     Failed,
 }
+
+/// What WhatsApp bills a message as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::pricing::BillingCategory")]
+pub enum BillingCategory {
+    /// Marketing templates.
+    Marketing,
+    /// Marketing templates sent by WhatsApp's own marketing interface.
+    MarketingLite,
+    /// Utility templates.
+    Utility,
+    /// Authentication templates.
+    Authentication,
+    /// Authentication templates to countries where foreign businesses pay more.
+    AuthenticationInternational,
+    /// Everything that is no template.
+    Service,
+}

@@ -75,6 +75,10 @@ pub struct Message {
     delivered_at: Option<Instant>,
     /// When it was read or played.
     read_at: Option<Instant>,
+    /// When the person answered it first.
+    replied_at: Option<Instant>,
+    /// When the person first tapped a button of it, or a link.
+    clicked_at: Option<Instant>,
     /// When it failed.
     failed_at: Option<Instant>,
 }
@@ -128,6 +132,8 @@ impl From<MessageView> for Message {
             sent_at: view.sent_at.map(Instant),
             delivered_at: view.delivered_at.map(Instant),
             read_at: view.read_at.map(Instant),
+            replied_at: view.replied_at.map(Instant),
+            clicked_at: view.clicked_at.map(Instant),
             failed_at: view.failed_at.map(Instant),
         }
     }

@@ -2,8 +2,11 @@
 //! be somebody's personal data.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use chrono::{DateTime, NaiveDateTime, NaiveTime, SecondsFormat, SubsecRound, Timelike, Utc};
+use chrono::{
+    DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, SubsecRound, Timelike, Utc,
+};
 use domain::port::Position;
+use domain::pricing::Amount;
 
 /// The longest text of a scalar that is no free text, in characters.
 const TEXT_CHARS_MAX: usize = 128;
@@ -19,6 +22,14 @@ pub struct LocalDateTime(pub NaiveDateTime);
 /// Wall-clock time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime(pub NaiveTime);
+
+/// A day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalDate(pub NaiveDate);
+
+/// An amount of money, exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal(pub Amount);
 
 /// An IANA time zone's name; the use cases check that there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +100,21 @@ fn read_local_time(value: &Value) -> Read<LocalTime> {
     read.map(LocalTime).ok_or("use a time of day such as 09:00")
 }
 
+fn read_local_date(value: &Value) -> Read<LocalDate> {
+    let read = text(value).and_then(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok());
+    read.map(LocalDate).ok_or("use a day such as 2026-11-27")
+}
+
+/// Text, or a number as it is written: its shortest form is exact for all that has few digits.
+fn read_decimal(value: &Value) -> Read<Decimal> {
+    let read = match value {
+        Value::Number(number) => Amount::parse(&number.to_string()).ok(),
+        value => text(value).and_then(|text| Amount::parse(text).ok()),
+    };
+    read.map(Decimal)
+        .ok_or("use a plain decimal with at most six digits behind the point, such as \"0.0655\"")
+}
+
 fn read_name<T>(value: &Value, make: impl Fn(String) -> T, problem: &'static str) -> Read<T> {
     let read =
         text(value).filter(|text| !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX);
@@ -122,6 +148,8 @@ pub(super) fn check(scalar: &str, value: &Value) -> Read<()> {
         "DateTime" => read_instant(value).map(drop),
         "LocalDateTime" => read_local_date_time(value).map(drop),
         "LocalTime" => read_local_time(value).map(drop),
+        "LocalDate" => read_local_date(value).map(drop),
+        "Decimal" => read_decimal(value).map(drop),
         "TimeZone" => read_time_zone(value).map(drop),
         "PhoneNumber" => read_phone_number(value).map(drop),
         "Position" => read_place(value).map(drop),
@@ -164,6 +192,30 @@ impl ScalarType for LocalTime {
     fn to_value(&self) -> Value {
         let format = if self.0.second() == 0 { "%H:%M" } else { "%H:%M:%S" };
         Value::String(self.0.format(format).to_string())
+    }
+}
+
+/// A day (2026-11-27).
+#[Scalar]
+impl ScalarType for LocalDate {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        read_local_date(&value).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.format("%Y-%m-%d").to_string())
+    }
+}
+
+/// An exact decimal number, as text ("0.0655").
+#[Scalar]
+impl ScalarType for Decimal {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        read_decimal(&value).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
     }
 }
 
@@ -261,6 +313,23 @@ mod tests {
         );
         for wrong in ["24:00", "9", "09:00Z"] {
             assert!(read_local_time(&value(json!(wrong))).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn days_and_amounts_are_exact() {
+        let day = LocalDate::parse(value(json!("2026-11-27"))).unwrap();
+        assert_eq!(day.to_value(), value(json!("2026-11-27")));
+        for wrong in [json!("2026-11-31"), json!("27.11.2026"), json!(20261127)] {
+            assert!(read_local_date(&value(wrong)).is_err());
+        }
+        for (given, shown) in
+            [(json!("0.0655"), "0.0655"), (json!(0.0655), "0.0655"), (json!(3), "3")]
+        {
+            assert_eq!(Decimal::parse(value(given)).unwrap().to_value(), value(json!(shown)));
+        }
+        for wrong in [json!("-1"), json!(-1), json!("1e3"), json!(1e-9), json!(""), json!(null)] {
+            assert!(read_decimal(&value(wrong)).is_err());
         }
     }
 

@@ -13,7 +13,7 @@ use domain::port::{AggregateType, EventFeed, Fence, Position, RecordedEvent, Str
 use domain::primitives::{Actor, CampaignId, ContactId};
 use domain::template::Template;
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
-use infrastructure::phone::zone_of;
+use infrastructure::phone::{self, zone_of};
 use projections::{QueryError, names};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -178,7 +178,10 @@ async fn expand(
         number_zone: zone_of,
     };
     let planned = |contact_id: &ContactId, salt: u64| {
-        plan_recipient(&planning, &people.get(&contact_id.0)?.aggregate, salt, now)
+        let contact = &people.get(&contact_id.0)?.aggregate;
+        let mut recipient = plan_recipient(&planning, contact, salt, now)?;
+        recipient.plan.header.country = phone::country_of_recipient(&recipient.plan.to);
+        Some(recipient)
     };
     let mut messages: HashMap<Uuid, PlannedRecipient> = HashMap::new();
     for contact_id in page.contacts.iter().map(|stored| ContactId(stored.id)) {

@@ -2,6 +2,7 @@
 //! itself, everything may be told twice, and nothing that cannot be placed is lost: it stays in the journal, or is parked
 //! until its message is known.
 
+mod answer;
 mod apply;
 mod error;
 mod person;
@@ -17,10 +18,12 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::app::Gateway;
+use answer::Answers;
 use error::ItemError;
 use route::Routes;
 use status::Statuses;
 
+pub use answer::refused as stop_showed_in_refusal;
 pub use status::{settle_parked, sweep_parked};
 
 const LEASE_NAME: &str = "webhooks";
@@ -129,7 +132,7 @@ pub async fn interpret_again(
 }
 
 /// Interprets entries in order: everything else at once, statuses together at the end, since they are many and concern
-/// only messages.
+/// only messages; and then what people did about messages, by what the statuses said.
 async fn apply_entries(
     gateway: &Gateway,
     entries: &[JournalEntry],
@@ -137,6 +140,7 @@ async fn apply_entries(
 ) -> Result<(), ItemError> {
     let mut routes = Routes::new(gateway);
     let mut statuses = Statuses::default();
+    let mut answers = Answers::default();
     for entry in entries {
         // A destroyed day key: the entry is past its retention.
         let Some(body) = entry.body.bytes() else { continue };
@@ -147,7 +151,8 @@ async fn apply_entries(
             if is_again && !apply::may_come_again(&item.item) {
                 continue;
             }
-            match apply_item(gateway, &mut routes, &mut statuses, entry, item, &mut foreign).await {
+            let page = Page { statuses: &mut statuses, answers: &mut answers };
+            match apply_item(gateway, &mut routes, page, entry, item, &mut foreign).await {
                 Ok(()) => {}
                 Err(error @ ItemError::StoreAway(_)) => return Err(error),
                 Err(ItemError::Refused(error)) => {
@@ -161,13 +166,20 @@ async fn apply_entries(
             gateway.journal.mark_foreign(entry.id, foreign).await?;
         }
     }
-    statuses.apply(gateway).await
+    statuses.apply(gateway).await?;
+    answers.apply(gateway).await
+}
+
+/// What is applied at the end of a page.
+struct Page<'a> {
+    statuses: &'a mut Statuses,
+    answers: &'a mut Answers,
 }
 
 async fn apply_item(
     gateway: &Gateway,
     routes: &mut Routes<'_>,
-    statuses: &mut Statuses,
+    page: Page<'_>,
     entry: &JournalEntry,
     item: Interpreted,
     foreign: &mut u32,
@@ -178,5 +190,5 @@ async fn apply_item(
         metrics::counter!("gateway_webhook_items_total", "outcome" => "foreign").increment(1);
         return Ok(());
     }
-    apply::item(gateway, &targets, statuses, entry, item).await
+    apply::item(gateway, &targets, page, entry, item).await
 }

@@ -67,6 +67,21 @@ pub struct Campaign {
     pub queued: u64,
     /// Of the latest occurrence.
     pub skipped: u64,
+    /// Launched, and waiting for another to say yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// Who asked for a second person's yes, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    pub requested_by: String,
+    pub recipients: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_recipients: Option<u64>,
+    /// Who said yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }
 
 /// What its owner decides.
@@ -108,6 +123,19 @@ pub enum CampaignCommand {
     },
     /// Starts now, or is scheduled where its schedule lies ahead.
     Launch {
+        at: DateTime<Utc>,
+    },
+    /// Launched by one who may not launch so many alone: another has to say yes.
+    RequestApproval {
+        by: String,
+        recipients: u64,
+        threshold: u32,
+        max_recipients: Option<u64>,
+        at: DateTime<Utc>,
+    },
+    /// Says yes, and starts it as [`CampaignCommand::Launch`] does.
+    Approve {
+        by: String,
         at: DateTime<Utc>,
     },
     /// The time of an occurrence has come: the scheduled one, or the next one while an earlier one still has messages
@@ -157,6 +185,18 @@ pub enum CampaignError {
     Invalid { field: &'static str, problem: String },
     #[error("a campaign in status {} cannot be {action}", status.as_str())]
     NotAllowed { action: &'static str, status: CampaignStatus },
+    #[error(
+        "nobody asked for an approval; launch the campaign, and where it needs one that asks for it"
+    )]
+    NotRequested,
+    #[error(
+        "whoever launched the campaign cannot approve it too; use approveCampaign with another key"
+    )]
+    OwnRequest,
+    #[error(
+        "the campaign was approved as it is and cannot be changed any more; cancel it, clone it and launch the clone"
+    )]
+    ApprovedAsItIs,
     #[error("the audience was expanded from elsewhere meanwhile")]
     CursorMoved,
 }
@@ -167,6 +207,9 @@ impl DomainError for CampaignError {
             Self::NotFound => "NOT_FOUND",
             Self::Invalid { .. } => "CAMPAIGN_INVALID",
             Self::NotAllowed { .. } => "CAMPAIGN_STATUS",
+            Self::NotRequested => "APPROVAL_NOT_REQUESTED",
+            Self::OwnRequest => "APPROVAL_OF_ONES_OWN",
+            Self::ApprovedAsItIs => "CAMPAIGN_APPROVED",
             Self::CursorMoved => "CURSOR_MOVED",
         }
     }
@@ -174,12 +217,24 @@ impl DomainError for CampaignError {
     fn field(&self) -> Option<String> {
         match self {
             Self::Invalid { field, .. } => Some((*field).to_owned()),
-            Self::NotFound | Self::NotAllowed { .. } | Self::CursorMoved => None,
+            Self::NotFound
+            | Self::NotAllowed { .. }
+            | Self::NotRequested
+            | Self::OwnRequest
+            | Self::ApprovedAsItIs
+            | Self::CursorMoved => None,
         }
     }
 
     fn is_conflict(&self) -> bool {
-        matches!(self, Self::NotAllowed { .. } | Self::CursorMoved)
+        matches!(
+            self,
+            Self::NotAllowed { .. }
+                | Self::NotRequested
+                | Self::OwnRequest
+                | Self::ApprovedAsItIs
+                | Self::CursorMoved
+        )
     }
 }
 
@@ -231,6 +286,10 @@ impl GatewayAggregate for Campaign {
             CampaignCommand::Update { plan, at } => {
                 self.require(&[CampaignStatus::Draft, CampaignStatus::Scheduled], "changed")?;
                 check_plan(&plan)?;
+                let is_approved = self.approval.as_ref().is_some_and(|a| a.approved_by.is_some());
+                if is_approved && self.plan.as_ref() != Some(&*plan) {
+                    return Err(CampaignError::ApprovedAsItIs);
+                }
                 self.update(*plan, at)
             }
             CampaignCommand::Delete { at } => {
@@ -241,6 +300,29 @@ impl GatewayAggregate for Campaign {
                 Ok(vec![CampaignEvent::Deleted { at }])
             }
             CampaignCommand::Launch { at } => self.launch(at),
+            CampaignCommand::RequestApproval { by, recipients, threshold, max_recipients, at } => {
+                self.require(&[CampaignStatus::Draft], "launched")?;
+                // Whoever asks again for the same asks for nothing new.
+                let is_known = self.approval.as_ref().is_some_and(|known| {
+                    known.requested_by == by
+                        && known.recipients == recipients
+                        && known.max_recipients == max_recipients
+                });
+                // What cannot be launched needs nobody's yes.
+                self.launch(at)?;
+                Ok(if is_known {
+                    vec![]
+                } else {
+                    vec![CampaignEvent::ApprovalRequested {
+                        by,
+                        recipients,
+                        threshold,
+                        max_recipients,
+                        at,
+                    }]
+                })
+            }
+            CampaignCommand::Approve { by, at } => self.approve(by, at),
             CampaignCommand::Start { at } => self.start(at),
             CampaignCommand::Retime { at } => self.retime(at),
             CampaignCommand::RecordExpansion { from, cursor, queued, skipped, complete, at } => {
@@ -481,6 +563,27 @@ impl Campaign {
         Ok((Some(next.local), start_at))
     }
 
+    /// Launched, and waiting for another to say yes.
+    pub fn awaits_approval(&self) -> bool {
+        let is_open = |approval: &Approval| approval.approved_by.is_none();
+        self.status == CampaignStatus::Draft && self.approval.as_ref().is_some_and(is_open)
+    }
+
+    fn approve(&self, by: String, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+        let is_done = self.approval.as_ref().is_some_and(|a| a.approved_by.as_ref() == Some(&by));
+        if is_done && matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
+            return Ok(vec![]);
+        }
+        self.require(&[CampaignStatus::Draft], "approved")?;
+        let request = self.approval.as_ref().ok_or(CampaignError::NotRequested)?;
+        if request.requested_by == by {
+            return Err(CampaignError::OwnRequest);
+        }
+        let mut events = vec![CampaignEvent::Approved { by, at }];
+        events.extend(self.launch(at)?);
+        Ok(events)
+    }
+
     fn launch(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
         if matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
             return Ok(vec![]);
@@ -527,7 +630,33 @@ impl Campaign {
                     ..Self::default()
                 };
             }
-            CampaignEvent::Updated { plan, .. } => self.plan = Some(plan),
+            CampaignEvent::Updated { plan, .. } => {
+                self.plan = Some(plan);
+                // The yes that was asked for was to another plan.
+                if self.approval.take().is_some() {
+                    self.status_reason = None;
+                }
+            }
+            CampaignEvent::ApprovalRequested {
+                by, recipients, threshold, max_recipients, ..
+            } => {
+                self.status_reason = Some(format!(
+                    "waits for approval: {recipients} people are more than the {threshold} that one key may launch; another \
+                     key approves it with approveCampaign"
+                ));
+                self.approval = Some(Approval {
+                    requested_by: by,
+                    recipients,
+                    max_recipients,
+                    approved_by: None,
+                });
+            }
+            CampaignEvent::Approved { by, .. } => {
+                self.status_reason = None;
+                if let Some(approval) = &mut self.approval {
+                    approval.approved_by = Some(by);
+                }
+            }
             CampaignEvent::Deleted { .. } => self.deleted = true,
             CampaignEvent::Scheduled { start_at, local, .. } => {
                 self.status = CampaignStatus::Scheduled;
@@ -731,6 +860,8 @@ mod tests {
                     CampaignEvent::Completed { .. } => "completed",
                     CampaignEvent::Cancelled { .. } => "cancelled",
                     CampaignEvent::Deleted { .. } => "deleted",
+                    CampaignEvent::ApprovalRequested { .. } => "approval requested",
+                    CampaignEvent::Approved { .. } => "approved",
                 };
                 campaign.fold(event);
                 name
@@ -927,6 +1058,85 @@ mod tests {
         expand(&mut campaign, "2027-02-28T08:00Z");
         assert_eq!(start(&mut campaign, "2027-03-28T08:00Z"), [""; 0]);
         assert_eq!(complete(&mut campaign, "2027-03-28T08:00Z"), ["completed"]);
+    }
+
+    fn draft() -> Campaign {
+        let plan = CampaignPlan {
+            name: "Sale".to_owned(),
+            template_id: TemplateId(Uuid::from_u128(2)),
+            parameters: Personal::Known(serde_json::Map::new()),
+            audience: Audience { all: true, ..Audience::default() },
+            schedule: None,
+            messages_per_second: None,
+            frequency_cap: None,
+            time_to_live_s: None,
+        };
+        Campaign { plan: Some(plan), expanded: false, ..in_status(CampaignStatus::Draft) }
+    }
+
+    fn request(by: &str) -> CampaignCommand {
+        CampaignCommand::RequestApproval {
+            by: by.to_owned(),
+            recipients: 12,
+            threshold: 10,
+            max_recipients: None,
+            at: at(1),
+        }
+    }
+
+    fn approve(by: &str) -> CampaignCommand {
+        CampaignCommand::Approve { by: by.to_owned(), at: at(2) }
+    }
+
+    fn done(campaign: &mut Campaign, command: CampaignCommand) -> usize {
+        let events = campaign.decide(command).unwrap();
+        let count = events.len();
+        events.into_iter().for_each(|event| campaign.fold(event));
+        count
+    }
+
+    #[test]
+    fn a_large_campaign_starts_when_another_than_who_asked_says_yes() {
+        let mut campaign = draft();
+        assert_eq!(campaign.decide(approve("b")), Err(CampaignError::NotRequested));
+        assert_eq!(done(&mut campaign, request("a")), 1);
+        assert_eq!(done(&mut campaign, request("a")), 0);
+        assert_eq!(campaign.status, CampaignStatus::Draft);
+        assert!(campaign.status_reason.as_ref().unwrap().contains("12 people"));
+        assert_eq!(campaign.decide(approve("a")), Err(CampaignError::OwnRequest));
+        assert_eq!(done(&mut campaign, approve("b")), 2);
+        assert_eq!((campaign.status, &campaign.status_reason), (CampaignStatus::Running, &None));
+        assert_eq!(done(&mut campaign, approve("b")), 0);
+    }
+
+    #[test]
+    fn a_changed_plan_needs_a_new_request_and_an_approved_one_is_not_changed() {
+        let mut campaign = draft();
+        done(&mut campaign, request("a"));
+        let mut plan = campaign.plan.clone().unwrap();
+        plan.name = "Another".to_owned();
+        let update = |plan: &CampaignPlan| CampaignCommand::Update {
+            plan: Box::new(plan.clone()),
+            at: at(3),
+        };
+        assert_eq!(done(&mut campaign, update(&plan)), 1);
+        assert_eq!((&campaign.approval, &campaign.status_reason), (&None, &None));
+        assert_eq!(campaign.decide(approve("b")), Err(CampaignError::NotRequested));
+        plan.schedule = Some(CampaignSchedule {
+            start_at: "2027-01-01T09:00:00".parse().unwrap(),
+            time_zone: "UTC".to_owned(),
+            recipient_local: false,
+            send_window: None,
+            when_past: Default::default(),
+            recurrence: None,
+        });
+        done(&mut campaign, update(&plan));
+        done(&mut campaign, request("a"));
+        done(&mut campaign, approve("b"));
+        assert_eq!(campaign.status, CampaignStatus::Scheduled);
+        assert_eq!(campaign.decide(update(&plan)), Ok(vec![]));
+        plan.name = "Yet another".to_owned();
+        assert_eq!(campaign.decide(update(&plan)), Err(CampaignError::ApprovedAsItIs));
     }
 
     #[test]

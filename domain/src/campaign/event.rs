@@ -97,6 +97,24 @@ pub enum CampaignEvent {
     },
     #[serde(rename = "campaign.deleted")]
     Deleted { at: DateTime<Utc> },
+    /// Somebody launched it, and it is so large that another has to say yes. It stays a draft until then; a changed plan
+    /// needs a new request.
+    #[serde(rename = "campaign.approval_requested")]
+    ApprovalRequested {
+        /// Who asked (`api_key:<id>`), and cannot be the one who says yes.
+        by: String,
+        /// People in the audience when they asked.
+        recipients: u64,
+        /// What the workspace allows one person alone.
+        threshold: u32,
+        /// More people than that are not to be written to, as whoever asked said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_recipients: Option<u64>,
+        at: DateTime<Utc>,
+    },
+    /// Another said yes; it starts or is scheduled with this.
+    #[serde(rename = "campaign.approved")]
+    Approved { by: String, at: DateTime<Utc> },
     /// Launched, to start later, or back from one occurrence to wait for the next: the schedule says when, `start_at`
     /// is what that means by what is known now.
     #[serde(rename = "campaign.scheduled")]
@@ -155,6 +173,8 @@ crate::events!(CampaignEvent {
     Drafted => "campaign.drafted" v 1,
     Updated => "campaign.updated" v 1,
     Deleted => "campaign.deleted" v 1,
+    ApprovalRequested => "campaign.approval_requested" v 1,
+    Approved => "campaign.approved" v 1,
     Scheduled => "campaign.scheduled" v 1,
     Started => "campaign.started" v 1,
     AudienceExpanded => "campaign.audience_expanded" v 1,

@@ -6,7 +6,7 @@ mod event;
 mod recurrence;
 mod schedule;
 
-pub use aggregate::{Campaign, CampaignCommand, CampaignError, CampaignPlan};
+pub use aggregate::{Approval, Campaign, CampaignCommand, CampaignError, CampaignPlan};
 pub use event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
 pub use recurrence::{OCCURRENCES_MAX, RecurrenceError, YEARS_MAX, recur};
 pub use schedule::{

@@ -208,8 +208,7 @@ impl GatewayAggregate for Contact {
         let none = Aliases::default();
         let aliases = self.aliases().unwrap_or(&none);
         let phones = self.phone().into_iter().chain(&aliases.phones);
-        let phones =
-            phones.map(|phone| Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+        let phones = phones.map(|phone| Identity::phone(workspace, phone));
         let users = self.portfolio_identities().iter().chain(&aliases.identities);
         let users = users.map(|identity| {
             let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());

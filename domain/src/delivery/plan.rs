@@ -157,6 +157,8 @@ pub fn plan_recipient(
                 external_id: None,
                 metadata: None,
                 reply_to: None,
+                // What a number says of its country is not known here: whoever plans adds it.
+                country: None,
             },
             to: to.unwrap_or_default(),
             content: Content::Template { parameters, preview },

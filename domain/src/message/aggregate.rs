@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::attempt::{Attempt, AttemptOutcome, DeliveryStatus, Failure, MessageStatus};
 use super::{
-    Content, Direction, InDoubtResolution, MessageCommand, MessageError, MessageEvent,
+    Content, Direction, Engagement, InDoubtResolution, MessageCommand, MessageError, MessageEvent,
     MessageHeader, Plan, Recipient, SkipReason, StatusReport,
 };
 use crate::port::AggregateType;
+use crate::pricing::Bill;
 use crate::primitives::{AccountId, Personal, Wamid, WorkspaceId};
 use crate::{GatewayAggregate, aggregate};
 
@@ -53,6 +54,9 @@ pub struct Message {
     /// The wamid of a message that was not sent by an attempt of ours: received, or echoed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_wamid: Option<Personal<Wamid>>,
+    /// What the person did about it.
+    #[serde(default, skip_serializing_if = "Engagement::is_none")]
+    pub engagement: Engagement,
 }
 
 /// Where a message stands while it is not with WhatsApp.
@@ -126,6 +130,12 @@ impl GatewayAggregate for Message {
             MessageCommand::RecordStatus(report) => self.advance(*report),
             MessageCommand::Resolve { resolution, due_at, at } => {
                 self.resolve(resolution, due_at, at)
+            }
+            MessageCommand::RecordAnswer(answer) => {
+                if self.direction == Direction::Inbound || self.header.is_none() {
+                    return Err(MessageError::NotPlanned);
+                }
+                Ok(self.engagement.news(answer))
             }
             MessageCommand::Retry { due_at, at } => self.retry(due_at, at),
         }
@@ -225,6 +235,45 @@ impl Message {
 
     pub fn status_at(&self, status: DeliveryStatus) -> Option<DateTime<Utc>> {
         self.telling()?.1.status_at(status)
+    }
+
+    /// When it left for WhatsApp as far as is known, where it may have reached the person: by the earliest of our own word
+    /// and WhatsApp's, whose clocks may differ. An answer that is older is no answer to it.
+    pub fn left_at(&self) -> Option<DateTime<Utc>> {
+        if self.waiting == Some(Waiting::Echoed) {
+            return self.created_at;
+        }
+        let may_have_reached = |attempt: &&Attempt| {
+            attempt.has_reached_whatsapp()
+                || matches!(attempt.status(), MessageStatus::Sending | MessageStatus::InDoubt)
+        };
+        let times = self.attempts.values().filter(may_have_reached).map(|attempt| {
+            let told = attempt.statuses.values().copied();
+            told.fold(attempt.requested_at, DateTime::min)
+        });
+        times.max()
+    }
+
+    /// Nobody knows yet whether WhatsApp took it.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.status(), MessageStatus::Sending | MessageStatus::InDoubt)
+    }
+
+    /// What it is billed as: as WhatsApp reported it, else as far as can be assumed. `None`: WhatsApp does not have it, or
+    /// could not deliver it.
+    pub fn bill(&self) -> Option<Bill> {
+        let header = self.header.as_ref().filter(|_| self.direction == Direction::Outbound)?;
+        let (_, attempt) = self.telling()?;
+        if !attempt.has_reached_whatsapp() {
+            return None;
+        }
+        let accepted = self.accepted_at().unwrap_or(attempt.requested_at);
+        let reported = self.pricing.as_ref().map(|(status, pricing)| {
+            let at = attempt.status_at(*status).unwrap_or(accepted);
+            Bill::reported(header.country, pricing, at.date_naive())
+        });
+        let assumed = || Bill::assumed(header.country, header.category(), accepted.date_naive());
+        Some(reported.unwrap_or_else(assumed))
     }
 
     pub fn failed_at(&self) -> Option<DateTime<Utc>> {
@@ -614,6 +663,9 @@ impl Message {
             MessageEvent::Failed { attempt, wamid, failure, at } => {
                 self.fold_status(attempt, DeliveryStatus::Failed, wamid, None, Some(failure), at);
             }
+            MessageEvent::Replied { .. }
+            | MessageEvent::Clicked { .. }
+            | MessageEvent::OptedOut { .. } => self.engagement.fold(event),
         }
     }
 

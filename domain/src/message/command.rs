@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Content, DeliveryStatus, Failure, InDoubtResolution, MessageHeader, Recipient, SkipReason,
+    Content, DeliveryStatus, Failure, InDoubtResolution, MessageHeader, OptOutSign, Recipient,
+    SkipReason,
 };
-use crate::primitives::Wamid;
+use crate::primitives::{MessageId, Wamid};
 
 #[derive(Clone, Debug)]
 pub enum MessageCommand {
@@ -85,6 +86,8 @@ pub enum MessageCommand {
         due_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
+    /// The person answered it, tapped a button of it, or said stop to it.
+    RecordAnswer(Answer),
     /// Due again after it failed, because a person asked: its time to live starts anew.
     Retry {
         due_at: DateTime<Utc>,
@@ -101,6 +104,20 @@ pub struct Plan {
     /// Left out from the start.
     pub skip: Option<(SkipReason, Option<String>)>,
     pub due_at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
+}
+
+/// What a person did about a message. Each part is recorded once, with its earliest time.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// What they wrote or tapped, where it came as a message.
+    pub reply_id: Option<MessageId>,
+    /// It counts as a reply; `true`: it names the message.
+    pub reply: Option<bool>,
+    /// It counts as a click of this button, or of one that has no label of the template's.
+    pub click: Option<Option<String>>,
+    pub opt_out: Option<OptOutSign>,
+    /// WhatsApp's timestamp.
     pub at: DateTime<Utc>,
 }
 

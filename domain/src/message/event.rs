@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Content, ContentKind, DeliveryStatus, Failure, Recipient};
 use crate::primitives::{
-    AccountId, CampaignId, ContactId, Personal, TemplateId, Wamid, WorkspaceId,
+    AccountId, CampaignId, ContactId, Country, MessageId, Personal, TemplateId, Wamid, WorkspaceId,
 };
 use crate::template::TemplateCategory;
 
@@ -36,6 +36,10 @@ pub struct MessageHeader {
     pub metadata: Option<Personal<Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Personal<Wamid>>,
+    /// Of the recipient, by number or user id: what WhatsApp bills goes by it. In the clear, so that costs outlive an
+    /// erasure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
 }
 
 impl MessageHeader {
@@ -297,6 +301,47 @@ pub enum MessageEvent {
         failure: Failure,
         at: DateTime<Utc>,
     },
+    /// The person answered it. Told again with an earlier answer, that one is the first.
+    #[serde(rename = "message.replied")]
+    Replied {
+        /// What they wrote.
+        reply_id: MessageId,
+        /// It names this message; else it is the first within 72 h, with nothing sent in between.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quoted: bool,
+        at: DateTime<Utc>,
+    },
+    /// The person tapped a button of it, or a link.
+    #[serde(rename = "message.clicked")]
+    Clicked {
+        /// What the template has on the button; nothing that anybody wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
+        /// The tap itself, where it came as a message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_id: Option<MessageId>,
+        at: DateTime<Utc>,
+    },
+    /// The person wants no more messages, and this is the one they said it to.
+    #[serde(rename = "message.opted_out")]
+    OptedOut {
+        how: OptOutSign,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_id: Option<MessageId>,
+        at: DateTime<Utc>,
+    },
+}
+
+/// How a person said that they want no more messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptOutSign {
+    /// By a word or a button.
+    Reply,
+    /// In WhatsApp's own settings, of which it told at once.
+    Preference,
+    /// In WhatsApp's own settings, of which it told with the next message (131050).
+    Refusal,
 }
 
 crate::events!(MessageEvent {
@@ -319,6 +364,9 @@ crate::events!(MessageEvent {
     Read => "message.read" v 1,
     Played => "message.played" v 1,
     Failed => "message.failed" v 1,
+    Replied => "message.replied" v 1,
+    Clicked => "message.clicked" v 1,
+    OptedOut => "message.opted_out" v 1,
 });
 
 impl MessageEvent {

@@ -5,14 +5,17 @@ mod aggregate;
 mod attempt;
 mod command;
 mod content;
+mod engagement;
 mod error;
 mod event;
 
 pub use aggregate::{Message, Waiting};
 pub use attempt::{Attempt, AttemptOutcome, DeliveryStatus, Failure, KeepAway, MessageStatus};
-pub use command::{MessageCommand, Plan, StatusReport};
+pub use command::{Answer, MessageCommand, Plan, StatusReport};
 pub use content::{Content, ContentKind, MediaKind, MediaSource, ParameterValue, Recipient};
+pub use engagement::{ANSWERED_WITHIN, Engagement};
 pub use error::MessageError;
 pub use event::{
-    Direction, InDoubtResolution, MessageEvent, MessageHeader, Priority, SkipReason, TemplateRef,
+    Direction, InDoubtResolution, MessageEvent, MessageHeader, OptOutSign, Priority, SkipReason,
+    TemplateRef,
 };

@@ -1,6 +1,7 @@
 //! Values every aggregate shares. Each is parsed once, at the edge, and trusted inside.
 
 mod actor;
+mod country;
 mod daily_hours;
 mod ids;
 mod personal;
@@ -9,6 +10,7 @@ mod user_id;
 mod wamid;
 
 pub use actor::{Actor, ActorKind};
+pub use country::{Country, CountryError};
 pub use daily_hours::DailyHours;
 pub use ids::{
     AccountId, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, SegmentId, TemplateId,

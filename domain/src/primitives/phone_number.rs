@@ -40,6 +40,26 @@ impl PhoneNumber {
         &self.0[1..]
     }
 
+    /// The one form of a number that WhatsApp knows in two: with a plus, in today's numbering. Brazil put a 9 before its
+    /// mobile numbers and Mexico took the 1 behind its country code away, and WhatsApp still writes many as they were
+    /// before. Whoever is looked up is looked up by this; what is sent to is the number as it was given.
+    pub fn canonical(&self) -> String {
+        let digits = self.digits();
+        let of_mexico = digits.strip_prefix("521").filter(|rest| rest.len() == 10);
+        if let Some(national) = of_mexico {
+            return format!("+52{national}");
+        }
+        // An area code of two digits, none of them zero; mobile numbers began with 6 to 9.
+        let of_brazil = digits.strip_prefix("55").filter(|rest| rest.len() == 10);
+        if let Some((area, number)) = of_brazil.and_then(|rest| rest.split_at_checked(2))
+            && !area.contains('0')
+            && number.starts_with(['6', '7', '8', '9'])
+        {
+            return format!("+55{area}9{number}");
+        }
+        self.0.clone()
+    }
+
     /// `+49•••678`: enough to recognise, too little to call.
     pub fn masked(&self) -> String {
         format!("{}•••{}", &self.0[..3], &self.0[self.0.len() - 3..])
@@ -70,6 +90,27 @@ mod tests {
     #[test]
     fn separators_are_dropped_and_the_plus_is_added() {
         assert_eq!(PhoneNumber::parse(" 49 (151) 1234-5678 ").unwrap().as_str(), "+4915112345678");
+    }
+
+    #[test]
+    fn both_forms_of_a_brazilian_or_mexican_number_are_one() {
+        let canonical = |text: &str| PhoneNumber::parse(text).unwrap().canonical();
+        for (text, expected) in [
+            ("+5215512345678", "+525512345678"),
+            ("+525512345678", "+525512345678"),
+            ("+555198765432", "+5551998765432"),
+            ("+5551998765432", "+5551998765432"),
+            // A landline, whose number never had a 9.
+            ("+551132165498", "+551132165498"),
+            // One digit too many or few is another number, and other countries' stay as they are.
+            ("+52155123456789", "+52155123456789"),
+            ("+5491123456789", "+5491123456789"),
+            ("+4915112345678", "+4915112345678"),
+            ("+15551234567", "+15551234567"),
+        ] {
+            assert_eq!(canonical(text), expected, "{text}");
+            assert_eq!(canonical(expected), expected, "{text}");
+        }
     }
 
     #[test]

@@ -4,4 +4,6 @@ mod aggregate;
 mod rule;
 
 pub use aggregate::{Segment, SegmentCommand, SegmentError, SegmentEvent};
-pub use rule::{AttributeOp, LastMessage, Rule, RuleError, RuleFacts, Scalar};
+pub use rule::{
+    AttributeOp, LastMessage, MessageOutcome, Outcome, Rule, RuleError, RuleFacts, Scalar,
+};

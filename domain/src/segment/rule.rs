@@ -34,16 +34,27 @@ pub enum Rule {
     TimeZone(String),
     /// The youngest message to the contact is in this status and of this time. What is `None` is not asked.
     LastMessage {
-        status: Option<MessageStatus>,
+        status: Option<Outcome>,
         before: Option<DateTime<Utc>>,
         after: Option<DateTime<Utc>>,
     },
-    /// The campaign has a message to the contact, in exactly this status where one is given.
+    /// The campaign has a message to the contact, in exactly this status, or answered or tapped, where one is given.
     Campaign {
         id: CampaignId,
-        status: Option<MessageStatus>,
+        status: Option<Outcome>,
     },
 }
+
+/// What became of a message: what it is, or what the person did about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Status(MessageStatus),
+    Replied,
+    Clicked,
+}
+
+const REPLIED: &str = "REPLIED";
+const CLICKED: &str = "CLICKED";
 
 /// Text is compared as it stands, capitals included.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,8 +80,26 @@ pub struct Scalar(pub String);
 /// The youngest message to a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastMessage {
-    pub status: MessageStatus,
+    pub outcome: MessageOutcome,
     pub at: DateTime<Utc>,
+}
+
+/// What is known of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageOutcome {
+    pub status: MessageStatus,
+    pub is_replied: bool,
+    pub is_clicked: bool,
+}
+
+impl MessageOutcome {
+    fn is(self, asked: Outcome) -> bool {
+        match asked {
+            Outcome::Status(status) => self.status == status,
+            Outcome::Replied => self.is_replied,
+            Outcome::Clicked => self.is_clicked,
+        }
+    }
 }
 
 /// What a rule asks about one contact.
@@ -82,8 +111,8 @@ pub trait RuleFacts {
     fn language(&self) -> Option<&str>;
     fn time_zone(&self) -> Option<&str>;
     fn last_message(&self) -> Option<LastMessage>;
-    /// The status of the campaign's message to this contact.
-    fn campaign(&self, id: CampaignId) -> Option<MessageStatus>;
+    /// What became of the campaign's message to this contact.
+    fn campaign(&self, id: CampaignId) -> Option<MessageOutcome>;
 }
 
 /// What is wrong with a rule, and where: `rule.all[0].op`.
@@ -123,14 +152,14 @@ impl Rule {
             Self::TimeZone(zone) => facts.time_zone() == Some(zone),
             Self::LastMessage { status, before, after } => {
                 facts.last_message().is_some_and(|last| {
-                    status.is_none_or(|status| last.status == status)
+                    status.is_none_or(|status| last.outcome.is(status))
                         && before.is_none_or(|before| last.at < before)
                         && after.is_none_or(|after| last.at > after)
                 })
             }
-            Self::Campaign { id, status } => {
-                facts.campaign(*id).is_some_and(|known| status.is_none_or(|status| known == status))
-            }
+            Self::Campaign { id, status } => facts
+                .campaign(*id)
+                .is_some_and(|known| status.is_none_or(|status| known.is(status))),
         }
     }
 }
@@ -364,20 +393,28 @@ fn parse_campaign(value: &Value, path: &str) -> Result<Rule, RuleError> {
     Ok(Rule::Campaign { id, status: parse_status(object, path)? })
 }
 
-fn parse_status(
-    object: &Map<String, Value>,
-    path: &str,
-) -> Result<Option<MessageStatus>, RuleError> {
+fn parse_status(object: &Map<String, Value>, path: &str) -> Result<Option<Outcome>, RuleError> {
     let Some(value) = object.get("status").filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    let status =
-        MessageStatus::ALL.into_iter().find(|status| value.as_str() == Some(status.as_str()));
+    let status = || {
+        let known =
+            MessageStatus::ALL.into_iter().find(|status| value.as_str() == Some(status.as_str()));
+        known.map(Outcome::Status)
+    };
+    let outcome = match value.as_str() {
+        Some(REPLIED) => Some(Outcome::Replied),
+        Some(CLICKED) => Some(Outcome::Clicked),
+        _ => status(),
+    };
     let problem = || {
         let names = MessageStatus::ALL.map(MessageStatus::as_str).join(", ");
-        RuleError::new(format!("{path}.status"), format!("use one of {names}"))
+        RuleError::new(
+            format!("{path}.status"),
+            format!("use one of {names}, {REPLIED} and {CLICKED}"),
+        )
     };
-    status.map(Some).ok_or_else(problem)
+    outcome.map(Some).ok_or_else(problem)
 }
 
 fn parse_instant(
@@ -451,10 +488,17 @@ mod tests {
             Some("Europe/Vienna")
         }
         fn last_message(&self) -> Option<LastMessage> {
-            Some(LastMessage { status: MessageStatus::Read, at: date("2026-11-01").unwrap() })
+            let outcome =
+                MessageOutcome { status: MessageStatus::Read, is_replied: false, is_clicked: true };
+            Some(LastMessage { outcome, at: date("2026-11-01").unwrap() })
         }
-        fn campaign(&self, id: CampaignId) -> Option<MessageStatus> {
-            (id.0 == Uuid::from_u128(9)).then_some(MessageStatus::Delivered)
+        fn campaign(&self, id: CampaignId) -> Option<MessageOutcome> {
+            let outcome = MessageOutcome {
+                status: MessageStatus::Delivered,
+                is_replied: true,
+                is_clicked: false,
+            };
+            (id.0 == Uuid::from_u128(9)).then_some(outcome)
         }
     }
 
@@ -530,6 +574,10 @@ mod tests {
         assert!(!holds(json!({ "lastMessage": { "after": "2026-11-01T00:00:00Z" } })));
         let id = Uuid::from_u128(9).to_string();
         assert!(holds(json!({ "campaign": { "id": id, "status": "DELIVERED" } })));
+        assert!(holds(json!({ "campaign": { "id": id, "status": "REPLIED" } })));
+        assert!(!holds(json!({ "campaign": { "id": id, "status": "CLICKED" } })));
+        assert!(holds(json!({ "lastMessage": { "status": "CLICKED" } })));
+        assert!(!holds(json!({ "lastMessage": { "status": "REPLIED" } })));
         assert!(holds(json!({ "campaign": { "id": id } })));
         assert!(!holds(json!({ "campaign": { "id": Uuid::from_u128(8).to_string() } })));
     }

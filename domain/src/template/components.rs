@@ -290,6 +290,23 @@ fn buttons_of(components: &[Component]) -> &[Button] {
     buttons.unwrap_or_default()
 }
 
+impl TemplateComponents {
+    /// Whether a quick reply of this template, its cards included, has this label.
+    pub fn has_quick_reply(&self, label: &str) -> bool {
+        fn any(components: &[Component], label: &str) -> bool {
+            let is_meant = |button: &Button| {
+                button.kind == ButtonKind::QuickReply && button.label.as_deref() == Some(label)
+            };
+            components.iter().any(|component| match component {
+                Component::Buttons(buttons) => buttons.iter().any(is_meant),
+                Component::Carousel(cards) => cards.iter().any(|card| any(card, label)),
+                _ => false,
+            })
+        }
+        any(&self.components, label)
+    }
+}
+
 type Object = Map<String, Value>;
 
 /// Cards hold components but no carousel, which is what keeps this from nesting for ever.

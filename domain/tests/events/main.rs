@@ -16,8 +16,14 @@ use fixtures::{Fixture, fixtures};
 /// Fields that this event's enum variant shares with others and never sets itself: a message that came in was planned
 /// by nobody.
 const NEVER_SET: [(&str, &[&str]); 2] = [
-    ("message.received", &["campaign_id", "template", "time_to_live_s", "external_id", "metadata"]),
-    ("message.echoed", &["campaign_id", "template", "time_to_live_s", "external_id", "metadata"]),
+    (
+        "message.received",
+        &["campaign_id", "template", "time_to_live_s", "external_id", "metadata", "country"],
+    ),
+    (
+        "message.echoed",
+        &["campaign_id", "template", "time_to_live_s", "external_id", "metadata", "country"],
+    ),
 ];
 
 /// The fixtures that are in the shape of today.

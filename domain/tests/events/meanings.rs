@@ -8,6 +8,17 @@ pub const MEANINGS: &[(&str, &str)] = &[
          `default`.",
     ),
     (
+        "workspace.updated",
+        "Its name changed, or how large a campaign may be before two have to launch it. Carries \
+         both as they are from now on; without `approval_threshold` one is enough.",
+    ),
+    (
+        "workspace.rate_card_updated",
+        "What messages cost was written down anew. Carries the whole card: per line the \
+         countries (none: every other one), the category as WhatsApp bills it, the amount for \
+         one message, and the first day it holds.",
+    ),
+    (
         "account.connected",
         "A WhatsApp number was connected. Credentials are in the key ring; the event has their \
          names there and fingerprints that tell equal ones.",
@@ -107,6 +118,12 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("campaign.updated", "The plan changed. Carries the whole of it, as it is from now on."),
     ("campaign.deleted", "A draft was deleted."),
     (
+        "campaign.approval_requested",
+        "It was launched, and its audience is larger than one key may launch alone. It stays a \
+         draft until another key approves it; a changed plan needs a new launch.",
+    ),
+    ("campaign.approved", "Another key said yes. It is scheduled or starts with this."),
+    (
         "campaign.scheduled",
         "It was launched, to start later; or an occurrence is done and the next one is waited \
          for; or the schedule means another instant now. `start_at` is what the schedule means, \
@@ -204,6 +221,23 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "message.failed",
         "WhatsApp had accepted it and reports that it could not be delivered. Delivered, read \
          and played go before it, in whatever order they arrive.",
+    ),
+    (
+        "message.replied",
+        "The person answered it: what they wrote names it (`quoted`), or is the first they wrote \
+         within 72 h with nothing sent to them in between. An answer is of one message only; \
+         `reply_id` is the inbound message. A further one of these has an earlier answer.",
+    ),
+    (
+        "message.clicked",
+        "The person tapped a button of it, or WhatsApp reports that they followed a link. \
+         `label` is the button's text in the template. One for each button.",
+    ),
+    (
+        "message.opted_out",
+        "The person wants no more messages, and this is the one they said it to: `reply`, by a \
+         word or a button; `preference`, in WhatsApp's settings; `refusal`, there too, as the \
+         next send showed. The opt-out itself is `contact.opted_out`.",
     ),
     (
         "api_key.created",

@@ -54,6 +54,8 @@ pub struct Behaviour {
     pub delivered_skipped_rate: f64,
     /// Of the delivered ones, those that the person answers with a text.
     pub reply_rate: f64,
+    /// Of these answers, those that name the message they answer. 1 by default.
+    pub reply_quoted_rate: f64,
     /// Meta's codes and the share of sends that meet each: in the HTTP answer or as a `failed` status, by the code.
     pub error_rates: BTreeMap<u32, f64>,
     /// The send counts, its statuses come, and the response never does.
@@ -101,6 +103,7 @@ impl Default for Behaviour {
             read_rate: 0.0,
             delivered_skipped_rate: 0.0,
             reply_rate: 0.0,
+            reply_quoted_rate: 1.0,
             error_rates: BTreeMap::new(),
             accepted_but_no_answer: 0.0,
             http500_accepted: 0.0,
@@ -216,6 +219,7 @@ impl Behaviour {
             ("readRate", self.read_rate),
             ("deliveredSkippedRate", self.delivered_skipped_rate),
             ("replyRate", self.reply_rate),
+            ("replyQuotedRate", self.reply_quoted_rate),
             ("acceptedButNoAnswer", self.accepted_but_no_answer),
             ("http500Accepted", self.http500_accepted),
             ("http500Refused", self.http500_refused),

@@ -145,6 +145,8 @@ pub struct Stats {
     pub errors: BTreeMap<u32, u64>,
     /// Statuses, messages and answers not settled yet: planned, due or on their way.
     pub webhooks_pending: u64,
+    /// Messages that people wrote, each once.
+    pub inbound: u64,
     /// Given up after an hour, or because nobody subscribed.
     pub webhooks_dropped: u64,
 }
@@ -307,6 +309,7 @@ impl Sandbox {
                 .collect(),
             errors: tally.errors.clone(),
             webhooks_pending: state.backlog() as u64,
+            inbound: state.numbers.values().map(|number| number.received.len() as u64).sum(),
             webhooks_dropped: state.webhooks.dropped,
         }
     }

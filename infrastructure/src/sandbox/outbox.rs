@@ -338,7 +338,9 @@ impl State {
         if let What::Step { sent, step: Step::Reply } = &item.what {
             let sent = Arc::clone(sent);
             let done = self.done(vec![item.seq], 0);
-            if let Err(error) = self.say(&Said::answer(self.seed, &sent), now, vec![done]) {
+            let quoted_rate = self.behaviour_of(&sent.number).reply_quoted_rate;
+            let answer = Said::answer(self.seed, &sent, quoted_rate);
+            if let Err(error) = self.say(&answer, now, vec![done]) {
                 tracing::error!(%error, "the sandbox could not note a person's answer");
             }
             return;

@@ -101,9 +101,10 @@ struct Medium {
 }
 
 impl Said {
-    /// An answer to a message, the same for the same message.
-    pub(crate) fn answer(seed: u64, sent: &Sent) -> Self {
+    /// An answer to a message, the same for the same message. `quoted_rate`: the share of those that name it.
+    pub(crate) fn answer(seed: u64, sent: &Sent, quoted_rate: f64) -> Self {
         let mut fate = Fate::new(seed, &[b"answer", sent.wamid.as_bytes()]);
+        let is_quoted = Fate::new(seed, &[b"quotes", sent.wamid.as_bytes()]).happens(quoted_rate);
         let place = usize::try_from(fate.between(0, ANSWERS.len() as u64 - 1)).unwrap_or(0);
         Self {
             number: sent.number.clone(),
@@ -116,7 +117,7 @@ impl Said {
             username: None,
             wamid: None,
             at: None,
-            context: Some(json!({"id": sent.wamid})),
+            context: is_quoted.then(|| json!({"id": sent.wamid})),
             referral: None,
             errors: None,
             medium: None,

@@ -220,6 +220,7 @@ pub fn plan(contact: Uuid, text: &str) -> MessageCommand {
             external_id: None,
             metadata: None,
             reply_to: None,
+            country: None,
         },
         to: Recipient { phone: Some(PhoneNumber::parse("+447700900123").unwrap()), user_id: None },
         content: Content::Text { body: text.to_owned(), preview_url: false },

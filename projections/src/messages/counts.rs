@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::message::{Direction, Message, MessageStatus, SkipReason};
+use domain::pricing::Bill;
 use serde::{Deserialize, Serialize};
 
 /// Counts are kept for every second of a campaign's first hours …
@@ -28,6 +29,21 @@ pub struct CampaignCounts {
     pub skipped: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub skips: BTreeMap<SkipReason, u64>,
+    /// The person answered it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replied: u64,
+    /// The person tapped a button of it, or a link.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clicked: u64,
+    /// The person said stop to it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub opted_out: u64,
+    /// People by the label of the button that they tapped; each counts once for each of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub buttons: BTreeMap<String, u64>,
+    /// What WhatsApp has, by what it is billed as: [`domain::pricing::Bill::key`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bills: BTreeMap<String, u64>,
     /// By WhatsApp's code, else by title.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<String, FailureCount>,
@@ -42,9 +58,23 @@ pub struct FailureCount {
     pub count: u64,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What one message counts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Contribution {
+pub(super) struct Contribution {
+    outcome: Outcome,
+    is_replied: bool,
+    is_clicked: bool,
+    is_opted_out: bool,
+    buttons: Vec<String>,
+    bill: Option<Bill>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
     Pending,
     InDoubt,
     /// With WhatsApp: 0 accepted, 1 sent, 2 delivered, 3 read.
@@ -62,6 +92,21 @@ impl Contribution {
         {
             return None;
         }
+        let engagement = &message.engagement;
+        let labels = engagement.clicks.keys().filter(|label| !label.is_empty());
+        Some(Self {
+            outcome: Outcome::of(message)?,
+            is_replied: engagement.replied_at.is_some(),
+            is_clicked: !engagement.clicks.is_empty(),
+            is_opted_out: engagement.opted_out_at.is_some(),
+            buttons: labels.cloned().collect(),
+            bill: message.bill(),
+        })
+    }
+}
+
+impl Outcome {
+    fn of(message: &Message) -> Option<Self> {
         Some(match message.status() {
             MessageStatus::Scheduled | MessageStatus::Queued | MessageStatus::Sending => {
                 Self::Pending
@@ -91,6 +136,8 @@ impl CampaignCounts {
             self.count(before, |count| *count = count.saturating_sub(1));
             self.skips.retain(|_, count| *count > 0);
             self.failures.retain(|_, failure| failure.count > 0);
+            self.buttons.retain(|_, count| *count > 0);
+            self.bills.retain(|_, count| *count > 0);
         }
         if let Some(after) = after {
             self.count(after, |count| *count += 1);
@@ -99,15 +146,27 @@ impl CampaignCounts {
 
     fn count(&mut self, contribution: &Contribution, step: impl Fn(&mut u64)) {
         step(&mut self.recipients);
-        match contribution {
-            Contribution::Pending => step(&mut self.pending),
-            Contribution::InDoubt => step(&mut self.in_doubt),
-            Contribution::Accepted(depth) => {
+        let flags = [
+            (contribution.is_replied, &mut self.replied),
+            (contribution.is_clicked, &mut self.clicked),
+            (contribution.is_opted_out, &mut self.opted_out),
+        ];
+        flags.into_iter().filter(|(is_set, _)| *is_set).for_each(|(_, count)| step(count));
+        for label in &contribution.buttons {
+            step(self.buttons.entry(label.clone()).or_default());
+        }
+        if let Some(bill) = &contribution.bill {
+            step(self.bills.entry(bill.key()).or_default());
+        }
+        match &contribution.outcome {
+            Outcome::Pending => step(&mut self.pending),
+            Outcome::InDoubt => step(&mut self.in_doubt),
+            Outcome::Accepted(depth) => {
                 let steps =
                     [&mut self.accepted, &mut self.sent, &mut self.delivered, &mut self.read];
                 steps.into_iter().take(usize::from(*depth) + 1).for_each(step);
             }
-            Contribution::Failed(code, title) => {
+            Outcome::Failed(code, title) => {
                 step(&mut self.failed);
                 let key = code.map_or_else(|| title.clone(), |code| code.to_string());
                 let failure = self.failures.entry(key).or_insert_with(|| FailureCount {
@@ -117,8 +176,8 @@ impl CampaignCounts {
                 });
                 step(&mut failure.count);
             }
-            Contribution::Cancelled => step(&mut self.cancelled),
-            Contribution::Skipped(reason) => {
+            Outcome::Cancelled => step(&mut self.cancelled),
+            Outcome::Skipped(reason) => {
                 step(&mut self.skipped);
                 step(self.skips.entry(*reason).or_default());
             }

@@ -43,6 +43,8 @@ pub static MESSAGES: Table = Table {
         set("last_requested_at", Kind::Int),
         set("wamid", Kind::Text),
         set("external_id", Kind::Text),
+        set("replied_at", Kind::Int),
+        set("clicked_at", Kind::Int),
         set("sequence", Kind::Int),
         set("doc", Kind::Text),
     ],
@@ -197,6 +199,8 @@ pub(super) fn message_row(id: Uuid, sequence: u64, message: &Message) -> Option<
         requested.into(),
         wamid.into(),
         known(header.external_id.as_ref()),
+        message.engagement.replied_at.into(),
+        message.engagement.clicked_at().into(),
         sequence.into(),
         doc.into(),
     ])

@@ -45,6 +45,33 @@ impl Queries {
         self.first_by("messages", ScopeColumns::WorkspaceAndAccount, scope, condition).await
     }
 
+    /// Messages that left for a person through a number, or may have, the last first. Of each its last try tells. For the
+    /// gateway's own workers, so without a scope.
+    pub async fn last_sent(
+        &self,
+        account_id: Uuid,
+        contact_id: Uuid,
+        (from, until): (DateTime<Utc>, DateTime<Utc>),
+        limit: usize,
+    ) -> Result<Vec<Uuid>, QueryError> {
+        // The person's messages are few, the number's many: the second column only filters. One that was echoed has no try.
+        let sql = Sql::new(
+            "SELECT id FROM {messages} WHERE contact_id = ? AND direction = 0 \
+             AND COALESCE(account_id, account_id) = ? \
+             AND (last_requested_at IS NOT NULL OR status = 'SENT') \
+             AND COALESCE(last_requested_at, created_at) >= ? \
+             AND COALESCE(last_requested_at, created_at) <= ? \
+             ORDER BY COALESCE(last_requested_at, created_at) DESC, id DESC LIMIT ?",
+        )
+        .with(contact_id)
+        .with(account_id)
+        .with(from)
+        .with(until)
+        .with(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = self.db.query(sql).await?;
+        Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
+    }
+
     async fn messages_listing(
         &self,
         scope: &Scope,

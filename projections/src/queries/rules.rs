@@ -3,15 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::contact::{ConsentStatus, Contact};
-use domain::message::MessageStatus;
 use domain::primitives::CampaignId;
-use domain::segment::{LastMessage, Rule, RuleFacts};
+use domain::segment::{LastMessage, MessageOutcome, Rule, RuleFacts};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::QueryError;
 use crate::messages::from_text;
-use crate::store::{ReadDb, Sql};
+use crate::store::{ReadDb, Row, Sql, StoreError};
 
 /// A condition on `{contacts}` that holds wherever the rule does.
 pub(super) struct Prefilter {
@@ -147,7 +146,7 @@ impl Needs {
 #[derive(Default)]
 pub(super) struct MessageFacts {
     last: HashMap<Uuid, LastMessage>,
-    campaigns: HashMap<(Uuid, CampaignId), MessageStatus>,
+    campaigns: HashMap<(Uuid, CampaignId), MessageOutcome>,
 }
 
 impl MessageFacts {
@@ -157,7 +156,8 @@ impl MessageFacts {
             let rows = db
                 .query_chunked(contacts.iter().copied(), |ids| {
                     Sql::new(
-                        "SELECT m.contact_id, m.status, m.created_at FROM {contacts} AS c \
+                        "SELECT m.contact_id, m.status, m.replied_at, m.clicked_at, m.created_at \
+                         FROM {contacts} AS c \
                          JOIN {messages} AS m ON m.id = (SELECT y.id FROM {messages} AS y \
                          WHERE y.contact_id = c.id AND y.direction = 0 \
                          ORDER BY y.created_at DESC, y.id DESC LIMIT 1) WHERE c.id ?*",
@@ -166,7 +166,7 @@ impl MessageFacts {
                 })
                 .await?;
             for row in rows {
-                let last = LastMessage { status: from_text(row.text(1)?, 1)?, at: row.instant(2)? };
+                let last = LastMessage { outcome: outcome(&row, 1)?, at: row.instant(4)? };
                 facts.last.insert(row.uuid(0)?, last);
             }
         }
@@ -175,7 +175,7 @@ impl MessageFacts {
             let rows = db
                 .query_chunked(contacts.iter().copied(), |ids| {
                     Sql::new(
-                        "SELECT contact_id, campaign_id, status FROM {messages} \
+                        "SELECT contact_id, campaign_id, status, replied_at, clicked_at FROM {messages} \
                          WHERE contact_id ?* AND COALESCE(campaign_id, campaign_id) IS NOT NULL \
                          AND is_test = 0 AND direction = 0 ORDER BY created_at, id",
                     )
@@ -184,7 +184,7 @@ impl MessageFacts {
                 .await?;
             for row in rows {
                 let key = (row.uuid(0)?, CampaignId(row.uuid(1)?));
-                facts.campaigns.insert(key, from_text(row.text(2)?, 2)?);
+                facts.campaigns.insert(key, outcome(&row, 2)?);
             }
         }
         Ok(facts)
@@ -193,6 +193,15 @@ impl MessageFacts {
     pub fn about<'a>(&'a self, id: Uuid, contact: &'a Contact) -> ContactFacts<'a> {
         ContactFacts { id, contact, messages: self }
     }
+}
+
+/// From three columns: the status, and when the person answered and tapped.
+fn outcome(row: &Row, column: usize) -> Result<MessageOutcome, StoreError> {
+    Ok(MessageOutcome {
+        status: from_text(row.text(column)?, column)?,
+        is_replied: row.opt_instant(column + 1)?.is_some(),
+        is_clicked: row.opt_instant(column + 2)?.is_some(),
+    })
 }
 
 /// All that a rule may ask about one contact.
@@ -227,7 +236,7 @@ impl RuleFacts for ContactFacts<'_> {
         self.messages.last.get(&self.id).copied()
     }
 
-    fn campaign(&self, id: CampaignId) -> Option<MessageStatus> {
+    fn campaign(&self, id: CampaignId) -> Option<MessageOutcome> {
         self.messages.campaigns.get(&(self.id, id)).copied()
     }
 }

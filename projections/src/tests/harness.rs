@@ -18,8 +18,8 @@ use domain::port::{
     EventFeed, EventFilter, FeedError, FeedPage, Metadata, Position, RecordedEvent, StreamId,
 };
 use domain::primitives::{
-    AccountId, Actor, CampaignId, ContactId, MARK_ERASED, MARK_KNOWN, Personal, PhoneNumber,
-    TemplateId, WorkspaceId,
+    AccountId, Actor, CampaignId, ContactId, Country, MARK_ERASED, MARK_KNOWN, Personal,
+    PhoneNumber, TemplateId, WorkspaceId,
 };
 use domain::template::TemplateCategory;
 use domain::{GatewayEvent, account::AccountProvider};
@@ -376,6 +376,7 @@ pub fn header(contact: u128, campaign: Option<CampaignId>) -> MessageHeader {
         external_id: Some(Personal::from(format!("order-{contact}"))),
         metadata: None,
         reply_to: None,
+        country: Some(Country::parse("GB").unwrap()),
     }
 }
 
@@ -450,8 +451,10 @@ pub fn create_workspace(log: &Log, workspace_id: WorkspaceId, ms: i64) {
 
 /// Random histories of a campaign's messages, some singles, some replies, some erasures.
 pub mod histories {
-    use domain::message::{DeliveryStatus, Failure, InDoubtResolution, SkipReason, StatusReport};
-    use domain::primitives::Wamid;
+    use domain::message::{
+        Answer, DeliveryStatus, Failure, InDoubtResolution, OptOutSign, SkipReason, StatusReport,
+    };
+    use domain::primitives::{MessageId, Wamid};
     use proptest::prelude::*;
 
     use super::*;
@@ -467,7 +470,7 @@ pub mod histories {
     pub fn ops(
         count: impl Into<proptest::collection::SizeRange>,
     ) -> impl Strategy<Value = Vec<Op>> {
-        let op = (0u8..24, 0u8..24, any::<u8>(), 0i64..1_500)
+        let op = (0u8..24, 0u8..26, any::<u8>(), 0i64..1_500)
             .prop_map(|(message, action, choice, wait_ms)| Op { message, action, choice, wait_ms });
         prop::collection::vec(op, count)
     }
@@ -568,6 +571,15 @@ pub mod histories {
                         log.command::<Contact>(id(contact), erase, time);
                         continue;
                     }
+                    24..=25 => MessageCommand::RecordAnswer(Answer {
+                        reply_id: Some(MessageId(id(0x20_0000 + n))),
+                        reply: (op.choice % 2 == 0).then_some(op.choice % 4 == 0),
+                        click: [None, Some(None), Some(Some("Yes".to_owned()))]
+                            [usize::from(op.choice % 3)]
+                        .clone(),
+                        opt_out: (op.choice % 5 == 0).then_some(OptOutSign::Reply),
+                        at: time,
+                    }),
                     _ => MessageCommand::RecordStatus(Box::new(StatusReport {
                         attempt: Some(attempt),
                         wamid,
@@ -577,7 +589,9 @@ pub mod histories {
                             DeliveryStatus::Read,
                             DeliveryStatus::Failed,
                         ][usize::from(op.choice % 4)],
-                        pricing: None,
+                        pricing: (op.choice % 3 == 0).then(|| {
+                            serde_json::json!({ "billable": op.choice % 2 == 0, "category": "marketing" })
+                        }),
                         failure: (op.choice % 4 == 3).then(|| failure(false)),
                         retry_at: (op.choice % 8 == 3).then_some(later),
                         at: time,

@@ -18,6 +18,16 @@ fn recount(messages: &[Message]) -> CampaignCounts {
             continue;
         }
         counts.recipients += 1;
+        let engagement = &message.engagement;
+        counts.replied += u64::from(engagement.replied_at.is_some());
+        counts.clicked += u64::from(!engagement.clicks.is_empty());
+        counts.opted_out += u64::from(engagement.opted_out_at.is_some());
+        for label in engagement.clicks.keys().filter(|label| !label.is_empty()) {
+            *counts.buttons.entry(label.clone()).or_default() += 1;
+        }
+        if let Some(bill) = message.bill() {
+            *counts.bills.entry(bill.key()).or_default() += 1;
+        }
         match message.status() {
             MessageStatus::Scheduled | MessageStatus::Queued | MessageStatus::Sending => {
                 counts.pending += 1;
@@ -53,6 +63,8 @@ fn assert_adds_up(counts: &CampaignCounts) {
     assert_eq!(counts.skips.values().sum::<u64>(), counts.skipped, "{counts:?}");
     let failures: u64 = counts.failures.values().map(|failure| failure.count).sum();
     assert_eq!(failures, counts.failed, "{counts:?}");
+    // Whatever WhatsApp has is billed as something, and nothing else is.
+    assert_eq!(counts.bills.values().sum::<u64>(), counts.accepted, "{counts:?}");
 }
 
 #[test]

@@ -50,6 +50,15 @@ fn wrong_values(step: &Step) -> Vec<(&'static str, Value)> {
             ("empty", json!("")),
             ("an offset", json!("+01:00")),
         ],
+        "LocalDate" => {
+            vec![("no such day", json!("2026-02-30")), ("with a time", json!("2026-12-01T09:00"))]
+        }
+        // A number is read as the text that it is.
+        "Decimal" => vec![
+            ("negative", json!("-1")),
+            ("with an exponent", json!("1e3")),
+            ("a word", json!("much")),
+        ],
         "PhoneNumber" => vec![
             ("too short", json!("12")),
             ("too long", json!("+4477009001230000000000")),

@@ -128,6 +128,7 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
     vec![
         done("viewer", json!({})),
         done("workspaces", json!({})),
+        done("rateCard", json!({ "workspaceId": workspace })),
         done("account", json!({ "id": account })),
         done("accounts", json!({})),
         done("template", json!({ "id": id(Kind::Template) })),
@@ -151,6 +152,13 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("apiKeys", json!({})),
         done("projections", json!({})),
         done("createWorkspace", json!({ "name": "Third" })),
+        done("updateWorkspace", json!({ "input": { "id": workspace, "approvalThreshold": 1000 } })),
+        done(
+            "setRateCard",
+            json!({ "input": { "workspaceId": workspace, "rates": [
+                { "countries": ["GB"], "category": "MARKETING", "currency": "GBP", "amount": "0.0382", "validFrom": "2026-10-01" },
+            ] } }),
+        ),
         done("probeCredentials", json!({ "accessToken": "EAACANARYTOKEN0123456789" })),
         done(
             "connectAccount",
@@ -204,6 +212,12 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         ),
         done("updateCampaign", json!({ "input": { "id": id(Kind::Campaign), "name": "Renamed" } })),
         done("testCampaign", json!({ "id": id(Kind::Campaign), "to": "+447700900404" })),
+        // Nobody asked for it.
+        Sample {
+            field: "approveCampaign",
+            args: json!({ "id": id(Kind::Campaign) }),
+            outcome: Outcome::Refused("CONFLICT"),
+        },
         done("launchCampaign", json!({ "id": id(Kind::Campaign) })),
         done("pauseCampaign", json!({ "id": id(Kind::Campaign) })),
         done("resumeCampaign", json!({ "id": id(Kind::Campaign) })),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::api_key::Scope;
 use domain::campaign::{Campaign, CampaignStatus};
 use domain::message::SkipReason;
+use domain::pricing::{Bill, Cost, RateCard, cost};
 use domain::primitives::CampaignId;
 use projections::CampaignCounts;
 
@@ -13,7 +14,7 @@ use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::AppResult;
-use crate::application::read;
+use crate::application::{read, workspaces};
 
 /// Counts of recipients: `recipients = pending + in_doubt + accepted + failed + cancelled + skipped`.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct CampaignProgress {
     pub replied: u64,
     pub clicked: u64,
     pub buttons: Vec<(String, u64)>,
+    pub opted_out: u64,
+    pub cost: Option<Cost>,
     pub failed: u64,
     pub cancelled: u64,
     pub skipped: u64,
@@ -60,10 +63,14 @@ pub async fn progress(
     let visible = super::by_ids(gateway, caller, ids).await?;
     let ids: Vec<_> = visible.keys().map(|id| id.0).collect();
     let mut found = read::queries(gateway).campaign_progress(&ids, gateway.clock.now()).await?;
+    let ids = visible.values().map(|campaign| campaign.workspace_id);
+    let cards = workspaces::rate_cards(gateway, ids).await?;
+    let no_card = RateCard::default();
     let with_counts = visible.into_iter().map(|(id, campaign)| {
         let known = found.remove(&id.0).unwrap_or_default();
         let speed = (known.messages_per_second, known.estimated_completion);
-        (id, of_counts(id, campaign.status, known.counts, speed))
+        let card = cards.get(&campaign.workspace_id).unwrap_or(&no_card);
+        (id, of_counts(id, campaign.status, known.counts, card, speed))
     });
     Ok(with_counts.collect())
 }
@@ -82,13 +89,18 @@ pub async fn progress_as_of(
     let (_, campaign) =
         command::known_at::<Campaign>(gateway, caller, &id.to_string(), at, "campaign").await?;
     let known = read::queries(gateway).campaign_progress_as_of(id.0, at).await?;
-    Ok(of_counts(id, campaign.status, known.counts, (0.0, None)))
+    // What was billed then is priced by what is known of prices now.
+    let workspace = campaign.workspace_id;
+    let cards = workspaces::rate_cards(gateway, workspace.into_iter()).await?;
+    let card = workspace.and_then(|id| cards.get(&id)).cloned().unwrap_or_default();
+    Ok(of_counts(id, campaign.status, known.counts, &card, (0.0, None)))
 }
 
 fn of_counts(
     campaign_id: CampaignId,
     status: CampaignStatus,
     counts: CampaignCounts,
+    card: &RateCard,
     (messages_per_second, estimated_completion): (f64, Option<DateTime<Utc>>),
 ) -> CampaignProgress {
     let mut failures: Vec<FailureCount> = counts
@@ -100,6 +112,13 @@ fn of_counts(
             count: failure.count,
         })
         .collect();
+    let bills: Vec<(Bill, u64)> = counts
+        .bills
+        .iter()
+        .filter_map(|(key, count)| Some((Bill::parse_key(key)?, *count)))
+        .collect();
+    let mut buttons: Vec<(String, u64)> = counts.buttons.into_iter().collect();
+    buttons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     failures.sort_by_key(|failure| (std::cmp::Reverse(failure.count), failure.code));
     CampaignProgress {
         campaign_id,
@@ -110,10 +129,11 @@ fn of_counts(
         sent: counts.sent,
         delivered: counts.delivered,
         read: counts.read,
-        // Replies and clicks are told apart by a later version; nothing is counted for them until then.
-        replied: 0,
-        clicked: 0,
-        buttons: vec![],
+        replied: counts.replied,
+        clicked: counts.clicked,
+        buttons,
+        opted_out: counts.opted_out,
+        cost: cost(card, bills.iter().map(|(bill, count)| (bill, *count))),
         failed: counts.failed,
         cancelled: counts.cancelled,
         skipped: counts.skipped,

@@ -247,6 +247,7 @@ mod tests {
                 external_id: None,
                 metadata: None,
                 reply_to: None,
+                country: None,
             },
             to: Recipient::default(),
             content: Content::Text { body: "x".to_owned(), preview_url: false },

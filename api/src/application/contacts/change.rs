@@ -7,7 +7,7 @@ use domain::api_key::Scope;
 use domain::contact::{
     ConsentStatus, Contact, ContactChanges, ContactCommand, ContactOrigin, PortfolioIdentity,
 };
-use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
+use domain::primitives::{ContactId, UserId, WorkspaceId};
 use domain::{GatewayAggregate, Identity};
 use infrastructure::ledger::Transaction;
 use uuid::Uuid;
@@ -195,8 +195,7 @@ async fn changes(
 /// Everything in these changes that tells who somebody is.
 pub(crate) fn identities(workspace: WorkspaceId, changes: &ContactChanges) -> Vec<Identity> {
     let phone = changes.phone.as_ref().and_then(Option::as_ref);
-    let phone = phone
-        .map(|phone: &PhoneNumber| Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+    let phone = phone.map(|phone| Identity::phone(workspace, phone));
     let users = changes.add_identities.iter().map(|identity| {
         let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
         Identity::new(workspace.0, Identity::USER_ID, value)

@@ -214,7 +214,7 @@ async fn family(gateway: &Gateway, id: Uuid) -> AppResult<Vec<Uuid>> {
     let mut family = vec![root];
     let mut next = 0;
     while next < family.len() && family.len() < FAMILY_MAX {
-        let merged = merge::merged_into(gateway, family[next]).await?;
+        let merged = merge::merged_into(&gateway.bus, family[next]).await?;
         family.extend(merged.into_iter().filter(|id| *id != root));
         next += 1;
     }

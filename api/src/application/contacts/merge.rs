@@ -11,6 +11,7 @@ use domain::contact::{
 };
 use domain::primitives::{ContactId, Personal};
 use domain::template::TemplateCategory;
+use infrastructure::ledger::{CommandBus, Transaction};
 use uuid::Uuid;
 
 use super::written;
@@ -49,34 +50,41 @@ pub async fn merge(
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
     let (_, position) = command::transact(gateway, &context, None, &|tx| {
-        Box::pin(async move {
-            let keep = command::loaded::<Contact>(tx, keep_id, "contact").await?.aggregate;
-            let other = command::loaded::<Contact>(tx, merge_id, "contact").await?.aggregate;
-            if other.merged_into == Some(ContactId(keep_id)) {
-                return Ok(());
-            }
-            // The identities are freed first, so that the one who stays can claim them in the same unit.
-            let command = ContactCommand::MarkMerged { into: ContactId(keep_id), at: now };
-            tx.execute::<Contact>(merge_id, command)
-                .await
-                .map_err(|error| command::refused(error, ""))?;
-            let changes = Box::new(gaps(&keep, &other));
-            let command = ContactCommand::Update { changes, origin: ContactOrigin::Api, at: now };
-            tx.execute::<Contact>(keep_id, command)
-                .await
-                .map_err(|error| command::refused(error, ""))?;
-            for command in stricter(&keep.consent, &other.consent, now) {
-                tx.execute::<Contact>(keep_id, command)
-                    .await
-                    .map_err(|error| command::refused(error, ""))?;
-            }
-            let place = merged_into(gateway, keep_id).await?.len();
-            tx.claim(&half(keep_id, place), merge_id);
-            Ok(())
-        })
+        Box::pin(async move { join(tx, (keep_id, merge_id), &ContactOrigin::Api, now).await })
     })
     .await?;
     written(gateway, caller, ContactId(keep_id), position).await
+}
+
+/// Makes one person of two within a transaction, the first of whom stays.
+///
+/// # Errors
+/// NOT_FOUND; CONFLICT where one was erased or merged before.
+pub(crate) async fn join(
+    tx: &mut Transaction<'_>,
+    (keep_id, merge_id): (Uuid, Uuid),
+    origin: &ContactOrigin,
+    now: DateTime<Utc>,
+) -> AppResult<()> {
+    let keep = command::loaded::<Contact>(tx, keep_id, "contact").await?.aggregate;
+    let other = command::loaded::<Contact>(tx, merge_id, "contact").await?.aggregate;
+    if other.merged_into == Some(ContactId(keep_id)) {
+        return Ok(());
+    }
+    // The identities are freed first, so that the one who stays can claim them in the same unit.
+    let command = ContactCommand::MarkMerged { into: ContactId(keep_id), at: now };
+    tx.execute::<Contact>(merge_id, command).await.map_err(|error| command::refused(error, ""))?;
+    let changes = Box::new(gaps(&keep, &other));
+    let command = ContactCommand::Update { changes, origin: origin.clone(), at: now };
+    tx.execute::<Contact>(keep_id, command).await.map_err(|error| command::refused(error, ""))?;
+    for command in stricter(&keep.consent, &other.consent, now) {
+        tx.execute::<Contact>(keep_id, command)
+            .await
+            .map_err(|error| command::refused(error, ""))?;
+    }
+    let place = merged_into(tx.bus(), keep_id).await?.len();
+    tx.claim(&half(keep_id, place), merge_id);
+    Ok(())
 }
 
 /// What finds the halves of a person again when they are erased: the `place`-th contact that went into this one.
@@ -85,11 +93,11 @@ fn half(keep: Uuid, place: usize) -> Identity {
 }
 
 /// The contacts that were merged into this one, in that order.
-pub(super) async fn merged_into(gateway: &Gateway, keep: Uuid) -> AppResult<Vec<Uuid>> {
+pub(super) async fn merged_into(bus: &CommandBus, keep: Uuid) -> AppResult<Vec<Uuid>> {
     let mut halves = vec![];
     loop {
         let asked: Vec<Identity> = (0..LOOK_UP).map(|n| half(keep, halves.len() + n)).collect();
-        let found = gateway.bus.resolve_identities(&asked).await?;
+        let found = bus.resolve_identities(&asked).await?;
         let known: Vec<Uuid> = found.into_iter().map_while(|holder| holder).collect();
         let is_end = known.len() < LOOK_UP;
         halves.extend(known);

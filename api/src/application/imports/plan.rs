@@ -53,8 +53,7 @@ impl Rules {
     /// Everything in a row that tells who somebody is.
     pub fn identities(&self, row: &ContactRow) -> impl Iterator<Item = Identity> {
         let scope = self.workspace_id.0;
-        let phone =
-            row.phone.as_ref().map(|phone| Identity::new(scope, Identity::PHONE, phone.as_str()));
+        let phone = row.phone.as_ref().map(|phone| Identity::phone(self.workspace_id, phone));
         let user = row.user_id.as_ref().map(|user| {
             Identity::new(
                 scope,

@@ -23,7 +23,7 @@ use domain::primitives::{
 use domain::template::{Template, TemplateComponents};
 use futures::StreamExt;
 use infrastructure::ledger::{Idempotency, Transaction};
-use infrastructure::phone::zone_of;
+use infrastructure::phone::{self, zone_of};
 use projections::names;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -309,7 +309,7 @@ async fn find(
             }
             return Ok(Some(id));
         }
-        Whom::Number(phone) => Identity::new(workspace.0, Identity::PHONE, phone.as_str()),
+        Whom::Number(phone) => Identity::phone(workspace, phone),
         Whom::User(identity) => {
             let value = format!("{}/{}", identity.portfolio_id, identity.user_id.as_str());
             Identity::new(workspace.0, Identity::USER_ID, value)
@@ -417,6 +417,7 @@ fn planned(
             external_id: draft.external_id.clone().map(Into::into),
             metadata: draft.metadata.clone().map(Into::into),
             reply_to: draft.reply_to.clone().map(Into::into),
+            country: to.as_ref().and_then(phone::country_of_recipient),
         },
         to: to.unwrap_or_default(),
         content,

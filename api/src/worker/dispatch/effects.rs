@@ -7,7 +7,7 @@ use domain::account::{
 use domain::contact::{Contact, ContactCommand};
 use domain::message::{Message, MessageCommand, MessageError};
 use domain::port::{FeedError, Position};
-use domain::primitives::{AccountId, ContactId, TemplateId};
+use domain::primitives::{AccountId, ContactId, MessageId, TemplateId};
 use domain::template::{Template, TemplateCategory, TemplateCommand, TemplateStatus};
 use infrastructure::ledger::{
     CommandError, Committed, Context, Refusal, TransactError, Transaction,
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::outcome::Effect;
 use crate::app::Gateway;
-use crate::worker::all_accounts;
+use crate::worker::{all_accounts, webhook};
 
 /// Words with effects that share an append; where it fails, each is tried for itself.
 const TOGETHER_MAX: usize = 64;
@@ -28,6 +28,8 @@ pub struct EffectTarget {
     pub account_id: AccountId,
     pub contact_id: Option<ContactId>,
     pub template_id: Option<TemplateId>,
+    /// The message that WhatsApp's word was about.
+    pub message_id: Option<MessageId>,
 }
 
 /// What WhatsApp said of a message, and what else that means.
@@ -98,6 +100,7 @@ pub async fn record(gateway: &Gateway, words: Vec<Word>) -> Vec<Recorded> {
     answers.into_iter().map(|answer| answer.unwrap_or(Err(CommandError::TooBusy))).collect()
 }
 
+/// Records the words in one append, and then of which messages those were who turn out to want no more.
 async fn record_together(
     gateway: &Gateway,
     words: &[(Word, Vec<Order>)],
@@ -106,13 +109,24 @@ async fn record_together(
     let transaction = gateway.bus.transact(&first.context, None, |tx| {
         Box::pin(async move {
             let mut recorded = Vec::with_capacity(words.len());
+            let mut stopped = vec![];
             for (word, orders) in words {
-                recorded.push(record_within(tx, word, orders).await?);
+                let (answer, contacts) = record_within(tx, word, orders).await?;
+                recorded.push(answer);
+                stopped.extend(contacts.into_iter().map(|contact| (word.target, contact)));
             }
-            Ok::<_, CommandError<Refusal>>(recorded)
+            Ok::<_, CommandError<Refusal>>((recorded, stopped))
         })
     });
-    let (mut recorded, position) = transaction.await?;
+    let ((mut recorded, stopped), position) = transaction.await?;
+    for (target, contact_id) in stopped {
+        let EffectTarget { account_id, message_id, .. } = target;
+        let attributed =
+            webhook::stop_showed_in_refusal(gateway, account_id, contact_id, message_id).await;
+        if let Err(error) = attributed {
+            warn!(contact.id = %contact_id, error = %format!("{:#}", anyhow::Error::from(error)), "it could not be told which message an opt-out answers; the opt-out is recorded");
+        }
+    }
     for committed in recorded.iter_mut().flatten().filter(|committed| committed.events > 0) {
         committed.position = position;
     }
@@ -134,12 +148,12 @@ async fn record_alone(gateway: &Gateway, word: &(Word, Vec<Order>)) -> Recorded 
     }
 }
 
-/// A refusal of the message is an answer, and costs the others nothing.
+/// A refusal of the message is an answer, and costs the others nothing. Answers whose contacts' words changed, too.
 async fn record_within(
     tx: &mut Transaction<'_>,
     word: &Word,
     orders: &[Order],
-) -> Result<Recorded, CommandError<Refusal>> {
+) -> Result<(Recorded, Vec<ContactId>), CommandError<Refusal>> {
     let id = word.message_id;
     tx.speak_as(word.context.clone());
     let before = tx.load::<Message>(id).await?.map_or(0, |loaded| loaded.sequence);
@@ -150,23 +164,33 @@ async fn record_within(
     };
     let loaded = tx.load::<Message>(id).await?;
     let sequence = loaded.as_ref().map_or(0, |loaded| loaded.sequence);
+    let mut stopped = vec![];
     if sequence > before || word.always {
         tx.because_of::<Message>(id);
         for order in orders {
+            let Order::Contact(contact, _) = order else {
+                order.carry_out(tx).await?;
+                continue;
+            };
+            let before = tx.load::<Contact>(*contact).await?.map(|loaded| loaded.sequence);
             order.carry_out(tx).await?;
+            if tx.load::<Contact>(*contact).await?.map(|loaded| loaded.sequence) != before {
+                stopped.push(ContactId(*contact));
+            }
         }
     }
     if let Some(error) = refusal {
-        return Ok(Err(CommandError::Domain(error)));
+        return Ok((Err(CommandError::Domain(error)), stopped));
     }
-    Ok(Ok(Committed {
+    let committed = Committed {
         id,
         sequence,
         position: loaded.as_ref().map_or(Position::default(), |loaded| loaded.position),
         events: usize::try_from(sequence - before).unwrap_or(usize::MAX),
         thread: loaded.as_ref().and_then(|loaded| loaded.thread),
         aggregate: loaded.map(|loaded| loaded.aggregate).unwrap_or_default(),
-    }))
+    };
+    Ok((Ok(committed), stopped))
 }
 
 fn of_message(error: TransactError<CommandError<Refusal>>) -> CommandError<MessageError> {

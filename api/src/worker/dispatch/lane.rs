@@ -953,6 +953,7 @@ impl Lane {
                     account_id: self.account_id,
                     contact_id: Some(call.due.contact_id.into()),
                     template_id: call.due.template_id.map(Into::into),
+                    message_id: Some(call.message_id),
                 },
                 always: true,
             };

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountCommand, PauseCause};
-use domain::message::{Content, ContentKind, Message, MessageCommand, MessageHeader, Priority};
-use domain::primitives::{Actor, ContactId, MessageId, Wamid};
+use domain::message::{
+    Content, ContentKind, Message, MessageCommand, MessageHeader, OptOutSign, Priority, Recipient,
+};
+use domain::primitives::{AccountId, Actor, ContactId, MessageId, Wamid};
 use domain::template::{Template, TemplateCategory, TemplateCommand};
 use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
 use infrastructure::ledger::{CommandError, Context, Refusal};
@@ -17,10 +19,11 @@ use projections::Scope;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::Page;
+use super::answer::{self, Sign, What};
 use super::error::ItemError;
 use super::person::{self, Profile, Wish};
 use super::route::Target;
-use super::status::Statuses;
 use crate::app::Gateway;
 use crate::worker::dispatch::{EffectTarget, apply_effects, effects_of};
 
@@ -38,19 +41,37 @@ pub fn may_come_again(item: &Item) -> bool {
 pub async fn item(
     gateway: &Gateway,
     targets: &[Target],
-    statuses: &mut Statuses,
+    page: Page<'_>,
     entry: &JournalEntry,
     interpreted: Interpreted,
 ) -> Result<(), ItemError> {
     let Interpreted { at, path, item, .. } = interpreted;
     let Some(target) = targets.first() else { return Ok(()) };
     let context = Context::new(Actor::whatsapp(), gateway.ids.next_id(gateway.clock.now()));
+    let sign = |path: String, what: What| Sign {
+        account_id: target.id,
+        journal_id: entry.id,
+        path,
+        received_at: entry.received_at,
+        at,
+        what,
+    };
     match item {
-        Item::Status(status) => statuses.push(target.id, entry.id, path, at, *status),
-        Item::Inbound(message) => inbound(gateway, target, *message, at, &context).await?,
+        Item::Status(status) => page.statuses.push(target.id, entry.id, path, at, *status),
+        Item::Inbound(message) => {
+            let what = answer::of_message(gateway, target.id, &message, at);
+            inbound(gateway, target, *message, at, &context).await?;
+            if let Some(what) = what {
+                page.answers.push(sign(path, what));
+            }
+        }
         Item::Echo(message) => echo(gateway, target, *message, at, &context).await?,
         Item::Preference(preference) => {
-            self::preference(gateway, target, preference, &context).await?
+            let stopped = self::preference(gateway, target, preference, &context).await?;
+            if let Some(contact_id) = stopped {
+                let how = OptOutSign::Preference;
+                page.answers.push(sign(path, What::Stop { contact_id, how }));
+            }
         }
         Item::NumberChanged(change) | Item::UserIdChanged(change) => {
             identity_moved(gateway, target, *change, &context).await?;
@@ -94,8 +115,12 @@ pub async fn item(
                 warn!(account.id = %target.id, code = error.code, "WhatsApp reports trouble with the number");
                 let effects =
                     effects_of(&consequence, 1, gateway.clock.now(), gateway.ids.random());
-                let whom =
-                    EffectTarget { account_id: target.id, contact_id: None, template_id: None };
+                let whom = EffectTarget {
+                    account_id: target.id,
+                    contact_id: None,
+                    template_id: None,
+                    message_id: None,
+                };
                 apply_effects(gateway, &effects, whom, &context).await?;
             }
         }
@@ -131,7 +156,7 @@ async fn inbound(
     at: DateTime<Utc>,
     context: &Context,
 ) -> Result<(), ItemError> {
-    let message_id = received_id(gateway, target, &item.wamid, at);
+    let message_id = received_id(gateway, target.id, &item.wamid, at);
     if let Some(known) = gateway.bus.load::<Message>(message_id.0).await? {
         // Told again: its number may be another person's by now, who did not write it.
         if let (Some(_), Some(header)) = (&item.media, &known.aggregate.header) {
@@ -209,7 +234,7 @@ async fn echo(
     at: DateTime<Utc>,
     context: &Context,
 ) -> Result<(), ItemError> {
-    let message_id = received_id(gateway, target, &item.wamid, at);
+    let message_id = received_id(gateway, target.id, &item.wamid, at);
     if gateway.bus.load::<Message>(message_id.0).await?.is_some() {
         count("known");
         return Ok(());
@@ -254,13 +279,19 @@ fn header(
         external_id: None,
         metadata: None,
         reply_to: item.context_wamid.clone().map(Into::into),
+        country: None,
     })
 }
 
 /// WhatsApp's timestamp, then a keyed hash of number and wamid: told twice, it is the same stream. A plain hash would let
 /// anyone with the log try out numbers.
-fn received_id(gateway: &Gateway, target: &Target, wamid: &Wamid, at: DateTime<Utc>) -> MessageId {
-    let hash = gateway.keys.lookup_hash(target.id.0, "inbound", wamid.as_str());
+pub(super) fn received_id(
+    gateway: &Gateway,
+    account_id: AccountId,
+    wamid: &Wamid,
+    at: DateTime<Utc>,
+) -> MessageId {
+    let hash = gateway.keys.lookup_hash(account_id.0, "inbound", wamid.as_str());
     let mut bytes = [0u8; 16];
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0).to_be_bytes();
     bytes[..6].copy_from_slice(&millis[2..]);
@@ -270,13 +301,13 @@ fn received_id(gateway: &Gateway, target: &Target, wamid: &Wamid, at: DateTime<U
     MessageId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
-/// The person stopped or resumed marketing in WhatsApp itself.
+/// The person stopped or resumed marketing in WhatsApp itself. Answers who stopped.
 async fn preference(
     gateway: &Gateway,
     target: &Target,
     preference: PreferenceItem,
     context: &Context,
-) -> Result<(), ItemError> {
+) -> Result<Option<ContactId>, ItemError> {
     let (word, contact_id) = match preference.choice {
         PreferenceChoice::Stop => {
             let (who, profile) = (&preference.who, Profile::default());
@@ -288,10 +319,10 @@ async fn preference(
         }
         PreferenceChoice::Other(_) => {
             count("kept");
-            return Ok(());
+            return Ok(None);
         }
     };
-    let Some(contact_id) = contact_id else { return Ok(()) };
+    let Some(contact_id) = contact_id else { return Ok(None) };
     let category = Some(TemplateCategory::Marketing);
     let wish = Wish { word, category, source: "WhatsApp user_preferences", evidence: None };
     let wish = &wish;
@@ -299,7 +330,7 @@ async fn preference(
         Box::pin(async move { person::heed(tx, contact_id, wish).await })
     });
     heeded.await?;
-    Ok(())
+    Ok((word == OptWord::Stop).then_some(contact_id))
 }
 
 async fn identity_moved(
@@ -312,6 +343,14 @@ async fn identity_moved(
         count("kept");
         return Ok(());
     };
+    // Who has the new number or id already is the same person, by WhatsApp's own word: they wrote from it before this came.
+    let known_as =
+        Recipient { phone: change.new_phone.clone(), user_id: change.new_user_id.clone() };
+    if let Some(other) = person::find(gateway, target, &known_as).await?
+        && other != contact_id
+    {
+        person::unite(gateway, contact_id, other, context).await?;
+    }
     let new = person::portfolio_identity(target, change.new_user_id.as_ref());
     let changes =
         person::moved(gateway, target, contact_id, &change.old, change.new_phone, new).await?;

@@ -11,12 +11,14 @@ use domain::contact::{
 use domain::message::Recipient;
 use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
 use domain::template::TemplateCategory;
-use infrastructure::ledger::{CommandError, Context, Refusal, Transaction};
+use infrastructure::ledger::{CommandError, Context, Refusal, TransactError, Transaction};
 use infrastructure::webhook::optout::OptWord;
 
 use super::error::ItemError;
 use super::route::Target;
 use crate::app::Gateway;
+use crate::application::contacts;
+use crate::application::error::ErrorCode;
 
 /// How often two webhooks about the same new person may race before the item is given up for this time.
 const RACES_MAX: usize = 5;
@@ -175,6 +177,34 @@ pub async fn moved(
     Ok(changes)
 }
 
+/// Makes one person of two, because WhatsApp says that they are: `keep` stays.
+///
+/// # Errors
+/// Where a store is away; or one of them was erased or merged meanwhile.
+pub async fn unite(
+    gateway: &Gateway,
+    keep: ContactId,
+    other: ContactId,
+    context: &Context,
+) -> Result<(), ItemError> {
+    let now = gateway.clock.now();
+    let united = gateway.bus.transact(context, None, |tx| {
+        Box::pin(async move {
+            contacts::join(tx, (keep.0, other.0), &ContactOrigin::Whatsapp, now).await
+        })
+    });
+    match united.await {
+        Ok(_) => Ok(()),
+        Err(TransactError::Command(error)) if error.code != ErrorCode::Unavailable => {
+            Err(ItemError::Refused(error.into()))
+        }
+        Err(TransactError::IdentityTaken { .. }) => {
+            Err(ItemError::refused("two contacts could not be made one"))
+        }
+        Err(error) => Err(ItemError::StoreAway(error.into())),
+    }
+}
+
 /// Applies changes; an identity that is another contact's is left where it is (merging them is a person's decision).
 pub async fn change(
     gateway: &Gateway,
@@ -253,7 +283,7 @@ fn identities(workspace: WorkspaceId, target: &Target, who: &Recipient) -> Vec<I
         identities.insert(Identity::new(workspace.0, Identity::USER_ID, value));
     }
     if let Some(phone) = &who.phone {
-        identities.insert(Identity::new(workspace.0, Identity::PHONE, phone.as_str()));
+        identities.insert(Identity::phone(workspace, phone));
     }
     identities.into_iter().collect()
 }

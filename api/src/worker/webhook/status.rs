@@ -4,7 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use domain::message::{DeliveryStatus, Message, MessageCommand, MessageError, StatusReport};
+use domain::account::Account;
+use domain::message::{
+    DeliveryStatus, Message, MessageCommand, MessageError, OptOutSign, StatusReport,
+};
 use domain::port::FeedError;
 use domain::primitives::{AccountId, Actor, MessageId, Wamid};
 use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
@@ -17,7 +20,10 @@ use projections::Scope;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::answer::{self, Sign, Stage, What};
 use super::error::ItemError;
+use super::person;
+use super::route::Target;
 use crate::app::Gateway;
 use crate::worker::dispatch::{
     EffectTarget, Word, effects_of, failure_of, record_words, retry_after,
@@ -63,8 +69,12 @@ impl Statuses {
 
     /// Records them, as many as may in one append, and parks those whose message nobody knows.
     pub async fn apply(self, gateway: &Gateway) -> Result<(), ItemError> {
-        let unknown = self.record(gateway, &HashMap::new()).await?;
-        park(gateway, unknown).await
+        let Recorded { unknown, named } = self.record(gateway, &HashMap::new()).await?;
+        park(gateway, unknown).await?;
+        for (account_id, known) in named {
+            settle_parked(gateway, account_id, &known).await?;
+        }
+        Ok(())
     }
 
     /// Records those whose message is known, by our callback data, by `known`, or by the read model; answers the others.
@@ -72,9 +82,10 @@ impl Statuses {
         self,
         gateway: &Gateway,
         known: &HashMap<String, MessageId>,
-    ) -> Result<Vec<Pending>, ItemError> {
+    ) -> Result<Recorded, ItemError> {
+        let mut named: HashMap<AccountId, HashMap<String, MessageId>> = HashMap::new();
         if self.0.is_empty() {
-            return Ok(vec![]);
+            return Ok(Recorded { unknown: vec![], named });
         }
         let by_wamid = messages_by_wamid(gateway, &self.0, known).await?;
         let mut found: Vec<(MessageId, Pending)> = vec![];
@@ -113,6 +124,11 @@ impl Statuses {
                 // Somebody names another account's message: no word of theirs counts.
                 count("foreign");
                 continue;
+            }
+            if message.wamid().is_none() {
+                // The answer to our call never came: what people said to it may wait for this.
+                let wamid = pending.item.wamid.as_str().to_owned();
+                named.entry(pending.account_id).or_default().insert(wamid, message_id);
             }
             let context = context(gateway, now);
             let attempt = match pending.item.callback {
@@ -154,6 +170,7 @@ impl Statuses {
                     account_id: pending.account_id,
                     contact_id: Some(header.contact_id),
                     template_id: header.template.as_ref().map(|template| template.id),
+                    message_id: Some(message_id),
                 },
                 always: false,
             });
@@ -171,8 +188,16 @@ impl Statuses {
                 },
             }
         }
-        Ok(unknown)
+        Ok(Recorded { unknown, named })
     }
+}
+
+/// What recording statuses led to.
+struct Recorded {
+    /// Nobody knows their message.
+    unknown: Vec<Pending>,
+    /// Messages whose wamid was learnt from a status.
+    named: HashMap<AccountId, HashMap<String, MessageId>>,
 }
 
 /// A stream that this version cannot read.
@@ -261,7 +286,7 @@ async fn park(gateway: &Gateway, unknown: Vec<Pending>) -> Result<(), ItemError>
     Ok(gateway.journal.park(&parked).await?)
 }
 
-/// Records statuses that were parked under these messages' wamids.
+/// Records statuses that were parked under these messages' wamids, and what people did about them.
 ///
 /// # Errors
 /// Where a store is away: they stay parked.
@@ -277,13 +302,14 @@ pub async fn settle_parked(
         .keys()
         .filter_map(|wamid| Wamid::parse(wamid).ok())
         .map(|wamid| wamid_hash(gateway, account_id, &wamid))
+        .chain(known.values().map(|id| answer::message_hash(gateway, account_id, *id)))
         .collect();
     let mut parked = gateway.journal.find_parked(&hashes).await?;
     parked.retain(|item| item.account_id == account_id);
-    settle(gateway, parked, known).await
+    settle(gateway, parked, known, Stage::Early).await
 }
 
-/// Looks once more at statuses that were parked for a while: their message may have become known in the very moment in
+/// Looks once more at what was parked for a while: its message may have become known in the very moment in
 /// which they were parked. Walks on from `after` to what was parked before `before`; answers how far it came.
 ///
 /// # Errors
@@ -298,7 +324,7 @@ pub async fn sweep_parked(
         parked.retain(|item| item.received_at < before);
         let Some(last) = parked.last() else { return Ok(after) };
         after = last.id;
-        settle(gateway, parked, &HashMap::new()).await?;
+        settle(gateway, parked, &HashMap::new(), Stage::Late).await?;
     }
 }
 
@@ -307,11 +333,13 @@ async fn settle(
     gateway: &Gateway,
     parked: Vec<ParkedItem>,
     known: &HashMap<String, MessageId>,
+    stage: Stage,
 ) -> Result<(), ItemError> {
     if parked.is_empty() {
         return Ok(());
     }
     let mut statuses = Statuses::default();
+    let mut signs: Vec<Sign> = vec![];
     let mut places = HashMap::new();
     for item in parked {
         places.insert((item.journal_id, item.item_path.clone()), item.id);
@@ -320,17 +348,47 @@ async fn settle(
         let found = interpret_bytes(body, entry.received_at)
             .into_iter()
             .find(|found| found.path == item.item_path);
-        if let Some(Interpreted { item: Item::Status(status), at, path, .. }) = found {
-            statuses.push(item.account_id, item.journal_id, path, at, *status);
+        let Some(Interpreted { item: what, at, path, .. }) = found else { continue };
+        let sign = |what| Sign {
+            account_id: item.account_id,
+            journal_id: item.journal_id,
+            path: item.item_path.clone(),
+            received_at: entry.received_at,
+            at,
+            what,
+        };
+        match what {
+            Item::Status(status) => {
+                statuses.push(item.account_id, item.journal_id, path, at, *status);
+            }
+            Item::Inbound(message) => {
+                let what = answer::of_message(gateway, item.account_id, &message, at);
+                signs.extend(what.map(sign));
+            }
+            Item::Preference(preference) => {
+                let account = gateway.bus.load::<Account>(item.account_id.0).await?;
+                let Some(account) = account.map(|loaded| loaded.aggregate) else { continue };
+                let target = Target { id: item.account_id, account };
+                let contact_id = person::find(gateway, &target, &preference.who).await?;
+                let how = OptOutSign::Preference;
+                let what = contact_id.map(|contact_id| What::Stop { contact_id, how });
+                signs.extend(what.map(sign));
+            }
+            _ => {}
         }
     }
-    for unknown in statuses.record(gateway, known).await? {
+    for unknown in statuses.record(gateway, known).await?.unknown {
         places.remove(&(unknown.journal_id, unknown.path));
+    }
+    for sign in signs {
+        if answer::record(gateway, &sign, known, stage).await?.is_some() {
+            places.remove(&(sign.journal_id, sign.path));
+        }
     }
     let settled: Vec<u64> = places.into_values().collect();
     Ok(gateway.journal.unpark(&settled).await?)
 }
 
-fn wamid_hash(gateway: &Gateway, account_id: AccountId, wamid: &Wamid) -> Vec<u8> {
+pub(super) fn wamid_hash(gateway: &Gateway, account_id: AccountId, wamid: &Wamid) -> Vec<u8> {
     gateway.keys.lookup_hash(account_id.0, "wamid", wamid.as_str())
 }

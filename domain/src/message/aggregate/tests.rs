@@ -23,6 +23,7 @@ fn header() -> MessageHeader {
         external_id: None,
         metadata: None,
         reply_to: None,
+        country: None,
     }
 }
 

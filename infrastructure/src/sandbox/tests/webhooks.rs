@@ -163,6 +163,12 @@ async fn people_answer_and_that_opens_their_window() {
         answer.context.as_ref().unwrap().id,
         stage.sandbox.calls(0).unwrap().pop().unwrap().wamid
     );
+    stage.behave(json!({"replyRate": 1.0, "replyQuotedRate": 0.0}));
+    stage.advance(6000).await;
+    stage.send(ADA, from_template("parcel_on_the_way", "x")).await;
+    stage.settled().await;
+    assert!(stage.receiver.messages().last().unwrap().context.is_none(), "it names nothing");
+    assert_eq!(stage.sandbox.stats().inbound, 2);
     stage.behave(json!({}));
     stage.advance(6000).await;
     stage.text(ADA, "free").await;
