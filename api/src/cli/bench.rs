@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 use uuid::Uuid;
 
-use super::client::Client;
+use super::client::{Client, builder};
 use super::serve::wait_for_signal;
 use super::{Usage, scene};
 
@@ -225,7 +225,7 @@ impl Bench {
 
     /// A number at the sandbox that delivers everything at once and whose people read it at once; its account's id.
     async fn connect(&self, rate: u32) -> anyhow::Result<String> {
-        let http = reqwest::Client::new();
+        let http = builder().timeout(PATIENCE).build()?;
         let control = |path: &str| self.sandbox_url.join(path);
         let number = json!({
             "phoneNumberId": PHONE_NUMBER_ID, "wabaId": WABA_ID, "accessToken": TOKEN, "appSecret": APP_SECRET,

@@ -130,7 +130,8 @@ impl Client {
     }
 }
 
-fn builder() -> reqwest::ClientBuilder {
+/// What every client here has in common.
+pub fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(std::time::Duration::from_secs(10))

@@ -4,8 +4,8 @@
 pub mod campaign;
 pub mod dispatch;
 pub mod import;
-pub mod media;
 mod leave_out;
+pub mod media;
 pub mod onboarding;
 pub mod retime;
 pub mod upkeep;

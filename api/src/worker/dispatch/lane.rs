@@ -17,7 +17,9 @@ use domain::delivery::{
     DeliveryFacts, HEARD_GAP, Pace, PairLimit, SendingHours, Verdict, judge, recipient_of,
     time_heard, zone_of_recipient,
 };
-use domain::message::{InDoubtResolution, Message, MessageCommand, Priority, Recipient, SkipReason};
+use domain::message::{
+    InDoubtResolution, Message, MessageCommand, Priority, Recipient, SkipReason,
+};
 use domain::port::{AggregateType, EventFeed, FeedError, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, DailyHours, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
