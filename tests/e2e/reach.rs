@@ -305,6 +305,7 @@ async fn answer_somebody(
             external_id: None,
             metadata: None,
             reply_to: None,
+            country: None,
         }),
         from: Recipient { phone: Some(phone), user_id: None },
         wamid: Wamid::parse(&wamid).expect("a wamid"),

@@ -5,7 +5,7 @@ use domain::account::PauseCause;
 use domain::contact::{Contact, ContactCommand};
 use domain::message::{DeliveryStatus, Failure, Message, MessageCommand, StatusReport};
 use domain::port::{AggregateType, EventFeed, Fence, RecordedEvent, StreamId};
-use domain::primitives::{AccountId, ContactId, Wamid};
+use domain::primitives::{AccountId, ContactId, MessageId, Wamid};
 use infrastructure::ledger::{CommandError, Context};
 use uuid::Uuid;
 
@@ -77,6 +77,7 @@ fn word(world: &World, sent: &Sent, effects: Vec<Effect>) -> Word {
             account_id: sent.account_id,
             contact_id: Some(sent.contact_id),
             template_id: None,
+            message_id: Some(MessageId(sent.id)),
         },
         always: false,
     }

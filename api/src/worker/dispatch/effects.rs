@@ -32,6 +32,13 @@ pub struct EffectTarget {
     pub message_id: Option<MessageId>,
 }
 
+impl EffectTarget {
+    /// A number alone.
+    pub fn account(account_id: AccountId) -> Self {
+        Self { account_id, contact_id: None, template_id: None, message_id: None }
+    }
+}
+
 /// What WhatsApp said of a message, and what else that means.
 #[derive(Clone)]
 pub struct Word {

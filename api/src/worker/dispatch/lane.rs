@@ -1088,8 +1088,7 @@ impl Lane {
         let keep_until = now + OUTCOME_KEPT;
         for (message_id, command) in landed {
             let context = self.on_outcome(None);
-            let target =
-                EffectTarget { account_id: self.account_id, contact_id: None, template_id: None };
+            let target = EffectTarget::account(self.account_id);
             let (effects, always) = (vec![], true);
             let word = Word { message_id, command, context, effects, target, always };
             self.outcomes.push(Outcome { word, keep_until });

@@ -115,12 +115,7 @@ pub async fn item(
                 warn!(account.id = %target.id, code = error.code, "WhatsApp reports trouble with the number");
                 let effects =
                     effects_of(&consequence, 1, gateway.clock.now(), gateway.ids.random());
-                let whom = EffectTarget {
-                    account_id: target.id,
-                    contact_id: None,
-                    template_id: None,
-                    message_id: None,
-                };
+                let whom = EffectTarget::account(target.id);
                 apply_effects(gateway, &effects, whom, &context).await?;
             }
         }
