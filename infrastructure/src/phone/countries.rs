@@ -41,15 +41,17 @@ pub fn country_of(number: &PhoneNumber) -> Option<Country> {
         [only] => country(only),
         [main, ..] if code == 1 && super::is_us_number(number) => country(main),
         regions => {
-            let is_in = |region: &&&Metadata| {
-                let kinds = region.descriptors();
-                KINDS
-                    .into_iter()
-                    .filter_map(|kind| kinds.get(kind))
-                    .any(|kind| kind.is_match(national))
+            // As the library's own: a region's leading digits decide where it has some, else its ranges; the main one
+            // is asked first, and stands for what is in none.
+            let is_in = |region: &&&Metadata| match region.leading_digits() {
+                Some(leading) => leading.find(national).is_some_and(|found| found.start() == 0),
+                None => {
+                    let kinds = region.descriptors();
+                    let mut ranges = KINDS.into_iter().filter_map(|kind| kinds.get(kind));
+                    ranges.any(|range| range.is_match(national))
+                }
             };
-            // The main one is asked last where others have ranges of their own, as they do within North America.
-            let found = regions.iter().skip(1).find(is_in).or_else(|| regions.first());
+            let found = regions.iter().find(is_in).or_else(|| regions.first());
             country(found?)
         }
     }
@@ -94,6 +96,7 @@ mod tests {
             ("+79161234567", "RU"),
             ("+77011234567", "KZ"),
             ("+393471234567", "IT"),
+            ("+390669812345", "VA"),
         ] {
             assert_eq!(of(text).as_deref(), Some(expected), "{text}");
         }
