@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use domain::Identity;
 use domain::campaign::Campaign;
 use domain::contact::Contact;
-use domain::delivery::PlannedRecipient;
-use domain::message::{Message, SkipReason};
+use domain::delivery::{AtPlanning, PlannedRecipient};
+use domain::message::Message;
 use domain::primitives::{CampaignId, ContactId, message_id_of_campaign};
 use domain::template::TemplateCategory;
 use infrastructure::ledger::Loaded;
@@ -30,37 +30,33 @@ pub async fn leave_out(
     people: &HashMap<Uuid, Loaded<Contact>>,
     recipients: &mut HashMap<Uuid, PlannedRecipient>,
 ) -> anyhow::Result<()> {
-    let mut reasons = duplicates(gateway, campaign_id, campaign, people, recipients).await?;
+    let duplicates = duplicates(gateway, campaign_id, campaign, people, recipients).await?;
     let is_marketing = |recipient: &PlannedRecipient| {
         recipient.plan.header.category() == Some(TemplateCategory::Marketing)
     };
-    for recipient in recipients.values().filter(|recipient| is_marketing(recipient)) {
-        let contact_id = recipient.plan.header.contact_id.0;
-        let contact = people.get(&contact_id);
-        if contact.is_some_and(|loaded| takes_no_marketing(&loaded.aggregate)) {
-            reasons.entry(contact_id).or_insert(SkipReason::MarketingBlocked);
-        }
-    }
     let cap = campaign.plan.as_ref().and_then(|plan| plan.frequency_cap);
     let due: HashMap<Uuid, DateTime<Utc>> = recipients
         .values()
         .filter(|recipient| recipient.plan.skip.is_none() && is_marketing(recipient))
         .map(|recipient| (recipient.plan.header.contact_id.0, recipient.plan.due_at))
         .collect();
+    let mut sent = HashMap::new();
     if let (Some(cap), Some(first)) = (cap, due.values().min()) {
         let ids: Vec<Uuid> = due.keys().copied().collect();
         let queries = gateway.read.queries();
-        let sent = queries.marketing_sent(&ids, *first - cap.span(), cap.messages).await?;
-        for (contact_id, sent) in sent {
-            let Some(due_at) = due.get(&contact_id) else { continue };
-            if !cap.allows(sent.into_iter().map(|(_, at)| at), *due_at) {
-                reasons.entry(contact_id).or_insert(SkipReason::FrequencyCap);
-            }
-        }
+        sent = queries.marketing_sent(&ids, *first - cap.span(), cap.messages).await?;
     }
     for recipient in recipients.values_mut().filter(|recipient| recipient.plan.skip.is_none()) {
-        let reason = reasons.get(&recipient.plan.header.contact_id.0);
-        recipient.plan.skip = reason.map(|reason| (*reason, None));
+        let contact_id = recipient.plan.header.contact_id.0;
+        let sent = sent.get(&contact_id).into_iter().flatten().map(|(_, at)| *at);
+        let contact = people.get(&contact_id);
+        let facts = AtPlanning {
+            is_duplicate: duplicates.contains(&contact_id),
+            takes_no_marketing: contact.is_some_and(|known| takes_no_marketing(&known.aggregate)),
+            capped_until: cap.and_then(|cap| cap.opens_at(sent)),
+        };
+        let reason = facts.skip(recipient.plan.header.category(), recipient.plan.due_at);
+        recipient.plan.skip = reason.map(|reason| (reason, None));
     }
     Ok(())
 }
@@ -73,8 +69,8 @@ async fn duplicates(
     campaign: &Campaign,
     people: &HashMap<Uuid, Loaded<Contact>>,
     recipients: &HashMap<Uuid, PlannedRecipient>,
-) -> anyhow::Result<HashMap<Uuid, SkipReason>> {
-    let Some(workspace) = campaign.workspace_id else { return Ok(HashMap::new()) };
+) -> anyhow::Result<HashSet<Uuid>> {
+    let Some(workspace) = campaign.workspace_id else { return Ok(HashSet::new()) };
     let (mut asking, mut identities) = (vec![], vec![]);
     for recipient in recipients.values() {
         let contact_id = recipient.plan.header.contact_id.0;
@@ -85,7 +81,7 @@ async fn duplicates(
         }
     }
     if asking.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(HashSet::new());
     }
     let holders = gateway.bus.resolve_identities(&identities).await?;
     let pairs: BTreeMap<Uuid, Uuid> = asking
@@ -120,6 +116,6 @@ async fn duplicates(
     Ok(pairs
         .into_iter()
         .filter(|(_, holder)| is_in(holder))
-        .map(|(contact_id, _)| (contact_id, SkipReason::Duplicate))
+        .map(|(contact_id, _)| contact_id)
         .collect())
 }

@@ -393,6 +393,16 @@ impl Campaign {
         self.occurrence_start.is_some()
     }
 
+    /// Its messages may leave, as far as its status goes. Between two occurrences something of the last may be due again,
+    /// by somebody's word.
+    pub fn may_send(&self) -> bool {
+        match self.status {
+            CampaignStatus::Running | CampaignStatus::Completed => true,
+            CampaignStatus::Scheduled => self.has_started(),
+            CampaignStatus::Draft | CampaignStatus::Paused | CampaignStatus::Cancelled => false,
+        }
+    }
+
     /// Its schedule's zone, in which whoever has no zone of their own is taken to live. `None` without a schedule.
     pub fn zone(&self) -> Option<Tz> {
         self.plan.as_ref()?.schedule.as_ref()?.zone().ok()

@@ -52,13 +52,24 @@ impl DeliveryFacts<'_> {
 pub enum Verdict {
     Send,
     Skip(SkipReason),
-    /// Not now: `why` names what it waits for.
+    /// Not now. `until` is `None` where nobody knows.
     Wait {
         until: Option<DateTime<Utc>>,
-        why: &'static str,
+        why: WaitFor,
     },
     /// Its time to live is over.
     Expire,
+}
+
+/// What a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// WhatsApp paused it, or still reviews it.
+    Template,
+    /// The end of the account's quiet hours.
+    QuietHours,
+    /// The campaign's send window.
+    SendWindow,
 }
 
 /// Judges one message.
@@ -70,10 +81,7 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
     if facts.expires_at.is_some_and(|expires_at| facts.now >= expires_at) {
         return Verdict::Expire;
     }
-    if contact.phone().is_none() && contact.portfolio_identities().is_empty() {
-        return Verdict::Skip(SkipReason::NoIdentity);
-    }
-    if let Some(reason) = consent_problem(contact, facts.category) {
+    if let Some(reason) = person_problem(contact, facts.category) {
         return Verdict::Skip(reason);
     }
     let is_open = facts.window_is_open();
@@ -88,11 +96,8 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
         }
         Some(TemplateStatus::Approved) => {}
         // Both may end by themselves: WhatsApp unpauses, and finishes its review.
-        Some(TemplateStatus::Paused) => {
-            return Verdict::Wait { until: None, why: "the template is paused" };
-        }
-        Some(TemplateStatus::Pending) => {
-            return Verdict::Wait { until: None, why: "the template is under review" };
+        Some(TemplateStatus::Paused | TemplateStatus::Pending) => {
+            return Verdict::Wait { until: None, why: WaitFor::Template };
         }
         Some(_) => return Verdict::Skip(SkipReason::TemplateNotApproved),
     }
@@ -112,10 +117,24 @@ pub fn judge(facts: &DeliveryFacts<'_>) -> Verdict {
         let in_window = SendingHours { quiet: None, ..hours }.allow_at(facts.now, facts.zone);
         return Verdict::Wait {
             until: hours.first_at(facts.now, facts.zone),
-            why: if in_window { "quiet hours" } else { "the campaign's send window" },
+            why: if in_window { WaitFor::QuietHours } else { WaitFor::SendWindow },
         };
     }
     Verdict::Send
+}
+
+/// Why nobody may send a message of this category to a person at all, by what the contact itself says.
+pub(super) fn person_problem(
+    contact: &Contact,
+    category: Option<TemplateCategory>,
+) -> Option<SkipReason> {
+    if contact.erased {
+        return Some(SkipReason::Erased);
+    }
+    if contact.phone().is_none() && contact.portfolio_identities().is_empty() {
+        return Some(SkipReason::NoIdentity);
+    }
+    consent_problem(contact, category)
 }
 
 /// MARKETING needs an opt-in; UTILITY and AUTHENTICATION need that there is no opt-out.
@@ -271,7 +290,7 @@ mod tests {
         let evening = hours("18:30:00", "20:00:00");
         assert_eq!(judged(utility, None, evening), Verdict::Send);
         assert_eq!(judged(utility, evening, None), Verdict::Send);
-        let next_morning = Verdict::Wait { until: Some(at(24)), why: "the campaign's send window" };
+        let next_morning = Verdict::Wait { until: Some(at(24)), why: WaitFor::SendWindow };
         assert_eq!(judged(utility, day, None), next_morning);
     }
 }

@@ -61,6 +61,17 @@ impl FrequencyCap {
         let in_span = sent_at.into_iter().filter(|at| now - *at < self.span());
         in_span.take(messages).count() < messages
     }
+
+    /// From when on one more may go, if none is sent meanwhile; `None`: at any time.
+    pub fn opens_at(
+        self,
+        sent_at: impl IntoIterator<Item = DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
+        let mut sent_at: Vec<_> = sent_at.into_iter().collect();
+        sent_at.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
+        let decisive = usize::try_from(self.messages).ok()?.checked_sub(1)?;
+        Some(*sent_at.get(decisive)? + self.span())
+    }
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ mod zone;
 pub use due::{Due, Intended, Redue, SendIntent};
 pub use grace::{HEARD_GAP, time_heard};
 pub use hours::{SendingHours, SendingHoursError};
-pub use judge::{DeliveryFacts, Verdict, judge};
+pub use judge::{DeliveryFacts, Verdict, WaitFor, judge};
 pub use marketing::{
     ENOUGH_MARKETING_CODE, EXPERIMENT_CODE, counts_towards_cap, marketing_blocked_until,
 };
 pub use pace::{Pace, PairLimit};
 pub use plan::{
-    NumberZone, Personalised, PlannedRecipient, Planning, TimeToLive, personalise, plan_recipient,
-    quiet_hours_for, recipient_of, zone_of_recipient,
+    AtPlanning, NumberZone, Personalised, PlannedRecipient, Planning, TimeToLive, personalise,
+    plan_recipient, quiet_hours_for, recipient_of, zone_of_recipient,
 };
 pub use reach::{Reach, Room, limit_of};
 pub use retry::{MAX_ATTEMPTS, backoff};

@@ -112,7 +112,13 @@ impl<P: Clone + Eq + Hash + Ord> Reach<P> {
 
     /// How many people count at `now`.
     pub fn used(&self, now: DateTime<Utc>) -> usize {
-        self.by_time.iter().rev().take_while(|(at, _)| now - *at < SPAN).count()
+        let gone = self.by_time.iter().take_while(|(at, _)| now - *at >= SPAN).count();
+        self.by_time.len() - gone
+    }
+
+    /// Whether a person is in the count, as of when it was last asked for room.
+    pub fn counts(&self, person: &P) -> bool {
+        self.people.contains_key(person)
     }
 
     /// Whether a message to this person may leave now. Counts nothing.

@@ -553,15 +553,9 @@ impl Lane {
                 let plan = campaign.plan.as_ref();
                 let template = plan.and_then(|plan| templates.get(&plan.template_id.0));
                 let is_held = template.is_some_and(|template| is_held(&template.aggregate));
-                let is_open = match campaign.status {
-                    CampaignStatus::Running | CampaignStatus::Completed => true,
-                    // Between two occurrences something of the last may be due again, by somebody's word.
-                    CampaignStatus::Scheduled => campaign.has_started(),
-                    _ => false,
-                };
                 let schedule = plan.and_then(|plan| plan.schedule.as_ref());
                 let lane = CampaignLane {
-                    may_send: is_open && !is_held,
+                    may_send: campaign.may_send() && !is_held,
                     messages_per_second: plan.and_then(|plan| plan.messages_per_second),
                     recipient_local: schedule.is_some_and(|schedule| schedule.recipient_local),
                     window: schedule.and_then(|schedule| schedule.send_window),
