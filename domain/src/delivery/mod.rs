@@ -2,6 +2,7 @@
 //! message that fell due may go now, how fast a number may send, and what follows from WhatsApp's answer.
 
 mod due;
+pub mod forecast;
 mod grace;
 mod hours;
 mod judge;
