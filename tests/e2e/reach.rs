@@ -180,7 +180,7 @@ const WRITER: &str = "+447700999999";
 
 /// Two numbers of one portfolio, everybody, and a campaign from each number.
 async fn set_up(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     admin: &Caller,
     sandbox: &Sandbox,
     people: u32,
@@ -261,8 +261,12 @@ async fn set_up(
     let added: Vec<_> = futures::stream::iter(adding).buffered(32).collect().await;
     added.into_iter().for_each(|added| drop(added.expect("a person")));
     for (_, campaign) in &all {
-        let launch =
-            Launch { id: campaign.id.to_string(), max_recipients: None, idempotency_key: None };
+        let launch = Launch {
+            id: campaign.id.to_string(),
+            max_recipients: None,
+            max_cost: None,
+            idempotency_key: None,
+        };
         campaigns::launch(gateway, admin, launch).await.expect("it starts");
     }
     all

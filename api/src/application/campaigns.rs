@@ -1,11 +1,13 @@
 //! Campaigns: planned, launched, watched, paused, ended.
 
+mod forecast;
 mod plan;
 mod progress;
 mod retry;
 mod waiting;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use domain::GatewayAggregate;
@@ -13,6 +15,7 @@ use domain::account::{Account, QuietHours};
 use domain::api_key::Scope;
 use domain::campaign::{Campaign, CampaignCommand, CampaignPlan, CampaignStatus, WhenPast};
 use domain::port::{EventFeed, Position};
+use domain::pricing::Amount;
 use domain::primitives::CampaignId;
 use domain::template::{Template, TemplateStatus};
 use domain::workspace::Workspace;
@@ -29,6 +32,8 @@ use super::view::{CampaignView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
+pub(crate) use forecast::Forecasts;
+pub use forecast::{CampaignForecast, ForecastMessage, forecast, sample};
 pub use plan::create;
 pub(crate) use plan::{check_account, normalised, values};
 pub use progress::{CampaignProgress, FailureCount, progress, progress_as_of};
@@ -108,6 +113,9 @@ pub struct Launch {
     pub id: String,
     /// More people than that is CONFLICT, and nobody is written to.
     pub max_recipients: Option<i32>,
+    /// More than that by the forecast of this moment, or nobody knows how much, is CONFLICT, and nobody is written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<Amount>,
     #[serde(skip)]
     pub idempotency_key: Option<String>,
 }
@@ -150,10 +158,11 @@ pub async fn update(
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be launched, a template that is not approved, an account that
-/// is disconnected, or more people than `max_recipients`: then nobody is written to; VALIDATION_FAILED where the schedule
-/// has passed. A campaign to more people than the workspace lets one key launch is no error: it waits for an approval.
+/// is disconnected, more people than `max_recipients`, or more or an unknown cost where there is `max_cost`: then nobody is
+/// written to; VALIDATION_FAILED where the schedule has passed; UNAVAILABLE while what it costs is still being added up. A
+/// campaign to more people than the workspace lets one key launch is no error: it waits for an approval.
 pub async fn launch(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: &Caller,
     input: Launch,
 ) -> AppResult<Written<CampaignView>> {
@@ -185,6 +194,11 @@ pub async fn launch(
         if let Some(max) = max {
             check_size(gateway, &campaign, max).await?;
         }
+        if let Some(max) = input.max_cost {
+            // What was priced is what is launched.
+            expected = Some(loaded.sequence);
+            forecast::check_cost(gateway, id, loaded.sequence, max).await?;
+        }
         if let Some(threshold) = threshold {
             // What was counted is what is launched.
             expected = Some(loaded.sequence);
@@ -208,7 +222,7 @@ pub async fn launch(
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT where nobody asked, where the caller did, and as [`launch`].
 pub async fn approve(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: &Caller,
     id: &str,
     idempotency_key: Option<String>,

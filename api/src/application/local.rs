@@ -1,6 +1,7 @@
 //! What this process alone remembers: all of it can be lost.
 
 use super::api_keys::KeyCache;
+use super::campaigns::Forecasts;
 use super::imports::Running;
 use super::media::Uploads;
 use super::workspaces::KnownWorkspaces;
@@ -9,6 +10,7 @@ use super::workspaces::KnownWorkspaces;
 #[derive(Default)]
 pub struct Local {
     pub(crate) keys: KeyCache,
+    pub(crate) forecasts: Forecasts,
     pub(crate) imports: Running,
     pub(crate) uploads: Uploads,
     pub(crate) workspaces: KnownWorkspaces,

@@ -351,7 +351,7 @@ pub struct CampaignProgress {
     in_doubt: i32,
     /// How fast it goes now.
     messages_per_second: f64,
-    /// When it will be done at that pace.
+    /// When the last message leaves, by a forecast of what is left; where that is not there yet, at the pace of now.
     estimated_completion: Option<Instant>,
     /// Why they failed.
     failures: Vec<FailureCount>,
@@ -482,6 +482,119 @@ pub struct FailureCount {
     title: String,
     /// How many.
     count: i32,
+}
+
+/// What a campaign would do. recipients = toSend + expired + the skipped.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct CampaignForecast {
+    #[graphql(skip)]
+    made: campaigns::CampaignForecast,
+    /// Everybody of the audience; of a campaign that runs, everybody who has not been sent to yet.
+    recipients: i32,
+    /// Who will be sent to.
+    to_send: i32,
+    /// Who will be left out, and why.
+    skipped: Vec<SkipCount>,
+    /// Given up because their time to live is over before the limits let them go; they will count as failed.
+    expired: i32,
+    /// When the first message leaves; null where none does, or nobody knows when.
+    first_send_at: Option<Instant>,
+    /// When the last message leaves; null where none does, or nobody knows when.
+    last_send_at: Option<Instant>,
+    /// What sets the end, where the schedule alone does not: pace (of the number, with what else waits there), campaign pace,
+    /// reach (of the portfolio), quiet hours, send window; template or account, where that is paused and nobody knows until
+    /// when.
+    limited_by: Option<String>,
+    /// By the workspace's rate card; null where nothing is sent or nothing is known of its currency.
+    cost: Option<Cost>,
+    /// Where those live who will be sent to, the most first.
+    zones: Vec<ZoneCount>,
+    /// What was known then: a large forecast takes a while, and is good for a while.
+    as_of: Instant,
+}
+
+impl From<campaigns::CampaignForecast> for CampaignForecast {
+    fn from(made: campaigns::CampaignForecast) -> Self {
+        let forecast = &made.forecast;
+        let skipped = forecast.skipped.iter();
+        let zones = forecast.zones.iter().map(|zone| ZoneCount {
+            time_zone: TimeZone(zone.zone.name().to_owned()),
+            source: zone.source.as_str().to_owned(),
+            count: int(zone.count),
+            first_send_at: zone.first_send_at.map(Instant),
+        });
+        Self {
+            recipients: int(forecast.recipients),
+            to_send: int(forecast.to_send),
+            skipped: skipped
+                .map(|(reason, count)| SkipCount { reason: (*reason).into(), count: int(*count) })
+                .collect(),
+            expired: int(forecast.expired),
+            first_send_at: forecast.first_send_at.map(Instant),
+            last_send_at: forecast.last_send_at.map(Instant),
+            limited_by: forecast.limited_by.map(|limit| limit.as_str().to_owned()),
+            cost: made.cost.clone().map(Cost::from),
+            zones: zones.collect(),
+            as_of: Instant(made.as_of),
+            made,
+        }
+    }
+}
+
+#[ComplexObject]
+impl CampaignForecast {
+    /// Some of the messages, spread over the audience, in the order of sending. Where the audience names a segment about
+    /// attributes, scope PERSONAL too.
+    async fn sample(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, at most 50.")] first: Option<i32>,
+    ) -> Answer<Vec<ForecastMessage>> {
+        let (gateway, caller) = asked(ctx);
+        let sample = campaigns::sample(gateway, caller, &self.made, first).await?;
+        Ok(sample.into_iter().map(ForecastMessage::from).collect())
+    }
+}
+
+/// How many recipients live in one time zone, and how that is known.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct ZoneCount {
+    /// Which zone.
+    time_zone: TimeZone,
+    /// contact, number (only where the prefix has one zone), default.
+    source: String,
+    /// How many of them will be sent to.
+    count: i32,
+    /// When the first of them is.
+    first_send_at: Option<Instant>,
+}
+
+/// One message of a forecast.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct ForecastMessage {
+    /// Whom it goes to.
+    contact_id: ID,
+    /// When it leaves.
+    send_at: Instant,
+    /// What the recipient's clock shows then.
+    local_time: LocalDateTime,
+    /// The recipient's zone.
+    time_zone: TimeZone,
+    /// What it says; masked without scope PERSONAL.
+    preview: String,
+}
+
+impl From<campaigns::ForecastMessage> for ForecastMessage {
+    fn from(message: campaigns::ForecastMessage) -> Self {
+        Self {
+            contact_id: message.contact_id.0.into(),
+            send_at: Instant(message.send_at),
+            local_time: LocalDateTime(message.local_time),
+            time_zone: TimeZone(message.zone.name().to_owned()),
+            preview: message.preview,
+        }
+    }
 }
 
 /// Which campaigns; what is left out does not narrow.
@@ -657,6 +770,13 @@ impl CampaignQuery {
         .await?;
         Ok(CampaignConnection::new(page, Counted::Campaigns(filter)))
     }
+
+    /// What launching now would do, without doing it: the same code as the real run on a clock that is moved forward. Of a
+    /// campaign that runs or is paused: what is left. Scope READ.
+    async fn campaign_forecast(&self, ctx: &Context<'_>, id: ID) -> Answer<CampaignForecast> {
+        let session = session(ctx);
+        Ok(campaigns::forecast(&session.gateway, &session.caller, &id).await?.into())
+    }
 }
 
 #[derive(Default)]
@@ -684,19 +804,25 @@ impl CampaignMutation {
         Ok(campaigns::update(gateway, caller, input.change()?).await?.into())
     }
 
-    /// Starts now, or at the campaign's own schedule if it has one. With maxRecipients: more than that is CONFLICT and
-    /// nothing is sent. Above the workspace's approvalThreshold it stays a draft until another key approves it. Scope SEND.
+    /// Starts now, or at the campaign's own schedule if it has one. With maxRecipients or maxCost: more than that is
+    /// CONFLICT and nothing is sent. Above the workspace's approvalThreshold it stays a draft until another key approves
+    /// it. Scope SEND.
     async fn launch_campaign(
         &self,
         ctx: &Context<'_>,
         id: ID,
         #[graphql(desc = "At most so many people.")] max_recipients: Option<i32>,
+        #[graphql(
+            desc = "At most so much, in the rate card's currency, by the forecast of this moment; where somebody has no rate it is CONFLICT."
+        )]
+        max_cost: Option<Decimal>,
         #[graphql(desc = "The same key with the same input answers the first result again.")]
         idempotency_key: Option<String>,
     ) -> Answer<CampaignPayload> {
-        let (gateway, caller) = asked(ctx);
-        let launch = campaigns::Launch { id: id.0, max_recipients, idempotency_key };
-        Ok(campaigns::launch(gateway, caller, launch).await?.into())
+        let session = session(ctx);
+        let max_cost = max_cost.map(|cost| cost.0);
+        let launch = campaigns::Launch { id: id.0, max_recipients, max_cost, idempotency_key };
+        Ok(campaigns::launch(&session.gateway, &session.caller, launch).await?.into())
     }
 
     /// Launches what another key has launched and may not launch alone. The one who asked cannot be the one who approves.
@@ -708,8 +834,10 @@ impl CampaignMutation {
         #[graphql(desc = "The same key with the same input answers the first result again.")]
         idempotency_key: Option<String>,
     ) -> Answer<CampaignPayload> {
-        let (gateway, caller) = asked(ctx);
-        Ok(campaigns::approve(gateway, caller, &id, idempotency_key).await?.into())
+        let session = session(ctx);
+        Ok(campaigns::approve(&session.gateway, &session.caller, &id, idempotency_key)
+            .await?
+            .into())
     }
 
     /// Drafts another campaign like this one. Scope MANAGE.

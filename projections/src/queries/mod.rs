@@ -6,6 +6,7 @@ mod campaigns;
 mod contacts;
 mod directory;
 mod dispatch;
+mod forecast;
 mod messages;
 mod page;
 mod rules;
@@ -21,6 +22,7 @@ pub use campaigns::{CampaignProgress, ProgressAt};
 pub use contacts::{ContactFilter, ImportChange, SEGMENT_SCAN_MAX};
 pub use directory::{AccountFilter, CampaignFilter, ImportErrorRow, TemplateFilter};
 pub use dispatch::{AccountActivity, AgendaItem, DueBacklog, DueCursor};
+pub use forecast::Backlog;
 pub use messages::MessageFilter;
 pub use page::{Cursor, PAGE_MAX, Page, PageRequest, Stored, TOTAL_MAX, Total};
 

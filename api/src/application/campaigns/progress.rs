@@ -1,6 +1,7 @@
 //! How far campaigns have come.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::api_key::Scope;
@@ -15,6 +16,11 @@ use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::AppResult;
 use crate::application::{read, workspaces};
+
+/// Running campaigns of one answer whose end is forecast, and how much of each may wait. Of the others the end is told by
+/// how fast the last minute was.
+const FORECAST_MAX: usize = 16;
+const FORECAST_PENDING_MAX: u64 = 200_000;
 
 /// Counts of recipients: `recipients = pending + in_doubt + accepted + failed + cancelled + skipped`.
 #[derive(Clone, Debug)]
@@ -56,19 +62,29 @@ pub struct FailureCount {
 /// # Errors
 /// FORBIDDEN.
 pub async fn progress(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: &Caller,
     ids: &[CampaignId],
 ) -> AppResult<HashMap<CampaignId, CampaignProgress>> {
     let visible = super::by_ids(gateway, caller, ids).await?;
     let ids: Vec<_> = visible.keys().map(|id| id.0).collect();
     let mut found = read::queries(gateway).campaign_progress(&ids, gateway.clock.now()).await?;
+    let running = visible.iter().filter(|(id, campaign)| {
+        let pending = found.get(&id.0).map_or(0, |known| known.counts.pending);
+        campaign.status == CampaignStatus::Running && (1..=FORECAST_PENDING_MAX).contains(&pending)
+    });
+    let ends = running
+        .take(FORECAST_MAX)
+        .map(|(id, _)| async move { Some((*id, super::forecast::end_of(gateway, *id).await?)) });
+    let ends: HashMap<CampaignId, DateTime<Utc>> =
+        futures::future::join_all(ends).await.into_iter().flatten().collect();
     let ids = visible.values().map(|campaign| campaign.workspace_id);
     let cards = workspaces::rate_cards(gateway, ids).await?;
     let no_card = RateCard::default();
     let with_counts = visible.into_iter().map(|(id, campaign)| {
         let known = found.remove(&id.0).unwrap_or_default();
-        let speed = (known.messages_per_second, known.estimated_completion);
+        let end = ends.get(&id).copied().or(known.estimated_completion);
+        let speed = (known.messages_per_second, end);
         let card = cards.get(&campaign.workspace_id).unwrap_or(&no_card);
         (id, of_counts(id, campaign.status, known.counts, card, speed))
     });

@@ -1,6 +1,7 @@
 //! The use cases on a real store, without a server around them.
 
 mod access;
+mod forecast;
 mod people;
 pub(in crate::application) mod sending;
 mod words;

@@ -236,7 +236,7 @@ pub(in crate::application) fn campaign(
 }
 
 pub(in crate::application) fn launch(id: &str, max_recipients: Option<i32>) -> Launch {
-    Launch { id: id.to_owned(), max_recipients, idempotency_key: None }
+    Launch { id: id.to_owned(), max_recipients, max_cost: None, idempotency_key: None }
 }
 
 #[tokio::test]
