@@ -209,6 +209,7 @@ pub async fn launch(
                     recipients,
                     threshold,
                     max_recipients: max,
+                    max_cost: input.max_cost,
                     at: now,
                 };
             }
@@ -248,6 +249,9 @@ pub async fn approve(
         check_launch(gateway, &campaign).await?;
         if let Some(max) = campaign.approval.as_ref().and_then(|asked| asked.max_recipients) {
             check_size(gateway, &campaign, max).await?;
+        }
+        if let Some(max) = campaign.approval.as_ref().and_then(|asked| asked.max_cost) {
+            forecast::check_cost(gateway, id, loaded.sequence, max).await?;
         }
     }
     let expected = campaign.awaits_approval().then_some(loaded.sequence);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
 use super::schedule::{CampaignSchedule, Occurrence, ScheduleError};
 use crate::port::AggregateType;
+use crate::pricing::Amount;
 use crate::primitives::{AccountId, CampaignId, ContactId, Personal, TemplateId, WorkspaceId};
 use crate::{DomainError, GatewayAggregate, aggregate};
 
@@ -79,6 +80,8 @@ pub struct Approval {
     pub recipients: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_recipients: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<Amount>,
     /// Who said yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
@@ -131,6 +134,7 @@ pub enum CampaignCommand {
         recipients: u64,
         threshold: u32,
         max_recipients: Option<u64>,
+        max_cost: Option<Amount>,
         at: DateTime<Utc>,
     },
     /// Says yes, and starts it as [`CampaignCommand::Launch`] does.
@@ -300,13 +304,21 @@ impl GatewayAggregate for Campaign {
                 Ok(vec![CampaignEvent::Deleted { at }])
             }
             CampaignCommand::Launch { at } => self.launch(at),
-            CampaignCommand::RequestApproval { by, recipients, threshold, max_recipients, at } => {
+            CampaignCommand::RequestApproval {
+                by,
+                recipients,
+                threshold,
+                max_recipients,
+                max_cost,
+                at,
+            } => {
                 self.require(&[CampaignStatus::Draft], "launched")?;
                 // Whoever asks again for the same asks for nothing new.
                 let is_known = self.approval.as_ref().is_some_and(|known| {
                     known.requested_by == by
                         && known.recipients == recipients
                         && known.max_recipients == max_recipients
+                        && known.max_cost == max_cost
                 });
                 // What cannot be launched needs nobody's yes.
                 self.launch(at)?;
@@ -318,6 +330,7 @@ impl GatewayAggregate for Campaign {
                         recipients,
                         threshold,
                         max_recipients,
+                        max_cost,
                         at,
                     }]
                 })
@@ -648,7 +661,12 @@ impl Campaign {
                 }
             }
             CampaignEvent::ApprovalRequested {
-                by, recipients, threshold, max_recipients, ..
+                by,
+                recipients,
+                threshold,
+                max_recipients,
+                max_cost,
+                ..
             } => {
                 self.status_reason = Some(format!(
                     "waits for approval: {recipients} people are more than the {threshold} that one key may launch; another \
@@ -658,6 +676,7 @@ impl Campaign {
                     requested_by: by,
                     recipients,
                     max_recipients,
+                    max_cost,
                     approved_by: None,
                 });
             }
@@ -1090,6 +1109,7 @@ mod tests {
             recipients: 12,
             threshold: 10,
             max_recipients: None,
+            max_cost: None,
             at: at(1),
         }
     }

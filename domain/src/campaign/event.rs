@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::aggregate::CampaignPlan;
+use crate::pricing::Amount;
 use crate::primitives::{AccountId, CampaignId, ContactId, Personal, SegmentId, WorkspaceId};
 
 #[derive(
@@ -110,6 +111,9 @@ pub enum CampaignEvent {
         /// More people than that are not to be written to, as whoever asked said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_recipients: Option<u64>,
+        /// It is not to cost more than that, in the rate card's currency, as whoever asked said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_cost: Option<Amount>,
         at: DateTime<Utc>,
     },
     /// Another said yes; it starts or is scheduled with this.
