@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod engagement;
 mod erase;
+mod forecast;
 mod imports;
 mod journal;
 mod limits;

@@ -145,6 +145,7 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("import", json!({ "id": id(Kind::Import) })),
         done("campaign", json!({ "id": id(Kind::Campaign) })),
         done("campaigns", json!({})),
+        done("campaignForecast", json!({ "id": id(Kind::Campaign) })),
         done("message", json!({ "id": id(Kind::Message) })),
         done("messageByWamid", json!({ "wamid": WAMID })),
         done("messages", json!({})),
