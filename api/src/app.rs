@@ -281,7 +281,9 @@ pub async fn rotate_master_key(config: &Config, next: MasterKey) -> anyhow::Resu
     let store = event_store::open(&url, clock).await.context("could not open the event log")?;
     // A node that goes on would wrap new keys with the old master key.
     let leases = store.leases.list("").await?;
-    if let Some(held) = leases.iter().find(|held| held.expires_at > now) {
+    let is_of_a_node = |name: &str| !name.starts_with(crate::application::imports::FILE_LEASES);
+    let held = leases.iter().find(|held| held.expires_at > now && is_of_a_node(&held.lease.name));
+    if let Some(held) = held {
         bail!(
             "a gateway is running on this store (it holds the lease {}); stop every node, and try again once their leases have run out, within a minute",
             held.lease.name

@@ -131,7 +131,9 @@ impl World {
             _ => Duration::from_secs(self.random.random_range(60..2_400)),
         };
         self.clock.advance(by);
-        for _ in 0..4 {
+        // Nothing moves for lack of a processor, too: before a leap that is given more time to show.
+        let looks = if *idle < 10 { 4 } else { 20 };
+        for _ in 0..looks {
             std::thread::sleep(Duration::from_millis(3));
             if self.sends() > before {
                 *idle = 0;

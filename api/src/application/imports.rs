@@ -231,10 +231,13 @@ pub(crate) fn lease_name(id: ImportId) -> String {
     format!("import/{id}")
 }
 
+/// What the leases of imports' files begin with. They say where a file is, not that its node runs.
+pub(crate) const FILE_LEASES: &str = "import-file/";
+
 /// Held by the node that has an import's file, from before the import is on record until it has ended: where nobody holds
 /// it, the file is gone with its node.
 pub(crate) fn file_lease_name(id: ImportId) -> String {
-    format!("import-file/{id}")
+    format!("{FILE_LEASES}{id}")
 }
 
 /// How long a node that has an import's file may be silent before the file is given up.

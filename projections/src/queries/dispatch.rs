@@ -300,6 +300,26 @@ impl Queries {
         Ok(found)
     }
 
+    /// A campaign's messages to a person that were not left out, of all its occurrences.
+    ///
+    /// # Errors
+    /// Where the read model cannot be reached.
+    pub async fn of_campaign_to(
+        &self,
+        campaign_id: Uuid,
+        contact_id: Uuid,
+    ) -> Result<Vec<Uuid>, QueryError> {
+        let sql = Sql::new(
+            "SELECT id FROM {messages} WHERE contact_id = ? \
+             AND COALESCE(campaign_id, campaign_id) = ? AND is_test = 0 AND direction = 0 \
+             AND status <> 'SKIPPED'",
+        )
+        .with(contact_id)
+        .with(campaign_id);
+        let rows = self.db.query(sql).await?;
+        Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
+    }
+
     /// When these people last wrote to this number in a way that opens the service window.
     pub async fn windows(
         &self,

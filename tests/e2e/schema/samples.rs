@@ -269,6 +269,7 @@ pub fn part_of(input_type: &str) -> Value {
         "CampaignScheduleInput" => {
             json!({ "startAt": "2036-11-27T09:00", "timeZone": "Europe/London" })
         }
+        "FrequencyCapInput" => json!({ "messages": 1, "hours": 24 }),
         "QuietHoursInput" => json!({ "from": "21:00", "to": "08:00" }),
         "MediaInput" => json!({ "kind": "DOCUMENT", "link": "https://example.com/a.pdf" }),
         "TemplateMessageInput" => {

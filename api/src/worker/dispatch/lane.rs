@@ -612,12 +612,16 @@ impl Lane {
         let portfolio = self.shared.reach.clone();
         let reach = portfolio.enter(&self.gateway, (self.account_id, account)).await?;
         let reach_was_full = reach.was_full_lately();
-        let (people, windows, blocks, unreachable, marketing_sent) = tokio::try_join!(
-            load_people(&self.gateway, &contacts),
+        let people = load_people(&self.gateway, &contacts).await?;
+        let kept = load_kept(&self.gateway, &people).await?;
+        let contacts: Vec<Uuid> =
+            contacts.into_iter().chain(kept.values().map(|(id, _)| *id)).collect();
+        let (windows, blocks, unreachable, marketing_sent, twice) = tokio::try_join!(
             async { Ok(queries.windows(self.account_id.0, &contacts).await?) },
             async { Ok(queries.marketing_blocks(&contacts).await?) },
             async { Ok(queries.unreachable(&contacts).await?) },
-            marketing_sent(&queries, &due, &caps, wall),
+            marketing_sent(&queries, &due, &caps, &kept, wall),
+            there_twice(&queries, &due, &kept),
         )?;
         // What is to come at the recipient's own time is asked for it once more: their zone, or its rules, may have
         // changed a moment ago, or while the gateway was stopped.
@@ -635,16 +639,29 @@ impl Lane {
         let mut settled: Vec<(AgendaItem, MessageCommand)> = vec![];
         let mut full: HashSet<Uuid> = HashSet::new();
         for due in due {
-            let Some(contact) = people.get(&due.contact_id) else {
+            let Some(addressee) = people.get(&due.contact_id) else {
                 // Its person cannot be read; the others go.
                 self.wait(due, None, now, wall);
                 continue;
+            };
+            // Whom a merged contact went into speaks for the person from then on.
+            let merged = kept.get(&due.contact_id);
+            let contact = merged.map_or(addressee, |(_, contact)| contact);
+            let merged_id = merged.map(|(id, _)| *id);
+            let latest = |known: &HashMap<Uuid, DateTime<Utc>>| {
+                let of = |id: &Uuid| known.get(id).copied();
+                of(&due.contact_id).max(merged_id.as_ref().and_then(of))
             };
             if due.campaign_id.is_some_and(|id| full.contains(&id)) {
                 continue;
             }
             if let Some(command) = moved.remove(&due.message_id) {
                 settled.push((due, command));
+                continue;
+            }
+            if twice.contains(&due.message_id) {
+                let reason = SkipReason::Duplicate;
+                settled.push((due, MessageCommand::Skip { reason, detail: None, at: wall }));
                 continue;
             }
             let template = due.template_id.and_then(|id| templates.get(&id));
@@ -655,7 +672,10 @@ impl Lane {
             let category = template.and_then(|template| template.category).or(due.category);
             let is_marketing = category == Some(TemplateCategory::Marketing);
             let cap = caps.get(&due.message_id).copied();
-            let known = marketing_sent.get(&due.contact_id).map(Vec::as_slice).unwrap_or_default();
+            let ids = std::iter::once(due.contact_id).chain(merged_id);
+            let known: Vec<(Uuid, DateTime<Utc>)> =
+                ids.filter_map(|id| marketing_sent.get(&id)).flatten().copied().collect();
+            let known = known.as_slice();
             let (person, message_id) = (due.contact_id, due.message_id);
             let in_flight = self.shared.marketing.clone();
             // Nobody asked for the default to end what could not have gone: the limit is WhatsApp's, not its owner's.
@@ -671,11 +691,11 @@ impl Lane {
                 template_status: due
                     .template_id
                     .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
-                window_until: windows.get(&due.contact_id).map(|at| *at + Duration::hours(24)),
-                marketing_blocked_until: blocks.get(&due.contact_id).copied(),
+                window_until: latest(&windows).map(|at| at + Duration::hours(24)),
+                marketing_blocked_until: latest(&blocks),
                 takes_no_marketing: is_marketing && takes_no_marketing(contact),
                 is_capped: is_marketing && !in_flight.allows(person, message_id, cap, known, wall),
-                unreachable_until: unreachable.get(&due.contact_id).copied(),
+                unreachable_until: latest(&unreachable),
                 zone,
                 hours: SendingHours { window, quiet: account.settings.quiet_hours },
                 expires_at: due.expires_at.filter(|_| !is_excused),
@@ -690,7 +710,8 @@ impl Lane {
                     self.wait(due, until, now, wall);
                 }
                 Verdict::Send => {
-                    let Some(recipient) = recipient_of(contact, account) else {
+                    // Addressed as it was planned; who is merged may have had another number.
+                    let Some(recipient) = recipient_of(addressee, account) else {
                         self.wait(due, None, now, wall);
                         continue;
                     };
@@ -1227,18 +1248,66 @@ async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<
     Ok(people)
 }
 
+/// Merges followed from a contact to the one that it went into.
+const MERGES_MAX: usize = 10;
+
+/// Whom those of these people who were merged went into.
+async fn load_kept(
+    gateway: &Gateway,
+    people: &HashMap<Uuid, Contact>,
+) -> anyhow::Result<HashMap<Uuid, (Uuid, Contact)>> {
+    let mut kept = HashMap::new();
+    for (id, contact) in people {
+        let mut next = contact.merged_into;
+        for _ in 0..MERGES_MAX {
+            let Some(into) = next else { break };
+            let loaded = load_people(gateway, &[into.0]).await?;
+            let Some(contact) = loaded.into_values().next() else { break };
+            next = contact.merged_into;
+            kept.insert(*id, (into.0, contact));
+        }
+    }
+    Ok(kept)
+}
+
+/// Messages of merged contacts whose person has one of the same occurrence as the contact they went into.
+async fn there_twice(
+    queries: &Queries,
+    due: &[AgendaItem],
+    kept: &HashMap<Uuid, (Uuid, Contact)>,
+) -> anyhow::Result<HashSet<Uuid>> {
+    // A campaign message's id begins with when its occurrence started.
+    let occurrence = |id: Uuid| id.as_u128() >> 80;
+    let mut twice = HashSet::new();
+    for item in due {
+        if let (Some((person, _)), Some(campaign)) = (kept.get(&item.contact_id), item.campaign_id)
+        {
+            let theirs = queries.of_campaign_to(campaign, *person).await?;
+            if theirs.into_iter().any(|id| occurrence(id) == occurrence(item.message_id)) {
+                twice.insert(item.message_id);
+            }
+        }
+    }
+    Ok(twice)
+}
+
 /// What the read model knows of marketing to the people of capped campaigns: as much as their caps ask for.
 async fn marketing_sent(
     queries: &Queries,
     due: &[AgendaItem],
     caps: &HashMap<Uuid, FrequencyCap>,
+    kept: &HashMap<Uuid, (Uuid, Contact)>,
     wall: DateTime<Utc>,
 ) -> anyhow::Result<HashMap<Uuid, Vec<(Uuid, DateTime<Utc>)>>> {
     let Some(span) = caps.values().map(|cap| cap.span()).max() else { return Ok(HashMap::new()) };
     // One more than counts, because the message itself may be among them.
     let most = caps.values().map(|cap| cap.messages.saturating_add(1)).max().unwrap_or_default();
     let capped = due.iter().filter(|due| caps.contains_key(&due.message_id));
-    let people: HashSet<Uuid> = capped.map(|due| due.contact_id).collect();
+    let people: HashSet<Uuid> = capped
+        .flat_map(|due| {
+            std::iter::once(due.contact_id).chain(kept.get(&due.contact_id).map(|(id, _)| *id))
+        })
+        .collect();
     let people: Vec<Uuid> = people.into_iter().collect();
     Ok(queries.marketing_sent(&people, wall - span, most).await?)
 }
