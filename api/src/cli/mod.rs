@@ -94,6 +94,7 @@ enum Command {
     )]
     Replay(replay::ReplayArgs),
     /// The notifications of WhatsApp as they came
+    #[command(after_help = "Example: whatsapp-gateway journal replay --since 2026-11-23T09:00:00Z")]
     Journal {
         #[command(subcommand)]
         what: journal::What,
