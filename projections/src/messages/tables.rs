@@ -11,7 +11,7 @@ use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 3,
+    version: 4,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
@@ -36,7 +36,8 @@ pub static MESSAGES: Table = Table {
         keep("campaign_id", Kind::Uuid),
         keep("direction", Kind::Int),
         keep("is_test", Kind::Int),
-        keep("category", Kind::Text),
+        // Of the template as it was when the message was planned, which it may be once more.
+        set("category", Kind::Text),
         keep("created_at", Kind::Int),
         set("status", Kind::Text),
         set("attempts", Kind::Int),
@@ -58,10 +59,10 @@ pub static AGENDA: Table = Table {
         keep("account_id", Kind::Uuid),
         keep("campaign_id", Kind::Uuid),
         keep("contact_id", Kind::Uuid),
-        keep("template_id", Kind::Uuid),
+        set("template_id", Kind::Uuid),
         keep("priority", Kind::Int),
-        keep("content_kind", Kind::Text),
-        keep("category", Kind::Text),
+        set("content_kind", Kind::Text),
+        set("category", Kind::Text),
         set("kind", Kind::Int),
         set("at", Kind::Int),
         set("attempts", Kind::Int),
@@ -224,10 +225,12 @@ pub(super) fn agenda_row(id: Uuid, message: &Message) -> Option<Vec<Value>> {
         MessageStatus::InDoubt => (AgendaKind::InDoubt, message.grace_until()?),
         _ => return None,
     };
+    // A test leaves as any single message does, whatever its campaign may do: most of all before that is launched.
+    let campaign_id = header.campaign_id.filter(|_| !header.is_test);
     Some(vec![
         id.into(),
         header.account_id.0.into(),
-        header.campaign_id.map_or(Uuid::nil(), |id| id.0).into(),
+        campaign_id.map_or(Uuid::nil(), |id| id.0).into(),
         header.contact_id.0.into(),
         header.template.as_ref().map(|template| template.id.0).into(),
         header.priority.rank().into(),

@@ -234,3 +234,25 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
         db.close().await;
     }
 }
+
+/// A test of a campaign is on the agenda as a message of none: it waits for nothing that its campaign waits for, and goes
+/// when the campaign is cancelled.
+#[tokio::test]
+async fn a_test_is_due_as_a_message_of_no_campaign() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        create_workspace(&log, WORKSPACE, 0);
+        let mut test = header(1, Some(CAMPAIGN));
+        (test.is_test, test.priority) = (true, Priority::Single);
+        let test = queue(&log, 1, test, 0, 0);
+        let projections = filled(&db, &log).await;
+        let queries = projections.queries();
+        assert_eq!(queries.waiting_campaigns(ACCOUNT.0).await.unwrap(), [Uuid::nil()]);
+        let due = queries.due_in(ACCOUNT.0, Uuid::nil(), at(10), [None; 3], 10).await.unwrap();
+        assert_eq!(due.len(), 1);
+        assert_eq!((due[0].message_id, due[0].campaign_id), (test, None));
+        assert!(queries.waiting_of_campaign(CAMPAIGN.0, None, 10).await.unwrap().is_empty());
+        assert!(queries.campaigns_with_agenda().await.unwrap().is_empty());
+        db.close().await;
+    }
+}
