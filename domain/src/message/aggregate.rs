@@ -92,6 +92,7 @@ impl GatewayAggregate for Message {
     fn decide(&self, command: MessageCommand) -> Result<Vec<MessageEvent>, MessageError> {
         match command {
             MessageCommand::Plan(plan) => self.plan(*plan),
+            MessageCommand::Replan(plan) => self.replan(*plan),
             MessageCommand::Receive { header, from, wamid, content, opens_window, at } => Ok(self
                 .if_new(|| MessageEvent::Received {
                     header: *header,
@@ -143,6 +144,17 @@ impl GatewayAggregate for Message {
 }
 
 type Decision = Result<Vec<MessageEvent>, MessageError>;
+
+/// The fact of a plan that leaves nobody out.
+fn planned(plan: Plan) -> MessageEvent {
+    let Plan { header, to, content, due_at, at, .. } = plan;
+    let (to, content) = (Personal::from(to), Personal::from(content));
+    if due_at > at {
+        MessageEvent::Scheduled { header, to, content, due_at, at }
+    } else {
+        MessageEvent::Queued { header, to, content, due_at, at }
+    }
+}
 
 impl Message {
     pub fn status(&self) -> MessageStatus {
@@ -325,20 +337,49 @@ impl Message {
                 && header.contact_id == plan.header.contact_id;
             return if is_the_same { Ok(vec![]) } else { Err(MessageError::AlreadyPlanned) };
         }
-        let Plan { header, to, content, skip, due_at, at } = plan;
-        let (to, content) = (Personal::from(to), Personal::from(content));
-        Ok(vec![match skip {
-            Some((reason, detail)) => MessageEvent::Skipped {
-                reason,
-                detail,
-                header: Some(Box::new(header)),
-                to: Some(to),
-                content: Some(content),
-                at,
-            },
-            None if due_at > at => MessageEvent::Scheduled { header, to, content, due_at, at },
-            None => MessageEvent::Queued { header, to, content, due_at, at },
+        let Some((reason, detail)) = plan.skip.clone() else { return Ok(vec![planned(plan)]) };
+        let Plan { header, to, content, at, .. } = plan;
+        Ok(vec![MessageEvent::Skipped {
+            reason,
+            detail,
+            header: Some(Box::new(header)),
+            to: Some(to.into()),
+            content: Some(content.into()),
+            at,
         }])
+    }
+
+    /// It was left out and may come back when it is asked for. Who was erased has no message to come back to, and who is
+    /// another contact's duplicate has that one's.
+    pub fn may_be_judged_anew(&self) -> bool {
+        self.status() == MessageStatus::Skipped
+            && self.skip.is_some_and(|skip| !skip.is_final())
+            // An earlier attempt that arrived makes another one a duplicate.
+            && !self.attempts.values().any(Attempt::has_reached_whatsapp)
+    }
+
+    fn replan(&self, plan: Plan) -> Decision {
+        let Some(header) = &self.header else { return Err(MessageError::NotPlanned) };
+        let is_the_same = header.campaign_id == plan.header.campaign_id
+            && header.contact_id == plan.header.contact_id
+            && header.is_test == plan.header.is_test;
+        if !is_the_same {
+            return Err(MessageError::AlreadyPlanned);
+        }
+        let status = self.status();
+        // Asked for twice at once, it is planned once.
+        if status.is_waiting() {
+            return Ok(vec![]);
+        }
+        if !self.may_be_judged_anew() {
+            return Err(MessageError::NotAllowed { action: "judged anew", status });
+        }
+        let Some((reason, detail)) = plan.skip else { return Ok(vec![planned(plan)]) };
+        if self.skip == Some(reason) && self.status_reason == detail {
+            return Ok(vec![]);
+        }
+        let (header, to, content) = (None, None, None);
+        Ok(vec![MessageEvent::Skipped { reason, detail, header, to, content, at: plan.at }])
     }
 
     /// Only what is not with WhatsApp can still be changed.
@@ -578,11 +619,11 @@ impl Message {
         match event {
             MessageEvent::Scheduled { header, to, content, due_at, at } => {
                 self.begin(header, Direction::Outbound, to, content, at);
-                self.set_waiting(Waiting::Scheduled, Some(due_at));
+                self.start_anew(Waiting::Scheduled, due_at);
             }
             MessageEvent::Queued { header, to, content, due_at, at } => {
                 self.begin(header, Direction::Outbound, to, content, at);
-                self.set_waiting(Waiting::Queued, Some(due_at));
+                self.start_anew(Waiting::Queued, due_at);
             }
             MessageEvent::Skipped { reason, detail, header, to, content, at } => {
                 if let (Some(header), Some(to), Some(content)) = (header, to, content) {
@@ -681,7 +722,16 @@ impl Message {
         self.direction = direction;
         self.counterpart = Some(counterpart);
         self.content = Some(content);
-        self.created_at = Some(at);
+        // A message that was left out at first and is planned after all is still the same one.
+        self.created_at.get_or_insert(at);
+    }
+
+    /// Planned, whatever was said of it before.
+    fn start_anew(&mut self, waiting: Waiting, due_at: DateTime<Utc>) {
+        (self.skip, self.status_reason) = (None, None);
+        self.is_put_off = false;
+        self.first_due_at = Some(due_at);
+        self.set_waiting(waiting, Some(due_at));
     }
 
     fn set_waiting(&mut self, waiting: Waiting, due_at: Option<DateTime<Utc>>) {

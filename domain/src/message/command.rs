@@ -13,6 +13,9 @@ use crate::primitives::{MessageId, Wamid};
 pub enum MessageCommand {
     /// A new outbound message. Repeating it with the same header is harmless.
     Plan(Box<Plan>),
+    /// Judged anew after it was left out, because a person asked: planned as if for the first time, under the same id.
+    /// Nothing, where it would be left out for the same reason.
+    Replan(Box<Plan>),
     /// A person wrote.
     Receive {
         header: Box<MessageHeader>,

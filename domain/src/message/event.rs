@@ -104,6 +104,11 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    /// Whoever is left out for this does not come back, whatever becomes known.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Erased | Self::Duplicate)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OptedOut => "OPTED_OUT",
@@ -145,7 +150,7 @@ pub enum InDoubtResolution {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum MessageEvent {
-    /// Planned, due later.
+    /// Planned, due later. Behind a skip: a person asked to judge anew, and nothing stands in its way any more.
     #[serde(rename = "message.scheduled")]
     Scheduled {
         #[serde(flatten)]
@@ -155,7 +160,7 @@ pub enum MessageEvent {
         due_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
-    /// Planned, due now.
+    /// Planned, due now. Behind a skip: a person asked to judge anew, and nothing stands in its way any more.
     #[serde(rename = "message.queued")]
     Queued {
         #[serde(flatten)]
@@ -165,7 +170,8 @@ pub enum MessageEvent {
         due_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
-    /// Left out, for good: as the first event with everything known of the message, or when it fell due.
+    /// Left out: as the first event with everything known of the message, when it fell due, or judged anew for another
+    /// reason. It stays so unless a person asks to judge anew.
     #[serde(rename = "message.skipped")]
     Skipped {
         reason: SkipReason,

@@ -156,12 +156,18 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "It was ended before its time. What had not been handed to WhatsApp is cancelled.",
     ),
     ("message.scheduled", "An outbound message was planned, due later. Becoming due is no event."),
-    ("message.queued", "An outbound message was planned, due now."),
+    (
+        "message.queued",
+        "An outbound message was planned, due now. It may follow `message.skipped`, where a \
+         person asked to judge anew (`retryCampaign`): then all of it is as of now.",
+    ),
     (
         "message.skipped",
-        "A recipient was left out, for good, with the reason: when the message was planned (then \
-         with everything known of it) or when it fell due (then without). `detail` names slots \
-         and fields, nobody's data.",
+        "A recipient was left out, with the reason: when the message was planned (then with \
+         everything known of it), when it fell due, or when a person asked to judge anew and the \
+         reason is another one (then without). It stays so unless a person asks to judge anew; \
+         then `message.scheduled` or `message.queued` may follow. `detail` names slots and fields, \
+         nobody's data.",
     ),
     (
         "message.received",

@@ -470,7 +470,7 @@ pub mod histories {
     pub fn ops(
         count: impl Into<proptest::collection::SizeRange>,
     ) -> impl Strategy<Value = Vec<Op>> {
-        let op = (0u8..24, 0u8..26, any::<u8>(), 0i64..1_500)
+        let op = (0u8..24, 0u8..29, any::<u8>(), 0i64..1_500)
             .prop_map(|(message, action, choice, wait_ms)| Op { message, action, choice, wait_ms });
         prop::collection::vec(op, count)
     }
@@ -571,6 +571,27 @@ pub mod histories {
                         log.command::<Contact>(id(contact), erase, time);
                         continue;
                     }
+                    26..=27 => match plan(header, now + i64::from(op.choice % 2) * 5_000, now) {
+                        MessageCommand::Plan(mut plan) => {
+                            let is_erased = log.fold::<Contact>(id(contact)).erased;
+                            plan.skip = match op.choice % 4 {
+                                _ if is_erased => Some((SkipReason::Erased, None)),
+                                0 => Some((SkipReason::BadTimeZone, None)),
+                                _ => None,
+                            };
+                            // The template may have another category by then.
+                            if op.choice % 3 == 0 {
+                                plan.header.template = Some(template(TemplateCategory::Utility));
+                            }
+                            MessageCommand::Replan(plan)
+                        }
+                        other => other,
+                    },
+                    28 => MessageCommand::Skip {
+                        reason: SkipReason::OptedOut,
+                        detail: None,
+                        at: time,
+                    },
                     24..=25 => MessageCommand::RecordAnswer(Answer {
                         reply_id: Some(MessageId(id(0x20_0000 + n))),
                         reply: (op.choice % 2 == 0).then_some(op.choice % 4 == 0),

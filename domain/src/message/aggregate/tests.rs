@@ -495,3 +495,106 @@ fn a_message_moves_with_what_was_meant_until_a_person_chose_its_time_or_it_was_t
         assert_eq!(message.decide(retime(50)), Ok(vec![]));
     }
 }
+
+fn replan(
+    due_at: DateTime<Utc>,
+    skip: Option<(SkipReason, Option<String>)>,
+    now: DateTime<Utc>,
+) -> MessageCommand {
+    MessageCommand::Replan(Box::new(Plan {
+        header: MessageHeader { time_to_live_s: Some(600), ..header() },
+        to: Recipient { phone: Some(PhoneNumber::parse("+447700900124").unwrap()), user_id: None },
+        content: Content::Text { body: "hello again".to_owned(), preview_url: false },
+        skip,
+        due_at,
+        at: now,
+    }))
+}
+
+fn missing(slot: &str) -> Option<(SkipReason, Option<String>)> {
+    Some((SkipReason::MissingParameter, Some(slot.to_owned())))
+}
+
+#[test]
+fn who_was_left_out_and_is_judged_anew_is_planned_as_if_for_the_first_time() {
+    let skipped = given([plan(at(0), missing("body.1"))]);
+    for (due_at, status) in [(at(100), MessageStatus::Queued), (at(200), MessageStatus::Scheduled)]
+    {
+        let events = skipped.decide(replan(due_at, None, at(100))).unwrap();
+        assert_eq!(events.len(), 1);
+        let mut message = skipped.clone();
+        events.into_iter().for_each(|event| message.fold(event));
+        assert_eq!((message.status(), message.due_at), (status, Some(due_at)));
+        assert_eq!((message.skip, message.status_reason.as_deref()), (None, None));
+        // The time to live counts from now on; the message is as old as it was.
+        assert_eq!(message.expires_at(), Some(due_at + Duration::seconds(600)));
+        assert_eq!(message.created_at, Some(at(0)));
+        let Some(Personal::Known(Content::Text { body, .. })) = &message.content else {
+            panic!("a text")
+        };
+        assert_eq!(body, "hello again");
+        // Asked for once more, it is on record; and it can be sent.
+        assert_eq!(message.decide(replan(due_at, None, at(101))).unwrap(), vec![]);
+        let send = MessageCommand::RequestSend { attempt: 1, send_by: at(220), at: due_at };
+        assert_eq!(message.decide(send).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn who_would_be_left_out_again_stays_or_is_for_another_reason() {
+    let skipped = given([plan(at(0), missing("body.1"))]);
+    assert_eq!(skipped.decide(replan(at(9), missing("body.1"), at(9))).unwrap(), vec![]);
+    for skip in [missing("body.2"), Some((SkipReason::OptedOut, None))] {
+        let mut message = skipped.clone();
+        for event in message.decide(replan(at(9), skip.clone(), at(9))).unwrap() {
+            message.fold(event);
+        }
+        let known = message.skip.map(|reason| (reason, message.status_reason.clone()));
+        assert_eq!((message.status(), known), (MessageStatus::Skipped, skip));
+    }
+}
+
+#[test]
+fn only_what_was_left_out_is_judged_anew_and_not_for_good() {
+    let not_allowed = |message: &Message| {
+        let error = message.decide(replan(at(50), None, at(50))).unwrap_err();
+        assert!(matches!(error, MessageError::NotAllowed { .. }), "{error}");
+    };
+    for reason in [SkipReason::Erased, SkipReason::Duplicate] {
+        not_allowed(&given([plan(at(0), Some((reason, None)))]));
+    }
+    not_allowed(&given([plan(at(0), None), requested(1), refused(1, None)]));
+    not_allowed(&given([plan(at(0), None), requested(1), accepted(1)]));
+    not_allowed(&given([plan(at(0), None), MessageCommand::Cancel { reason: None, at: at(1) }]));
+    // A status that comes late says that they have it.
+    not_allowed(&given([
+        plan(at(0), None),
+        requested(1),
+        refused(1, Some(at(12))),
+        MessageCommand::Skip { reason: SkipReason::OptedOut, detail: None, at: at(12) },
+        status(Some(1), DeliveryStatus::Delivered, 13),
+    ]));
+    assert_eq!(
+        Message::default().decide(replan(at(0), None, at(0))).unwrap_err(),
+        MessageError::NotPlanned
+    );
+    let mut other = given([plan(at(0), missing("body.1"))]);
+    other.header.as_mut().unwrap().contact_id = ContactId(Uuid::from_u128(9));
+    assert_eq!(other.decide(replan(at(0), None, at(0))).unwrap_err(), MessageError::AlreadyPlanned);
+}
+
+#[test]
+fn attempts_go_on_counting_after_a_skip() {
+    let message = given([
+        plan(at(0), None),
+        requested(1),
+        refused(1, Some(at(12))),
+        MessageCommand::Skip { reason: SkipReason::OptedOut, detail: None, at: at(12) },
+        replan(at(60), None, at(60)),
+    ]);
+    assert_eq!((message.status(), message.attempt_count()), (MessageStatus::Queued, 1));
+    assert_eq!(message.refusals(Some(131_026), 2), 0, "the tries count from here");
+    let send = |attempt| MessageCommand::RequestSend { attempt, send_by: at(80), at: at(61) };
+    assert!(message.decide(send(1)).is_err());
+    assert_eq!(message.decide(send(2)).unwrap().len(), 1);
+}
