@@ -41,6 +41,9 @@ const CANCELLED: &str = "campaign.cancelled";
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut held = None;
+    // Watched from before the first look, so that what changes during a look leads to another one.
+    let mut messages = gateway.read.watch(names::MESSAGES);
+    let mut directory = gateway.read.watch(names::DIRECTORY);
     while !*stop.borrow() {
         let now = gateway.clock.now();
         let acquired = gateway.store.leases.acquire(LEASE_NAME, &gateway.node, LEASE).await;
@@ -62,14 +65,17 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             tokio::task::yield_now().await;
             continue;
         }
-        let mut messages = gateway.read.watch(names::MESSAGES);
-        let mut directory = gateway.read.watch(names::DIRECTORY);
         tokio::select! {
             () = gateway.clock.sleep_until(gateway.clock.now() + IDLE) => {}
             _ = directory.changed() => {}
             _ = messages.changed() => {
-                // Completion can wait a little; a busy campaign moves this watch all the time.
-                gateway.clock.sleep_until(gateway.clock.now() + Duration::milliseconds(50)).await;
+                // Completion can wait a little; a busy campaign moves this watch all the time. A launch moves both, and
+                // cannot wait.
+                tokio::select! {
+                    () = gateway.clock.sleep_until(gateway.clock.now() + Duration::milliseconds(50)) => {}
+                    _ = directory.changed() => {}
+                    _ = stop.changed() => {}
+                }
             }
             _ = stop.changed() => {}
         }
