@@ -1,5 +1,6 @@
 //! Campaigns: planned, launched, watched, paused, ended.
 
+mod cancellation;
 mod forecast;
 mod plan;
 mod progress;
@@ -32,6 +33,7 @@ use super::view::{CampaignView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
+pub use cancellation::{Cancellation, cancellation};
 pub(crate) use forecast::Forecasts;
 pub use forecast::{CampaignForecast, ForecastMessage, forecast, sample};
 pub use plan::create;
@@ -356,7 +358,9 @@ async fn check_size(gateway: &Gateway, campaign: &Campaign, max: u64) -> AppResu
     Ok(())
 }
 
-/// Drafts the same campaign anew, without a schedule that has passed. Scope MANAGE.
+/// Drafts the same campaign anew with everything its owner set, under the integrator's metadata but not under its external
+/// id. A schedule whose last time has passed is left out rather than refused at launch: the copy then starts when it is
+/// launched, and says so by having none; one that comes back goes on with its next time. Scope MANAGE.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED for a name that is none.

@@ -224,6 +224,8 @@ pub struct CampaignView {
     pub deleted: bool,
     /// It was launched and waits for another key's yes.
     pub awaits_approval: bool,
+    /// Everybody of the latest occurrence's audience was judged.
+    pub expanded: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -519,6 +521,7 @@ impl CampaignView {
             completed_at: campaign.ended_at,
             deleted: campaign.deleted,
             awaits_approval: campaign.awaits_approval(),
+            expanded: campaign.expanded,
         })
     }
 }

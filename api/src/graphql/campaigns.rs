@@ -139,6 +139,19 @@ impl Campaign {
         }
     }
 
+    /// What had left when it was cancelled, and what was stopped; null for one that is not cancelled.
+    async fn cancellation(&self, ctx: &Context<'_>) -> Answer<Option<CampaignCancellation>> {
+        if self.view.status != domain::campaign::CampaignStatus::Cancelled {
+            return Ok(None);
+        }
+        let (gateway, caller) = asked(ctx);
+        let known = match self.as_of {
+            Some(at) => Some(campaigns::progress_as_of(gateway, caller, self.view.id, at).await?),
+            None => load(&session(ctx).progress, self.view.id).await?,
+        };
+        Ok(Some(campaigns::cancellation(&self.view, known.as_ref()).into()))
+    }
+
     /// What became of its recipients. Under `asOf` exact to the minute.
     async fn progress(&self, ctx: &Context<'_>) -> Answer<CampaignProgress> {
         let (gateway, caller) = asked(ctx);
@@ -179,6 +192,33 @@ impl Campaign {
         after: Option<String>,
     ) -> Answer<EventConnection> {
         history(ctx, AggregateType::Campaign, self.view.id.0, first, after).await
+    }
+}
+
+/// What a cancellation came in time for. Settles within moments, when stopping is 0.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct CampaignCancellation {
+    /// Had left for WhatsApp, those in doubt included; nothing can call them back.
+    left: i32,
+    /// Of those: nobody knows yet whether WhatsApp took them.
+    in_doubt: i32,
+    /// Will not be sent any more.
+    stopped: i32,
+    /// Still to be stopped, or with WhatsApp at this moment.
+    stopping: i32,
+    /// In words.
+    summary: String,
+}
+
+impl From<campaigns::Cancellation> for CampaignCancellation {
+    fn from(known: campaigns::Cancellation) -> Self {
+        Self {
+            left: int(known.left),
+            in_doubt: int(known.in_doubt),
+            stopped: int(known.stopped),
+            stopping: int(known.stopping),
+            summary: known.summary,
+        }
     }
 }
 
@@ -840,7 +880,8 @@ impl CampaignMutation {
             .into())
     }
 
-    /// Drafts another campaign like this one. Scope MANAGE.
+    /// Drafts another campaign like this one, with all of its settings and metadata but without its externalId. A schedule
+    /// that has no time left is left out, so that the copy starts when it is launched. Scope MANAGE.
     async fn clone_campaign(
         &self,
         ctx: &Context<'_>,
@@ -876,7 +917,8 @@ impl CampaignMutation {
         Ok(campaigns::resume(gateway, caller, &id).await?.into())
     }
 
-    /// Ends it; what was not sent stays unsent. Scope SEND.
+    /// Ends it; what was not sent stays unsent. Its cancellation says how many had left by then, and how many were stopped.
+    /// Scope SEND.
     async fn cancel_campaign(
         &self,
         ctx: &Context<'_>,
@@ -887,7 +929,9 @@ impl CampaignMutation {
         Ok(campaigns::cancel(gateway, caller, &id, reason).await?.into())
     }
 
-    /// Queues failed recipients again; scope FAILED leaves out those whose failure is permanent. Scope SEND.
+    /// Queues failed recipients again; scope FAILED leaves out those whose failure is permanent. Scope SKIPPED judges who was
+    /// left out by the latest occurrence anew, by what is known now (consent, zone, attributes, template); who would be left
+    /// out for the same reason stays so, and ERASED and DUPLICATE are final. Scope SEND.
     async fn retry_campaign(
         &self,
         ctx: &Context<'_>,
@@ -901,7 +945,8 @@ impl CampaignMutation {
         Ok(campaigns::retry(gateway, caller, &id, scope.into(), idempotency_key).await?.into())
     }
 
-    /// Sends the campaign's message to one number, outside its counts. Scope SEND.
+    /// Sends the campaign's message to one number, outside its counts, whatever its status. Consent and quiet hours count as
+    /// for a single message. Scope SEND.
     async fn test_campaign(
         &self,
         ctx: &Context<'_>,
