@@ -1,5 +1,6 @@
 //! Campaigns: planned, launched, watched, paused, ended.
 
+mod anew;
 mod cancellation;
 mod forecast;
 mod plan;

@@ -146,7 +146,7 @@ pub enum CampaignStatus {
 pub enum RetryScope {
     /// Those that failed and may succeed another time.
     Failed,
-    /// Those that were skipped.
+    /// Those that were skipped, judged anew by what is known now.
     Skipped,
     /// Both, and those whose failure is permanent.
     All,

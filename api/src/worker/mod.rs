@@ -4,7 +4,7 @@
 pub mod campaign;
 pub mod dispatch;
 pub mod import;
-mod leave_out;
+pub mod leave_out;
 pub mod media;
 pub mod onboarding;
 pub mod retime;

@@ -10,6 +10,7 @@ use projections::names;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::anew::Anew;
 use super::{living, written};
 use crate::app::Gateway;
 use crate::application::caller::Caller;
@@ -24,18 +25,32 @@ use crate::application::view::{CampaignView, MessageView, Written};
 pub enum RetryScope {
     /// Failed, where trying again may work; and those whose time was over before they were sent.
     Failed,
+    /// Left out by the latest occurrence, but neither erased nor a duplicate: judged anew by what is known now.
     Skipped,
-    /// Failed for whatever reason.
+    /// Failed for whatever reason, and those of [`RetryScope::Skipped`].
     All,
 }
 
-/// Queues failed recipients again, in as many steps as it takes; what was queued stays so where this is cut short, and
+impl RetryScope {
+    /// The statuses of the messages to look at.
+    fn statuses(self) -> Vec<MessageStatus> {
+        let failed = [MessageStatus::Failed, MessageStatus::Expired];
+        let skipped = [MessageStatus::Skipped];
+        match self {
+            Self::Failed => failed.to_vec(),
+            Self::Skipped => skipped.to_vec(),
+            Self::All => failed.into_iter().chain(skipped).collect(),
+        }
+    }
+}
+
+/// Queues failed recipients again and judges skipped ones anew, in as many steps as it takes; what was queued stays so where this is cut short, and
 /// repeating it under the same idempotency key does the rest: nobody who has failed once more since is tried again by it.
-/// Scope SEND.
+/// Who is judged anew and would be left out for the same reason stays as they are. Scope SEND.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `scope` for what cannot be tried again; CONFLICT for a campaign that has not
-/// started or was cancelled.
+/// FORBIDDEN; NOT_FOUND; CONFLICT for a campaign that has not started or was cancelled; UNAVAILABLE where what people are
+/// judged by is not known right now.
 pub async fn retry(
     gateway: &Gateway,
     caller: &Caller,
@@ -56,12 +71,6 @@ pub async fn retry(
         }
         Once::Now(idempotency) => idempotency,
     };
-    if scope == RetryScope::Skipped {
-        return Err(AppError::invalid(
-            "scope",
-            "skipping is final, so use FAILED or ALL; clone the campaign to judge everybody anew",
-        ));
-    }
     check_status(&loaded.aggregate)?;
     let context = command::context(gateway, caller);
     let mut last = loaded.position;
@@ -71,9 +80,15 @@ pub async fn retry(
         None => head,
     };
     read::wait(gateway, names::MESSAGES, Some(head)).await?;
+    let anew = match scope {
+        RetryScope::Failed => None,
+        RetryScope::Skipped | RetryScope::All => {
+            Some(Anew::of(gateway, id, &loaded.aggregate).await?)
+        }
+    };
     let filter = projections::MessageFilter {
         campaign_ids: Some(vec![id.0]),
-        status: Some(vec![MessageStatus::Failed, MessageStatus::Expired]),
+        status: Some(scope.statuses()),
         ..projections::MessageFilter::default()
     };
     let mut after = None;
@@ -82,14 +97,27 @@ pub async fn retry(
         let everything = projections::Scope::everything();
         let page = read::queries(gateway).messages(&everything, &filter, &request).await?;
         let (end, has_next) = (page.end, page.has_next);
-        let meant: Vec<Uuid> = page
-            .into_items()
-            .into_iter()
-            .filter(|stored| is_meant(&stored.state, scope))
-            .map(|stored| stored.id)
-            .collect();
-        if !meant.is_empty() {
-            last = last.max(queue_again(gateway, &context, id, &meant, asked_at).await?);
+        let now = gateway.clock.now();
+        let (mut commands, mut skipped) = (vec![], vec![]);
+        for stored in page.into_items() {
+            let (id, message) = (stored.id, stored.state);
+            let Some(header) = message.header.as_ref().filter(|_| is_meant(&message, scope)) else {
+                continue;
+            };
+            if message.status() == MessageStatus::Skipped {
+                skipped.push((id, header.contact_id.0));
+            } else {
+                commands.push((id, MessageCommand::Retry { due_at: now, at: now }));
+            }
+        }
+        if let Some(anew) = &anew {
+            skipped.retain(|(message, _)| anew.is_latest(*message));
+            let plans = anew.judged(&skipped, now).await?;
+            let plans = plans.into_iter().map(|(id, plan)| (id, Box::new(plan)));
+            commands.extend(plans.map(|(id, plan)| (id, MessageCommand::Replan(plan))));
+        }
+        if !commands.is_empty() {
+            last = last.max(queue_again(gateway, &context, id, &commands, asked_at).await?);
         }
         if !has_next {
             break;
@@ -126,26 +154,28 @@ async fn asked_at(
     Ok(Position(asked_at))
 }
 
-/// Queues these again, and opens the campaign for them, in one append.
+/// Does this to each of these messages, and opens the campaign where any of them waits then, in one append.
 async fn queue_again(
     gateway: &Gateway,
     context: &Context,
     id: CampaignId,
-    messages: &[Uuid],
+    commands: &[(Uuid, MessageCommand)],
     asked_at: Position,
 ) -> AppResult<Position> {
     let now = gateway.clock.now();
+    let messages: Vec<Uuid> = commands.iter().map(|(message, _)| *message).collect();
+    let messages = &messages;
     let (_, position) = command::transact(gateway, context, None, &|tx| {
         Box::pin(async move {
             let loaded = tx.load_many::<Message>(messages).await?;
             let mut queued = false;
-            for message in messages {
+            for (message, command) in commands {
                 if loaded.get(message).is_none_or(|loaded| loaded.position > asked_at) {
                     continue;
                 }
-                let retry = MessageCommand::Retry { due_at: now, at: now };
-                match tx.execute::<Message>(*message, retry).await {
-                    Ok(_) => queued = true,
+                match tx.execute::<Message>(*message, command.clone()).await {
+                    // Who is left out once more does not open the campaign.
+                    Ok(message) => queued |= message.status().is_waiting(),
                     // It has changed since the read model saw it: then it is not failed any more.
                     Err(CommandError::Domain(_)) => {}
                     Err(error) => return Err(command::refused(error, "")),
@@ -182,17 +212,21 @@ fn is_meant(message: &Message, scope: RetryScope) -> bool {
     if message.header.as_ref().is_none_or(|header| header.is_test) {
         return false;
     }
-    match message.status() {
-        MessageStatus::Expired => true,
-        MessageStatus::Failed => {
-            scope == RetryScope::All || message.failure().is_some_and(|failure| failure.retryable)
+    match (message.status(), scope) {
+        (MessageStatus::Skipped, RetryScope::Skipped | RetryScope::All) => {
+            message.may_be_judged_anew()
+        }
+        (MessageStatus::Expired, RetryScope::Failed | RetryScope::All)
+        | (MessageStatus::Failed, RetryScope::All) => true,
+        (MessageStatus::Failed, RetryScope::Failed) => {
+            message.failure().is_some_and(|failure| failure.retryable)
         }
         _ => false,
     }
 }
 
-/// Sends the campaign's message to one number, outside its counts. What policy forbids is SKIPPED with its reason, as for
-/// anybody. Scope SEND.
+/// Sends the campaign's message to one number, outside its counts, its pace and its window, whatever its status. What policy
+/// forbids is SKIPPED with its reason, as for any single message. Scope SEND.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `to`; CONFLICT where the account is disconnected.
@@ -218,7 +252,7 @@ mod tests {
     use chrono::{DateTime, Utc};
     use domain::GatewayAggregate;
     use domain::message::{
-        Content, ContentKind, Failure, MessageHeader, Plan, Priority, Recipient,
+        Content, ContentKind, Failure, MessageHeader, Plan, Priority, Recipient, SkipReason,
     };
     use domain::primitives::{AccountId, ContactId, WorkspaceId};
     use domain::template::TemplateCategory;
@@ -322,7 +356,9 @@ mod tests {
         let Once::Now(Some(idempotency)) = once.await.unwrap() else { panic!("it is new") };
         let head = gateway.ledger.head().await.unwrap();
         let asked = asked_at(gateway, &context, &idempotency, head).await.unwrap();
-        queue_again(gateway, &context, made.id, &messages[..1], asked).await.unwrap();
+        let now = gateway.clock.now();
+        let first = (messages[0], MessageCommand::Retry { due_at: now, at: now });
+        queue_again(gateway, &context, made.id, &[first], asked).await.unwrap();
         assert_eq!(attempts(messages[0]).await, (MessageStatus::Queued, 1));
         for command in refused(2, true, gateway.clock.now()) {
             gateway.bus.execute::<Message>(messages[0], command, &context).await.unwrap();
@@ -342,6 +378,28 @@ mod tests {
         assert_eq!(gateway.ledger.head().await.unwrap(), head);
         retried("anew").await.unwrap();
         assert_eq!(attempts(messages[0]).await, (MessageStatus::Queued, 2));
+    }
+
+    fn skipped(reason: SkipReason) -> Message {
+        let mut plan = plan(4, Uuid::from_u128(3), false, at());
+        plan.skip = Some((reason, None));
+        let mut message = Message::default();
+        for event in message.decide(MessageCommand::Plan(Box::new(plan))).unwrap() {
+            message.fold(event);
+        }
+        message
+    }
+
+    #[test]
+    fn skipped_leaves_out_what_failed_and_who_is_left_out_for_good() {
+        assert!(!is_meant(&failed(true, false), RetryScope::Skipped));
+        let consent = skipped(SkipReason::NoConsent);
+        assert!(is_meant(&consent, RetryScope::Skipped) && is_meant(&consent, RetryScope::All));
+        assert!(!is_meant(&consent, RetryScope::Failed));
+        for reason in [SkipReason::Erased, SkipReason::Duplicate] {
+            assert!(!is_meant(&skipped(reason), RetryScope::Skipped));
+            assert!(!is_meant(&skipped(reason), RetryScope::All));
+        }
     }
 
     #[test]
