@@ -530,3 +530,138 @@ async fn waiting_messages_move_with_zones_and_quiet_hours_and_nobody_is_lost_by_
         world.end().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_zone_that_was_corrected_is_sent_to_at_the_recipients_own_time_after_all() {
+    for kind in stores() {
+        let world = World::new(kind, "2027-06-01T00:00Z").await;
+        let account = world.account().await;
+        let template = approved_template(&world.client, &account, "offers").await;
+        let [fine, west, east, still] = [1, 2, 3, 4].map(phone);
+        world.add(&fine, Some("Europe/Berlin"), "all").await;
+        let csv = format!(
+            "phone,name,timezone\n{west},A,Mars/Base\n{east},B,Mars/Base\n{still},C,Mars/Base\n"
+        );
+        let imported = import_csv(&world.client, &csv, "all").await;
+        assert_eq!(imported["added"], 3, "{imported}");
+        let schedule = json!({
+            "startAt": "2027-06-02T09:00:00", "timeZone": "Europe/Berlin", "recipientLocal": true,
+        });
+        let campaign = world.launch(&account, &template, "all", schedule).await;
+        world.jump_to(utc("2027-06-01T19:00Z"));
+        let planned =
+            world.campaign_when(&campaign, "everybody is planned", |c| is_planned(c, 4)).await;
+        let bad = |count: u64| json!([{ "reason": "BAD_TIME_ZONE", "count": count }]);
+        assert_eq!(planned["progress"]["skips"], bad(3));
+        world.jump_to(utc("2027-06-02T07:00Z"));
+        world.sends(1).await;
+        world.campaign_when(&campaign, "it is completed", |c| c["status"] == "COMPLETED").await;
+
+        for (number, zone) in [(&west, "America/New_York"), (&east, "Asia/Tokyo")] {
+            let query = "query($n: [PhoneNumber!]) { contacts(filter: { phoneNumbers: $n }) { nodes { id } } }";
+            let data = world.client.ask(query, json!({ "n": [number] })).await;
+            let input = json!({ "id": data["contacts"]["nodes"][0]["id"], "timeZone": zone });
+            world
+                .client
+                .ask("mutation($input: UpdateContactInput!) { updateContact(input: $input) { contact { id } } }", json!({ "input": input }))
+                .await;
+        }
+        let retry =
+            "mutation($id: ID!) { retryCampaign(id: $id, scope: SKIPPED) { campaign { status } } }";
+        let data = world.client.ask(retry, json!({ "id": campaign })).await;
+        assert_eq!(data["retryCampaign"]["campaign"]["status"], "RUNNING");
+        let again = world
+            .campaign_when(&campaign, "two wait for their time", |c| {
+                c["progress"]["pending"] == 2 && c["progress"]["skips"] == bad(1)
+            })
+            .await;
+        assert_eq!(again["progress"]["recipients"], 4);
+        // Nine is still to come in New York; in Tokyo it has passed, so it is the next day's.
+        let due = dues_of(&again, "SCHEDULED");
+        let expected = BTreeMap::from([
+            (west.clone(), utc("2027-06-02T13:00Z")),
+            (east.clone(), utc("2027-06-03T00:00Z")),
+        ]);
+        assert_eq!(due, expected);
+        for (sent, at) in [(2, expected[&west]), (3, expected[&east])] {
+            world.jump_to(at);
+            world.sends(sent).await;
+        }
+        let done = world
+            .campaign_when(&campaign, "it is completed again", |c| c["status"] == "COMPLETED")
+            .await;
+        assert_eq!(
+            (&done["progress"]["accepted"], &done["progress"]["skipped"]),
+            (&json!(3), &json!(1))
+        );
+        for (number, at) in &expected {
+            let sent = world.sandbox.sends_to(NUMBER, number);
+            assert!(sent.len() == 1 && sent[0].at >= *at && sent[0].at - *at < PROMPT, "{number}");
+        }
+        world.end().await;
+    }
+}
+
+/// [`dues`] of the messages in one status.
+fn dues_of(campaign: &Value, status: &str) -> BTreeMap<String, DateTime<Utc>> {
+    let nodes = campaign["messages"]["nodes"].as_array().expect("messages");
+    let found = nodes.iter().filter(|node| node["status"] == status);
+    found.map(|node| (text(&node["to"]), instant(&node["dueAt"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_has_everything_its_owner_set_but_a_schedule_that_is_over() {
+    let world = World::new(StoreKind::Sqlite, "2027-07-01T00:00Z").await;
+    let account = world.account().await;
+    let template = approved_template(&world.client, &account, "offers").await;
+    let created = "mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }";
+    let input = json!({
+        "accountId": account, "templateId": template, "name": "Original", "externalId": "shop-7",
+        "metadata": { "season": "summer" }, "parameters": { "body.1": "{{name | default: there}}" },
+        "audience": { "tags": ["a", "b"], "exclude": { "tags": ["c"] } },
+        "schedule": {
+            "startAt": "2027-07-02T10:00:00", "timeZone": "Europe/Madrid", "recipientLocal": true,
+            "sendWindow": { "from": "09:00", "to": "20:00" }, "whenPast": "SKIP",
+            "recurrence": "FREQ=WEEKLY;COUNT=3",
+        },
+        "messagesPerSecond": 7, "frequencyCap": { "messages": 2, "hours": 48 }, "timeToLive": 7200,
+    });
+    let data = world.client.ask(created, json!({ "input": input })).await;
+    let original = text(&data["createCampaign"]["campaign"]["id"]);
+    let fields = "id name status externalId metadata accountId template { id } parameters messagesPerSecond timeToLive \
+                  frequencyCap { messages hours } audience { all segmentIds contactIds tags exclude { tags } } \
+                  schedule { startAt timeZone recipientLocal sendWindow { from to } whenPast recurrence }";
+    let read = async |id: &str| {
+        let query = format!("query($id: ID!) {{ campaign(id: $id) {{ {fields} }} }}");
+        world.client.ask(&query, json!({ "id": id })).await["campaign"].clone()
+    };
+    let copy = async |name: Option<&str>| {
+        let mutation = format!(
+            "mutation($id: ID!, $name: String) {{ cloneCampaign(id: $id, name: $name) {{ campaign {{ {fields} }} }} }}"
+        );
+        let data = world.client.ask(&mutation, json!({ "id": original, "name": name })).await;
+        data["cloneCampaign"]["campaign"].clone()
+    };
+    let mut expected = read(&original).await;
+    assert_eq!(expected["schedule"]["recurrence"], "FREQ=WEEKLY;COUNT=3", "{expected}");
+    let first = copy(None).await;
+    assert_ne!(first["id"], expected["id"]);
+    expected["id"] = first["id"].clone();
+    expected["name"] = json!("Original (copy)");
+    expected["externalId"] = Value::Null;
+    assert_eq!(first, expected);
+    // Between its occurrences it still comes back.
+    world.jump_to(utc("2027-07-12T00:00Z"));
+    let second = copy(Some("Mine")).await;
+    expected["id"] = second["id"].clone();
+    expected["name"] = json!("Mine");
+    assert_eq!(second, expected);
+    // When the last has passed, the copy has no schedule, and can be launched.
+    world.jump_to(utc("2027-08-01T00:00Z"));
+    let third = copy(Some("Late")).await;
+    expected["id"] = third["id"].clone();
+    expected["name"] = json!("Late");
+    expected["schedule"] = Value::Null;
+    assert_eq!(third, expected);
+    world.end().await;
+}

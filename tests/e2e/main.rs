@@ -3,6 +3,7 @@
 mod as_of;
 mod calendar;
 mod canary;
+mod care;
 mod codes;
 mod command_line;
 mod crash;
