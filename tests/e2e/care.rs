@@ -296,7 +296,7 @@ async fn a_cancellation_says_what_had_left_and_what_was_stopped() {
         // What WhatsApp has is what had left, and nothing leaves any more.
         let left = settled["left"].as_u64().expect("a count");
         assert_eq!(left, sandbox.sandbox.stats().counted);
-        assert!(left >= 5 && left < PEOPLE, "{settled}");
+        assert!((5..PEOPLE).contains(&left), "{settled}");
         let expected = format!(
             "{left} messages had left for WhatsApp and cannot be called back; {} were stopped and will not be sent.",
             PEOPLE - left

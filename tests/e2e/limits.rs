@@ -405,7 +405,7 @@ async fn everybody_is_left_out_for_their_own_reason() {
 
         // Contacts turn out to be one person while their messages wait: the person gets one, and their word counts for both.
         for (name, phone) in
-            [("kept", "+447700900021"), ("DUPLICATE", "+447700900022"), ("merged", "+447700900023")]
+            [("kept", "+447700900071"), ("DUPLICATE", "+447700900072"), ("merged", "+447700900073")]
         {
             let input = json!({
                 "phoneNumber": phone, "name": name, "tags": ["twice"], "consent": "OPTED_IN", "consentSource": "form",
@@ -414,7 +414,7 @@ async fn everybody_is_left_out_for_their_own_reason() {
             people.insert(name, add(client, input).await);
         }
         let stopped = json!({
-            "phoneNumber": "+447700900024", "name": "stopped", "consent": "OPTED_OUT", "consentSource": "form",
+            "phoneNumber": "+447700900074", "name": "stopped", "consent": "OPTED_OUT", "consentSource": "form",
         });
         people.insert("stopped", add(client, stopped).await);
         let twice = draft(client, input(&account, &template, "twice")).await;
@@ -443,7 +443,7 @@ async fn everybody_is_left_out_for_their_own_reason() {
             .collect();
         reasons.sort_unstable();
         let expected =
-            [("+447700900021", ""), ("+447700900022", "DUPLICATE"), ("+447700900023", "OPTED_OUT")];
+            [("+447700900071", ""), ("+447700900072", "DUPLICATE"), ("+447700900073", "OPTED_OUT")];
         assert_eq!(reasons, expected);
 
         // What WhatsApp says of somebody is known to the next campaign, to both kinds.
