@@ -119,7 +119,7 @@ async fn only_who_may_do_everything_sends_the_interpretation_back() {
     assert_eq!(asks(&manager, "?after=0").await, 403);
     assert_eq!(asks("wgk_none", "?after=0").await, 401);
     for wrong in
-        ["", "?after=-1", "?since=yesterday", "?after=1&since=2026-01-01T00:00:00Z", "?afer=1"]
+        ["", "?after=-1", "?since=yesterday", "?after=1&since=2026-01-01T00:00:00Z", "?from=1"]
     {
         assert_eq!(asks(&client.key, wrong).await, 400, "{wrong}");
     }
