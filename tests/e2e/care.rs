@@ -312,3 +312,39 @@ async fn a_cancellation_says_what_had_left_and_what_was_stopped() {
         sandbox.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_whose_segment_is_gone_when_it_starts_says_so() {
+    for kind in stores() {
+        let store = Store::fresh(kind).await;
+        let sandbox = SandboxProcess::start(46).await;
+        let gateway = Binary::start(&store, Some(&sandbox), &BinaryOptions::default()).await;
+        let client = &gateway.client;
+        let account = sandbox.connect(client, "402000000000046", 80).await;
+        import_people(client, 2, "vip").await;
+        let template = approved_template(client, &account, "offers").await;
+        let create = "mutation($input: CreateSegmentInput!) { createSegment(input: $input) { segment { id } } }";
+        let input = json!({ "name": "Soon gone", "rule": { "tag": "vip" } });
+        let data = client.ask(create, json!({ "input": input })).await;
+        let segment = data["createSegment"]["segment"]["id"].clone();
+        let soon = chrono::Utc::now() + chrono::Duration::seconds(4);
+        let input = json!({
+            "accountId": account, "templateId": template, "name": "Later", "parameters": { "body.1": "{{name}}" },
+            "audience": { "segmentIds": [segment] },
+            "schedule": { "startAt": soon.format("%Y-%m-%dT%H:%M:%S").to_string(), "timeZone": "UTC" },
+        });
+        let campaign = draft(client, input).await;
+        assert_eq!(does(client, "launchCampaign", &campaign).await, "SCHEDULED");
+        let delete = "mutation($id: ID!) { deleteSegment(id: $id) { position } }";
+        client.ask(delete, json!({ "id": segment })).await;
+        let paused =
+            progress_when(client, &campaign, PATIENCE, "it says so", |c| c["status"] == "PAUSED")
+                .await;
+        let reason = paused["statusReason"].as_str().expect("a reason");
+        assert!(reason.contains("segment") && reason.contains("clone"), "{reason}");
+        assert_eq!(count(&paused, "recipients"), 0);
+        assert!(sandbox.sends("402000000000046").is_empty());
+        gateway.terminate().await;
+        sandbox.stop().await;
+    }
+}

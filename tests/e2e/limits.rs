@@ -404,9 +404,13 @@ async fn everybody_is_left_out_for_their_own_reason() {
         }
 
         // Contacts turn out to be one person while their messages wait: the person gets one, and their word counts for both.
-        for (name, phone) in
-            [("kept", "+447700900071"), ("DUPLICATE", "+447700900072"), ("merged", "+447700900073")]
-        {
+        for (name, phone) in [
+            ("kept", "+447700900071"),
+            ("DUPLICATE", "+447700900072"),
+            ("merged", "+447700900073"),
+            ("one of two", "+447700900075"),
+            ("the other", "+447700900076"),
+        ] {
             let input = json!({
                 "phoneNumber": phone, "name": name, "tags": ["twice"], "consent": "OPTED_IN", "consentSource": "form",
                 "attributes": { "city": "London" },
@@ -417,9 +421,18 @@ async fn everybody_is_left_out_for_their_own_reason() {
             "phoneNumber": "+447700900074", "name": "stopped", "consent": "OPTED_OUT", "consentSource": "form",
         });
         people.insert("stopped", add(client, stopped).await);
+        let third = json!({
+            "phoneNumber": "+447700900077", "name": "third", "consent": "OPTED_IN", "consentSource": "form",
+        });
+        people.insert("third", add(client, third).await);
         let twice = draft(client, input(&account, &template, "twice")).await;
         start_paused(client, &account, &twice).await;
-        for (keep, merge) in [("kept", "DUPLICATE"), ("stopped", "merged")] {
+        for (keep, merge) in [
+            ("kept", "DUPLICATE"),
+            ("stopped", "merged"),
+            ("third", "one of two"),
+            ("third", "the other"),
+        ] {
             let (keep, merge) = (&people[keep], &people[merge]);
             let mutation = "mutation($keep: ID!, $merge: ID!) { mergeContacts(keep: $keep, merge: $merge) { position } }";
             client.ask(mutation, json!({ "keep": keep, "merge": merge })).await;
@@ -428,7 +441,7 @@ async fn everybody_is_left_out_for_their_own_reason() {
         let campaign =
             progress_when(client, &twice, PATIENCE, "it is done", |c| c["status"] == "COMPLETED")
                 .await;
-        assert_eq!((count(&campaign, "accepted"), count(&campaign, "skipped")), (1, 2));
+        assert_eq!((count(&campaign, "accepted"), count(&campaign, "skipped")), (2, 3));
         let query =
             "query($id: ID!) { campaign(id: $id) { messages { nodes { to skipReason } } } }";
         let data = client.ask(query, json!({ "id": twice })).await;
@@ -444,7 +457,10 @@ async fn everybody_is_left_out_for_their_own_reason() {
         reasons.sort_unstable();
         let expected =
             [("+447700900071", ""), ("+447700900072", "DUPLICATE"), ("+447700900073", "OPTED_OUT")];
-        assert_eq!(reasons, expected);
+        assert_eq!(reasons[..3], expected);
+        let mut of_third = [reasons[3].1, reasons[4].1];
+        of_third.sort_unstable();
+        assert_eq!(of_third, ["", "DUPLICATE"], "two who went into a third");
 
         // What WhatsApp says of somebody is known to the next campaign, to both kinds.
         let late = [

@@ -168,7 +168,20 @@ async fn expand(
     };
     let components = template.aggregate.parsed()?;
     let queries = gateway.read.queries();
-    let audience = queries.audience(workspace_id.0, &plan.audience, Some(started)).await?;
+    let audience = match queries.audience(workspace_id.0, &plan.audience, Some(started)).await {
+        Ok(audience) => audience,
+        Err(error @ (QueryError::UnknownSegment(_) | QueryError::UnreadableRule(_))) => {
+            // It would be tried for ever, and nobody would know why nothing goes.
+            let reason = Some(format!(
+                "{error}; its audience cannot be told: clone the campaign and give the copy another one"
+            ));
+            let context = context.clone().answering(start);
+            let pause = CampaignCommand::Pause { reason, at: gateway.clock.now() };
+            gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let page = queries.audience_page(&audience, campaign.cursor, CHUNK).await?;
     let people: Vec<Uuid> = page.contacts.iter().map(|stored| stored.id).collect();
     // Judged by the log itself, not by a model that may be a moment behind.

@@ -300,7 +300,7 @@ impl Queries {
         Ok(found)
     }
 
-    /// A campaign's messages to a person that were not left out, of all its occurrences.
+    /// A campaign's messages to a person that reached them or still may, of all its occurrences.
     ///
     /// # Errors
     /// Where the read model cannot be reached.
@@ -312,7 +312,7 @@ impl Queries {
         let sql = Sql::new(
             "SELECT id FROM {messages} WHERE contact_id = ? \
              AND COALESCE(campaign_id, campaign_id) = ? AND is_test = 0 AND direction = 0 \
-             AND status <> 'SKIPPED'",
+             AND status NOT IN ('SKIPPED', 'FAILED', 'EXPIRED', 'CANCELLED')",
         )
         .with(contact_id)
         .with(campaign_id);

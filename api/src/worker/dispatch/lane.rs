@@ -612,8 +612,8 @@ impl Lane {
         let portfolio = self.shared.reach.clone();
         let reach = portfolio.enter(&self.gateway, (self.account_id, account)).await?;
         let reach_was_full = reach.was_full_lately();
-        let people = load_people(&self.gateway, &contacts).await?;
-        let kept = load_kept(&self.gateway, &people).await?;
+        let mut people = load_people(&self.gateway, &contacts).await?;
+        let kept = load_kept(&self.gateway, &mut people).await?;
         let contacts: Vec<Uuid> =
             contacts.into_iter().chain(kept.values().map(|(id, _)| *id)).collect();
         let (windows, blocks, unreachable, marketing_sent, twice) = tokio::try_join!(
@@ -1251,21 +1251,34 @@ async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<
 /// Merges followed from a contact to the one that it went into.
 const MERGES_MAX: usize = 10;
 
-/// Whom those of these people who were merged went into.
+/// Whom those of these people who were merged went into. Where that cannot be told nobody speaks for them: they are
+/// taken out of `people`, and what is for them waits.
 async fn load_kept(
     gateway: &Gateway,
-    people: &HashMap<Uuid, Contact>,
+    people: &mut HashMap<Uuid, Contact>,
 ) -> anyhow::Result<HashMap<Uuid, (Uuid, Contact)>> {
-    let mut kept = HashMap::new();
-    for (id, contact) in people {
-        let mut next = contact.merged_into;
-        for _ in 0..MERGES_MAX {
-            let Some(into) = next else { break };
-            let loaded = load_people(gateway, &[into.0]).await?;
-            let Some(contact) = loaded.into_values().next() else { break };
-            next = contact.merged_into;
-            kept.insert(*id, (into.0, contact));
+    let mut kept: HashMap<Uuid, (Uuid, Contact)> = HashMap::new();
+    let mut next: HashMap<Uuid, Uuid> =
+        people.iter().filter_map(|(id, contact)| Some((*id, contact.merged_into?.0))).collect();
+    for _ in 0..MERGES_MAX {
+        if next.is_empty() {
+            return Ok(kept);
         }
+        let ids: Vec<Uuid> = next.values().copied().collect::<HashSet<_>>().into_iter().collect();
+        let loaded = load_people(gateway, &ids).await?;
+        for (id, into) in std::mem::take(&mut next) {
+            let Some(contact) = loaded.get(&into) else {
+                people.remove(&id);
+                continue;
+            };
+            if let Some(further) = contact.merged_into {
+                next.insert(id, further.0);
+            }
+            kept.insert(id, (into, contact.clone()));
+        }
+    }
+    for id in next.into_keys() {
+        people.remove(&id);
     }
     Ok(kept)
 }
@@ -1279,11 +1292,15 @@ async fn there_twice(
     // A campaign message's id begins with when its occurrence started.
     let occurrence = |id: Uuid| id.as_u128() >> 80;
     let mut twice = HashSet::new();
+    let mut first = HashSet::new();
     for item in due {
         if let (Some((person, _)), Some(campaign)) = (kept.get(&item.contact_id), item.campaign_id)
         {
+            let occurrence_of_item = occurrence(item.message_id);
             let theirs = queries.of_campaign_to(campaign, *person).await?;
-            if theirs.into_iter().any(|id| occurrence(id) == occurrence(item.message_id)) {
+            let is_there = theirs.into_iter().any(|id| occurrence(id) == occurrence_of_item);
+            // Two who went into a third: the one that is due first goes.
+            if is_there || !first.insert((campaign, occurrence_of_item, *person)) {
                 twice.insert(item.message_id);
             }
         }
