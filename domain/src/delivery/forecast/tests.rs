@@ -597,7 +597,7 @@ fn within_a_second(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 50 } else { 3_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 24 } else { 3_000 }))]
 
     #[test]
     fn on_an_unchanged_world_the_run_does_what_the_forecast_said(world in world()) {
