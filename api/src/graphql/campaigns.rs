@@ -373,7 +373,7 @@ pub struct CampaignProgress {
     read: i32,
     /// An inbound message that quotes it, or the first within 72 h with no later outbound between; for one message only.
     replied: i32,
-    /// Quick replies and WhatsApp's own link-click reports.
+    /// Taps on quick replies. WhatsApp reports followed links without saying of which message: they are not counted yet.
     clicked: i32,
     /// People by the button of the template that they tapped.
     buttons: Vec<ButtonCount>,
