@@ -203,7 +203,7 @@ mod tests {
         let provider = input.fields.iter().find(|field| field.name == "provider").unwrap();
         assert_eq!(provider.values, ["CLOUD_API", "SANDBOX"]);
         let queries = catalogue.iter().filter(|field| field.kind == FieldKind::Query).count();
-        assert_eq!((queries, catalogue.len() - queries), (22, 45));
+        assert_eq!((queries, catalogue.len() - queries), (23, 45));
     }
 
     #[test]
