@@ -597,7 +597,16 @@ fn within_a_second(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 24 } else { 3_000 }))]
+    // The same worlds every time where nothing is optimised: a rare one takes minutes there.
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(debug_assertions) { 24 } else { 3_000 },
+        rng_seed: if cfg!(debug_assertions) {
+            proptest::test_runner::RngSeed::Fixed(7)
+        } else {
+            proptest::test_runner::RngSeed::Random
+        },
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn on_an_unchanged_world_the_run_does_what_the_forecast_said(world in world()) {
