@@ -185,9 +185,10 @@ impl<'a> Desk<'a> {
         // A busy number waits until its bucket is half full, and then sends many at once.
         if next_token <= self.now {
             loop {
-                let is_slow = self.is_held_by_campaign_pace();
-                found = if is_slow { None } else { found.or_else(|| self.next_of_ours()) };
-                let Some(other) = self.whose_turn(found.is_some()) else { break };
+                // Judged also where its campaign's own pace then keeps it, as the lane does.
+                found = found.or_else(|| self.next_of_ours());
+                let is_ready = found.is_some() && !self.is_held_by_campaign_pace();
+                let Some(other) = self.whose_turn(is_ready) else { break };
                 if self.pace.take(1, self.now) == 0 {
                     break;
                 }
