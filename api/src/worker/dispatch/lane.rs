@@ -2,45 +2,42 @@
 //! pace, and records what became of it. Only the holder of the number's lease runs it, and correctness does not rest on
 //! that: an attempt belongs to whoever appended its intent.
 
+mod doubts;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
-use domain::account::{
-    Account, AccountCommand, AccountStatus, InDoubtAction, PauseCause, QuietHours,
-};
-use domain::campaign::{Campaign, CampaignStatus, FrequencyCap};
-use domain::contact::Contact;
+use domain::account::{Account, AccountCommand, AccountStatus, PauseCause, QuietHours};
+use domain::campaign::{Campaign, FrequencyCap};
 use domain::delivery::{
-    DeliveryFacts, HEARD_GAP, Pace, PairLimit, SendingHours, Verdict, judge, recipient_of,
-    time_heard, zone_of_recipient,
+    DeliveryFacts, Pace, PairLimit, SendingHours, Verdict, judge, recipient_of, zone_of_recipient,
 };
-use domain::message::{
-    InDoubtResolution, Message, MessageCommand, Priority, Recipient, SkipReason,
-};
-use domain::port::{AggregateType, EventFeed, FeedError, Position, StreamId};
+use domain::message::{Message, MessageCommand, Priority, Recipient, SkipReason};
+use domain::port::{AggregateType, EventFeed, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, DailyHours, MessageId, Personal};
 use domain::template::{Template, TemplateCategory, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::client::SendOutcome;
 use infrastructure::ledger::{CommandError, Context, Thread};
 use infrastructure::phone::zone_of;
 use infrastructure::webhook::journal::JournalId;
-use projections::{AgendaItem, Queries, names};
+use projections::{AgendaItem, names};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::effects::{self, EffectTarget, Recorded, Word};
 use super::marketing::{InFlight, takes_no_marketing};
-use super::outcome::{AttemptFacts, Effect, settle, unknown, unsendable};
+use super::outcome::{AttemptFacts, Effect, settle, unsendable};
+use super::people::{load_kept, load_people, marketing_sent, there_twice};
 use super::queues::{Queues, SETTLED_AFTER, interleave};
 use super::reach::{Entered, PortfolioReach};
 use super::steady::Steady;
 use super::wire::{WireError, send_request};
 use crate::app::{AccessError, Gateway, Sender};
-use crate::worker::webhook::{self, settle_parked};
+use crate::worker::webhook::settle_parked;
 use crate::worker::{latest, retime};
 
 /// How long one wait for the read model takes before the lane looks whether it should stop.
@@ -1077,141 +1074,6 @@ impl Lane {
             warn!(account.id = %self.account_id, error = %format!("{:#}", anyhow::Error::from(error)), "parked statuses could not be looked up");
         }
     }
-
-    /// Intents whose append nobody answered: where the log has one, nothing was called for it.
-    async fn settle_uncalled(&mut self) -> anyhow::Result<()> {
-        if self.uncalled.is_empty() {
-            return Ok(());
-        }
-        let (now, wall) = (self.steady.now(), self.gateway.clock.now());
-        let ids: Vec<Uuid> = self.uncalled.keys().copied().collect();
-        let messages = self.gateway.bus.load_many::<Message>(&ids).await?;
-        let mut landed = vec![];
-        self.uncalled.retain(|id, uncalled| {
-            let attempts = messages.get(id).map(|loaded| &loaded.aggregate.attempts);
-            match attempts.and_then(|attempts| attempts.get(&uncalled.attempt)) {
-                // By its `send_by` it is ours, and not one made since.
-                Some(attempt) => {
-                    if attempt.send_by == uncalled.send_by && attempt.outcome.is_none() {
-                        landed.push((*id, super::outcome::uncalled(uncalled.attempt, wall)));
-                    }
-                    false
-                }
-                None => uncalled.forget_at > now,
-            }
-        });
-        let keep_until = now + OUTCOME_KEPT;
-        for (message_id, command) in landed {
-            let context = self.on_outcome(None);
-            let target = EffectTarget::account(self.account_id);
-            let (effects, always) = (vec![], true);
-            let word = Word { message_id, command, context, effects, target, always };
-            self.outcomes.push(Outcome { word, keep_until });
-        }
-        Ok(())
-    }
-
-    /// Attempts whose node died between the intent and the outcome: nobody knows.
-    async fn settle_orphans(&mut self, wall: DateTime<Utc>) -> anyhow::Result<()> {
-        let timeout =
-            i64::try_from(self.gateway.config.graph.timeout_s).unwrap_or(i64::MAX / 1_000_000);
-        let margin = Duration::seconds(timeout) + ORPHAN_SLACK;
-        let overdue =
-            self.gateway.read.queries().sending_overdue(self.account_id.0, wall - margin).await?;
-        let commands: Vec<_> = overdue
-            .into_iter()
-            .filter(|due| !self.taken.contains_key(&due.message_id))
-            .filter(|due| !self.uncalled.contains_key(&due.message_id))
-            .map(|due| {
-                let facts = AttemptFacts {
-                    attempt: due.attempts,
-                    send_by: due.at,
-                    grace: self.grace,
-                    now: wall,
-                    random: 0,
-                };
-                (due.message_id, unknown(facts, "the gateway stopped before the answer came"))
-            })
-            .collect();
-        self.record_settled(commands).await;
-        Ok(())
-    }
-
-    /// After the grace period the account's policy decides: once WhatsApp was heard for that long and has not said a
-    /// word about the message, up to a point in the journal that was its end when the grace was over.
-    async fn settle_doubts(
-        &mut self,
-        account: &Account,
-        wall: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
-        let policy = account.settings.in_doubt_policy;
-        let categories = [
-            None,
-            Some(TemplateCategory::Marketing),
-            Some(TemplateCategory::Utility),
-            Some(TemplateCategory::Authentication),
-        ];
-        let sent_again: Vec<_> = categories
-            .into_iter()
-            .filter(|category| policy.action(*category) == InDoubtAction::SendAgain)
-            .collect();
-        if sent_again.is_empty() {
-            self.deciding = None;
-            return Ok(());
-        }
-        let Some((head, as_of)) = self.deciding else {
-            let doubtful = self
-                .gateway
-                .read
-                .queries()
-                .in_doubt_due(self.account_id.0, wall, &sent_again)
-                .await?;
-            if !doubtful.is_empty() {
-                self.deciding = Some((self.gateway.journal.head().await?, wall));
-            }
-            return Ok(());
-        };
-        if self.gateway.journal.cursor(webhook::CURSOR).await? < head {
-            return Ok(());
-        }
-        self.deciding = None;
-        let queries = self.gateway.read.queries();
-        let mut doubtful = queries.in_doubt_due(self.account_id.0, as_of, &sent_again).await?;
-        doubtful.retain(|due| !self.taken.contains_key(&due.message_id));
-        let campaigns: HashSet<Uuid> = doubtful.iter().filter_map(|due| due.campaign_id).collect();
-        let campaigns: Vec<Uuid> = campaigns.into_iter().collect();
-        let campaigns = self.gateway.bus.load_many::<Campaign>(&campaigns).await?;
-        // Nobody wants a cancelled campaign's messages sent.
-        doubtful.retain(|due| {
-            let campaign = due.campaign_id.and_then(|id| campaigns.get(&id));
-            campaign.is_none_or(|loaded| loaded.aggregate.status != CampaignStatus::Cancelled)
-        });
-        doubtful.truncate(DOUBTS_MAX);
-        let ids: Vec<Uuid> = doubtful.iter().map(|due| due.message_id).collect();
-        let messages = self.gateway.bus.load_many::<Message>(&ids).await?;
-        let graces: Vec<(Uuid, DateTime<Utc>, Duration)> = ids
-            .into_iter()
-            .filter_map(|id| {
-                let (start, length) = messages.get(&id)?.aggregate.grace()?;
-                Some((id, start, length))
-            })
-            .collect();
-        let Some(first) = graces.iter().map(|(_, start, _)| *start).min() else { return Ok(()) };
-        let heard = queries.heard_since(self.account_id.0, first - HEARD_GAP).await?;
-        let due_at = self.gateway.clock.now();
-        let commands: Vec<_> = graces
-            .into_iter()
-            .filter(|(_, start, length)| {
-                time_heard(*start, heard.iter().copied().filter(|at| *at <= as_of)) >= *length
-            })
-            .map(|(id, ..)| {
-                let resolution = InDoubtResolution::SendAgain;
-                (id, MessageCommand::Resolve { resolution, due_at, at: due_at })
-            })
-            .collect();
-        self.record_settled(commands).await;
-        Ok(())
-    }
 }
 
 fn grace_of(account: &Account) -> Duration {
@@ -1221,112 +1083,6 @@ fn grace_of(account: &Account) -> Duration {
 /// The template will go on by itself, or not: nobody is left out for it.
 fn is_held(template: &Template) -> bool {
     matches!(template.status, TemplateStatus::Paused | TemplateStatus::Pending)
-}
-
-/// People by id; who is not there is nobody yet. Who cannot be read is left out with a warning, and stands in no other's
-/// way.
-async fn load_people(gateway: &Gateway, ids: &[Uuid]) -> anyhow::Result<HashMap<Uuid, Contact>> {
-    let mut people: HashMap<Uuid, Contact> =
-        ids.iter().map(|id| (*id, Contact::default())).collect();
-    match gateway.bus.load_many::<Contact>(ids).await {
-        Ok(loaded) => people.extend(loaded.into_iter().map(|(id, l)| (id, l.aggregate))),
-        Err(error @ FeedError::Unavailable(_)) => return Err(error.into()),
-        Err(_) => {
-            for id in ids {
-                match gateway.bus.load::<Contact>(*id).await {
-                    Ok(Some(loaded)) => drop(people.insert(*id, loaded.aggregate)),
-                    Ok(None) => {}
-                    Err(error @ FeedError::Unavailable(_)) => return Err(error.into()),
-                    Err(error) => {
-                        warn!(contact.id = %id, %error, "a contact cannot be read; what is for them waits");
-                        people.remove(id);
-                    }
-                }
-            }
-        }
-    }
-    Ok(people)
-}
-
-/// Merges followed from a contact to the one that it went into.
-const MERGES_MAX: usize = 10;
-
-/// Whom those of these people who were merged went into. Where that cannot be told nobody speaks for them: they are
-/// taken out of `people`, and what is for them waits.
-async fn load_kept(
-    gateway: &Gateway,
-    people: &mut HashMap<Uuid, Contact>,
-) -> anyhow::Result<HashMap<Uuid, (Uuid, Contact)>> {
-    let mut kept: HashMap<Uuid, (Uuid, Contact)> = HashMap::new();
-    let mut next: HashMap<Uuid, Uuid> =
-        people.iter().filter_map(|(id, contact)| Some((*id, contact.merged_into?.0))).collect();
-    for _ in 0..MERGES_MAX {
-        if next.is_empty() {
-            return Ok(kept);
-        }
-        let ids: Vec<Uuid> = next.values().copied().collect::<HashSet<_>>().into_iter().collect();
-        let loaded = load_people(gateway, &ids).await?;
-        for (id, into) in std::mem::take(&mut next) {
-            let Some(contact) = loaded.get(&into) else {
-                people.remove(&id);
-                continue;
-            };
-            if let Some(further) = contact.merged_into {
-                next.insert(id, further.0);
-            }
-            kept.insert(id, (into, contact.clone()));
-        }
-    }
-    for id in next.into_keys() {
-        people.remove(&id);
-    }
-    Ok(kept)
-}
-
-/// Messages of merged contacts whose person has one of the same occurrence as the contact they went into.
-async fn there_twice(
-    queries: &Queries,
-    due: &[AgendaItem],
-    kept: &HashMap<Uuid, (Uuid, Contact)>,
-) -> anyhow::Result<HashSet<Uuid>> {
-    // A campaign message's id begins with when its occurrence started.
-    let occurrence = |id: Uuid| id.as_u128() >> 80;
-    let mut twice = HashSet::new();
-    let mut first = HashSet::new();
-    for item in due {
-        if let (Some((person, _)), Some(campaign)) = (kept.get(&item.contact_id), item.campaign_id)
-        {
-            let occurrence_of_item = occurrence(item.message_id);
-            let theirs = queries.of_campaign_to(campaign, *person).await?;
-            let is_there = theirs.into_iter().any(|id| occurrence(id) == occurrence_of_item);
-            // Two who went into a third: the one that is due first goes.
-            if is_there || !first.insert((campaign, occurrence_of_item, *person)) {
-                twice.insert(item.message_id);
-            }
-        }
-    }
-    Ok(twice)
-}
-
-/// What the read model knows of marketing to the people of capped campaigns: as much as their caps ask for.
-async fn marketing_sent(
-    queries: &Queries,
-    due: &[AgendaItem],
-    caps: &HashMap<Uuid, FrequencyCap>,
-    kept: &HashMap<Uuid, (Uuid, Contact)>,
-    wall: DateTime<Utc>,
-) -> anyhow::Result<HashMap<Uuid, Vec<(Uuid, DateTime<Utc>)>>> {
-    let Some(span) = caps.values().map(|cap| cap.span()).max() else { return Ok(HashMap::new()) };
-    // One more than counts, because the message itself may be among them.
-    let most = caps.values().map(|cap| cap.messages.saturating_add(1)).max().unwrap_or_default();
-    let capped = due.iter().filter(|due| caps.contains_key(&due.message_id));
-    let people: HashSet<Uuid> = capped
-        .flat_map(|due| {
-            std::iter::once(due.contact_id).chain(kept.get(&due.contact_id).map(|(id, _)| *id))
-        })
-        .collect();
-    let people: Vec<Uuid> = people.into_iter().collect();
-    Ok(queries.marketing_sent(&people, wall - span, most).await?)
 }
 
 /// What the lane needs to know of a campaign.

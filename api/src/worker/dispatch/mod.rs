@@ -5,6 +5,7 @@ mod effects;
 mod lane;
 mod marketing;
 mod outcome;
+mod people;
 mod queues;
 mod reach;
 mod steady;
