@@ -100,27 +100,6 @@ pub fn parse(text: &str, default_region: Option<&str>) -> Result<PhoneNumber, Ph
     }
 }
 
-/// The same person's number in the other way that WhatsApp writes it: Mexican mobile numbers with and without the `1` of
-/// until 2019, Brazilian ones with and without the `9` of since 2016. `None` where there is only one way.
-pub fn other_form(number: &PhoneNumber) -> Option<PhoneNumber> {
-    let digits = number.digits();
-    let other = if let Some(rest) = digits.strip_prefix("521").filter(|rest| rest.len() == 10) {
-        format!("+52{rest}")
-    } else if let Some(rest) = digits.strip_prefix("52").filter(|rest| rest.len() == 10) {
-        format!("+521{rest}")
-    } else {
-        let (area, rest) = digits.strip_prefix("55")?.split_at_checked(2)?;
-        // Landlines begin with 2 to 5 and have no other form.
-        let is_mobile = |local: &str| local.len() == 8 && local.starts_with(['6', '7', '8', '9']);
-        match rest.strip_prefix('9').filter(|local| is_mobile(local)) {
-            Some(local) => format!("+55{area}{local}"),
-            None if is_mobile(rest) => format!("+55{area}9{rest}"),
-            None => return None,
-        }
-    };
-    PhoneNumber::parse(&other).ok()
-}
-
 fn region_rules(region: &str) -> Option<&'static Metadata> {
     let is_code = region.len() == 2 && region.bytes().all(|b| b.is_ascii_alphabetic());
     if is_code { DATABASE.by_id(region.to_ascii_uppercase().as_str()) } else { None }
@@ -410,22 +389,6 @@ mod tests {
         match parse(text, region) {
             Ok(number) => number.as_str().to_owned(),
             Err(error) => format!("{error:?}"),
-        }
-    }
-
-    #[test]
-    fn brazilian_and_mexican_mobile_numbers_have_another_form_and_it_leads_back() {
-        for (one, other) in [
-            ("+5215512345678", "+525512345678"),
-            ("+5511987654321", "+551187654321"),
-            ("+5591991234567", "+559191234567"),
-        ] {
-            let [one, other] = [one, other].map(|text| PhoneNumber::parse(text).unwrap());
-            assert_eq!(other_form(&one), Some(other.clone()));
-            assert_eq!(other_form(&other), Some(one));
-        }
-        for text in ["+551123456789", "+5511323456789", "+4915112345678", "+12025550143"] {
-            assert_eq!(other_form(&PhoneNumber::parse(text).unwrap()), None, "{text}");
         }
     }
 

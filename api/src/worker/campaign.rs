@@ -215,7 +215,7 @@ async fn expand(
         }
     }
     resolve_collisions(gateway, &mut messages, &planned).await?;
-    leave_out(gateway, id, campaign, &people, &mut messages).await?;
+    leave_out(gateway, campaign, &people, &mut messages).await?;
     let skipped =
         messages.values().filter(|recipient| recipient.plan.skip.is_some()).count() as u64;
     let command = CampaignCommand::RecordExpansion {

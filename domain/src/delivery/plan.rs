@@ -172,8 +172,6 @@ pub fn plan_recipient(
 /// What is asked of a recipient when they are planned, beside what the campaign and their contact say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AtPlanning {
-    /// Another contact of the audience, gone through before, is the same person to WhatsApp.
-    pub is_duplicate: bool,
     /// WhatsApp delivers no marketing to them.
     pub takes_no_marketing: bool,
     /// The campaign's frequency cap lets no marketing through before.
@@ -188,9 +186,7 @@ impl AtPlanning {
         due_at: DateTime<Utc>,
     ) -> Option<SkipReason> {
         let is_marketing = category == Some(TemplateCategory::Marketing);
-        if self.is_duplicate {
-            Some(SkipReason::Duplicate)
-        } else if is_marketing && self.takes_no_marketing {
+        if is_marketing && self.takes_no_marketing {
             Some(SkipReason::MarketingBlocked)
         } else if is_marketing && self.capped_until.is_some_and(|until| due_at < until) {
             Some(SkipReason::FrequencyCap)

@@ -91,7 +91,7 @@ impl<'a> Anew<'a> {
             recipient.plan.header.country = country_of_recipient(&recipient.plan.to);
             recipients.insert(*message, recipient);
         }
-        let left_out = leave_out(self.gateway, self.id, &campaign, &people, &mut recipients).await;
+        let left_out = leave_out(self.gateway, &campaign, &people, &mut recipients).await;
         left_out.map_err(|error| {
             warn!(campaign.id = %self.id, error = %format!("{error:#}"), "people could not be judged anew");
             AppError::new(

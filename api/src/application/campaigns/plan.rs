@@ -1,5 +1,5 @@
 //! From an input to a plan that can be carried out: everything it names is there, every value fits its slot, and every
-//! placeholder can be filled for somebody.
+//! placeholder names something that a contact can have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -185,7 +185,7 @@ async fn template_of(
     Ok((TemplateId(id), template))
 }
 
-/// Values under their slots' names, with placeholders that somebody can fill.
+/// Values under their slots' names, with placeholders of paths that contacts have.
 fn parameters(
     template: &Template,
     given: Option<Value>,

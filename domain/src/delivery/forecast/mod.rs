@@ -118,8 +118,6 @@ pub struct Other {
 pub struct Circumstances {
     /// Their country, for what a message costs.
     pub country: Option<Country>,
-    /// See [`AtPlanning`].
-    pub is_duplicate: bool,
     /// See [`DeliveryFacts`](super::DeliveryFacts).
     pub window_until: Option<DateTime<Utc>>,
     pub marketing_blocked_until: Option<DateTime<Utc>>,
@@ -265,7 +263,6 @@ impl Forecaster {
         }
         let due_at = planned.plan.due_at;
         let facts = AtPlanning {
-            is_duplicate: about.is_duplicate,
             takes_no_marketing: about.takes_no_marketing,
             capped_until: about.capped_until,
         };

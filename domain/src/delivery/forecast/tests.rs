@@ -59,7 +59,6 @@ struct Someone {
     /// Marketing sent to them, hours before it.
     sent_before: Vec<i64>,
     takes_no_marketing: bool,
-    is_there_twice: bool,
     /// Reached by the portfolio, minutes before the world's beginning.
     reached_before: Option<i64>,
 }
@@ -78,7 +77,6 @@ impl Someone {
             unreachable_until: None,
             sent_before: vec![],
             takes_no_marketing: false,
-            is_there_twice: false,
             reached_before: None,
         }
     }
@@ -121,7 +119,6 @@ impl Someone {
         let after = |hours: &Option<i64>| hours.map(|hours| begins + Duration::hours(hours));
         Circumstances {
             country: None,
-            is_duplicate: self.is_there_twice,
             window_until: after(&self.window_until),
             marketing_blocked_until: after(&self.blocked_until),
             takes_no_marketing: self.takes_no_marketing,
@@ -318,9 +315,7 @@ impl World {
             let is_capped = self
                 .cap
                 .is_some_and(|cap| !cap.allows(someone.sent(self.now), planned.plan.due_at));
-            let left_out = if someone.is_there_twice {
-                Some(SkipReason::Duplicate)
-            } else if is_marketing && someone.takes_no_marketing {
+            let left_out = if is_marketing && someone.takes_no_marketing {
                 Some(SkipReason::MarketingBlocked)
             } else {
                 (is_marketing && is_capped).then_some(SkipReason::FrequencyCap)
@@ -502,13 +497,11 @@ fn someone() -> impl Strategy<Value = Someone> {
         rarely(1i64..60),
         prop::collection::vec(0i64..100, 0..3),
         prop::bool::weighted(0.05),
-        prop::bool::weighted(0.03),
         rarely(0i64..2_000),
     );
     (facts, history).prop_map(|(facts, history)| {
         let (prefix, zone, consent, has_city, has_phone, erased) = facts;
-        let (window_until, blocked_until, unreachable_until, sent_before, us, twice, reached) =
-            history;
+        let (window_until, blocked_until, unreachable_until, sent_before, us, reached) = history;
         Someone {
             prefix,
             zone,
@@ -521,7 +514,6 @@ fn someone() -> impl Strategy<Value = Someone> {
             unreachable_until,
             sent_before,
             takes_no_marketing: us,
-            is_there_twice: twice,
             reached_before: reached,
         }
     })

@@ -1,7 +1,7 @@
 //! What a forecast is made from: the campaign on paper, its audience by the query that the launch uses, what is known of
 //! each person, what else waits, and the portfolio's count. Only reads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,10 +15,10 @@ use domain::delivery::forecast::{
 use domain::delivery::{Planning, Reach, SendingHours, limit_of, recipient_of, zone_of_recipient};
 use domain::message::Priority;
 use domain::port::{AggregateType, Position, StreamId};
-use domain::primitives::{AccountId, CampaignId, ContactId, MessageId, PhoneNumber};
+use domain::primitives::{AccountId, CampaignId, ContactId, MessageId};
 use domain::template::{Template, TemplateCategory, TemplateStatus};
 use domain::workspace::Workspace;
-use infrastructure::phone::{country_of_recipient, other_form, zone_of};
+use infrastructure::phone::{country_of_recipient, zone_of};
 use projections::{DueCursor, Queries, Scope, Stored};
 use uuid::Uuid;
 
@@ -132,13 +132,11 @@ pub(super) async fn make(
     }
     if !is_expanded {
         let audience = scene.queries.audience(workspace_id.0, &plan.audience, added_up_to).await?;
-        let mut seen = Seen::default();
         loop {
             let page = scene.queries.audience_page(&audience, after, PAGE).await?;
             let about = scene.circumstances(page.contacts.iter(), now).await?;
             for stored in &page.contacts {
-                let mut about = about.get(&stored.id).copied().unwrap_or_default();
-                about.is_duplicate = seen.is_twice(&stored.state);
+                let about = about.get(&stored.id).copied().unwrap_or_default();
                 forecaster.plan(&planning, &stored.state, about, starts_at);
             }
             counted.store(forecaster.recipients(), Ordering::Relaxed);
@@ -152,21 +150,6 @@ pub(super) async fn make(
     let forecast = tokio::task::spawn_blocking(move || forecaster.finish());
     let forecast = forecast.await.map_err(AppError::internal)?;
     Ok(Made { forecast: Arc::new(forecast), card, as_of: now })
-}
-
-/// The numbers of the audience that WhatsApp knows in two forms: both are one person, who is written to once.
-#[derive(Default)]
-struct Seen(HashSet<u64>);
-
-impl Seen {
-    fn is_twice(&mut self, contact: &Contact) -> bool {
-        let Some(phone) = contact.phone() else { return false };
-        let Some(other) = other_form(phone) else { return false };
-        let number = |phone: &PhoneNumber| phone.digits().parse().ok();
-        let is_twice = number(&other).is_some_and(|other| self.0.contains(&other));
-        self.0.extend(number(phone));
-        is_twice
-    }
 }
 
 /// When the number may send what the campaign has. A draft's template is judged person by person.
@@ -301,7 +284,6 @@ impl Scene<'_> {
             let sent = sent.get(&stored.id).into_iter().flatten().map(|(_, at)| *at);
             let about = Circumstances {
                 country: to.as_ref().and_then(country_of_recipient),
-                is_duplicate: false,
                 window_until: ahead(windows.get(&stored.id).map(|at| *at + WINDOW)),
                 marketing_blocked_until: ahead(blocks.get(&stored.id).copied()),
                 takes_no_marketing: is_marketing && takes_no_marketing(contact),
