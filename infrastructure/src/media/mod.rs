@@ -17,9 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::crypto::DataKey;
+use crate::crypto::{DataKey, FrameOpener, FrameSealer, FrameStream};
 use crate::event_store::{Database, OpenError};
 use store::{Frames, Source, Store};
 
@@ -164,12 +163,10 @@ impl MediaStore {
         Ok(MediaWriter {
             store: self.store.clone(),
             message_id,
-            key,
+            sealer: FrameSealer::new(key, stream(message_id), FRAME_BYTES),
             frames,
-            n: 0,
             bytes: 0,
             head: Vec::new(),
-            pending: Zeroizing::new(Vec::with_capacity(FRAME_BYTES)),
         })
     }
 
@@ -178,10 +175,8 @@ impl MediaStore {
         MediaReader {
             store: self.store.clone(),
             message_id,
-            key,
-            n: 0,
+            opener: FrameOpener::new(key, stream(message_id)),
             offset: 0,
-            is_at_end: false,
         }
     }
 
@@ -258,25 +253,18 @@ impl MediaStore {
     }
 }
 
-/// A frame opens only in its place of its own medium, and only the last one as the last.
-fn place(message_id: Uuid, n: i64, is_last: bool) -> Vec<u8> {
-    let mut place = b"medium".to_vec();
-    place.extend_from_slice(message_id.as_bytes());
-    place.extend_from_slice(&n.to_be_bytes());
-    place.push(u8::from(is_last));
-    place
+fn stream(message_id: Uuid) -> FrameStream {
+    FrameStream { kind: "medium", id: message_id }
 }
 
 /// A medium on its way in.
 pub struct MediaWriter {
     store: Arc<dyn Store>,
     message_id: Uuid,
-    key: DataKey,
+    sealer: FrameSealer,
     frames: Box<dyn Frames>,
-    n: i64,
     bytes: u64,
     head: Vec<u8>,
-    pending: Zeroizing<Vec<u8>>,
 }
 
 impl MediaWriter {
@@ -287,13 +275,9 @@ impl MediaWriter {
         let missing = HEAD_BYTES - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         while !bytes.is_empty() {
-            // A full frame waits for the next byte, since the last one is marked.
-            if self.pending.len() == FRAME_BYTES {
-                self.flush(false).await?;
+            if let Some(frame) = self.sealer.take(&mut bytes) {
+                self.frames.push(frame).await.map_err(MediaStoreError::unavailable)?;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(FRAME_BYTES - self.pending.len()));
-            self.pending.extend_from_slice(now);
-            bytes = later;
         }
         Ok(())
     }
@@ -303,14 +287,16 @@ impl MediaWriter {
     /// # Errors
     /// [`MediaStoreError::NotWanted`]; [`MediaStoreError::Unavailable`]
     pub async fn finish(mut self, said: Option<&str>, now: DateTime<Utc>) -> Result<MediaType> {
-        self.flush(true).await?;
+        let last = self.sealer.finish();
+        let frames = last.n + 1;
+        self.frames.push(last).await.map_err(MediaStoreError::unavailable)?;
         let media_type = sniff(&self.head, said).unwrap_or(UNKNOWN);
         self.frames.finish().await.map_err(MediaStoreError::unavailable)?;
         let stored = store::Stored {
             message_id: self.message_id,
             stored_at: now.timestamp_millis(),
             bytes: i64::try_from(self.bytes).unwrap_or(i64::MAX),
-            frames: self.n,
+            frames: i64::try_from(frames).unwrap_or(i64::MAX),
             mime_type: media_type.mime_type,
         };
         if self.store.stored(stored).await.map_err(MediaStoreError::unavailable)? {
@@ -318,16 +304,6 @@ impl MediaWriter {
         }
         self.store.clear(self.message_id).await.map_err(MediaStoreError::unavailable)?;
         Err(MediaStoreError::NotWanted)
-    }
-
-    async fn flush(&mut self, is_last: bool) -> Result<()> {
-        let place = place(self.message_id, self.n, is_last);
-        let sealed = self.key.seal(&place, &self.pending);
-        let kept = self.frames.push(self.n, is_last, sealed).await;
-        kept.map_err(MediaStoreError::unavailable)?;
-        self.pending.clear();
-        self.n += 1;
-        Ok(())
     }
 }
 
@@ -339,10 +315,8 @@ const UNKNOWN: MediaType =
 pub struct MediaReader {
     store: Arc<dyn Store>,
     message_id: Uuid,
-    key: DataKey,
-    n: i64,
+    opener: FrameOpener,
     offset: u64,
-    is_at_end: bool,
 }
 
 impl MediaReader {
@@ -351,10 +325,8 @@ impl MediaReader {
     /// # Errors
     /// [`MediaStoreError::Unreadable`]; [`MediaStoreError::Unavailable`]
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.is_at_end {
-            return Ok(None);
-        }
-        let frame = self.store.frame(self.message_id, self.n, self.offset).await;
+        let Some(n) = self.opener.next() else { return Ok(None) };
+        let frame = self.store.frame(self.message_id, n, self.offset).await;
         let frame = frame.map_err(MediaStoreError::unavailable)?;
         let frame = frame.ok_or(MediaStoreError::Unreadable)?;
         // On PostgreSQL the row does not say; a frame opens as what it is only.
@@ -364,11 +336,8 @@ impl MediaReader {
             None => &[false, true],
         };
         for is_last in lasts {
-            let place = place(self.message_id, self.n, *is_last);
-            if let Ok(plain) = self.key.open(&place, &frame.sealed) {
-                self.n += 1;
+            if let Ok(plain) = self.opener.open(*is_last, &frame.sealed) {
                 self.offset = frame.next_offset;
-                self.is_at_end = *is_last;
                 return Ok(Some(Bytes::copy_from_slice(&plain)));
             }
         }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::store::{Frame, Frames, Source, Store, Stored};
 use super::{Known, Wanted};
+use crate::crypto::SealedFrame;
 
 pub(super) struct Rows {
     pub pool: PgPool,
@@ -111,11 +112,11 @@ impl Store for Rows {
         Ok(Box::new(RowFrames { pool: self.pool.clone(), message_id }))
     }
 
-    async fn frame(&self, message_id: Uuid, n: i64, _: u64) -> Result<Option<Frame>, Source> {
+    async fn frame(&self, message_id: Uuid, n: u64, _: u64) -> Result<Option<Frame>, Source> {
         let sealed: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT sealed FROM media_frames WHERE message_id = $1 AND n = $2")
                 .bind(message_id)
-                .bind(n)
+                .bind(i64::try_from(n)?)
                 .fetch_optional(&self.pool)
                 .await?;
         Ok(sealed.map(|sealed| Frame { sealed, is_last: None, next_offset: 0 }))
@@ -177,13 +178,13 @@ struct RowFrames {
 #[async_trait]
 impl Frames for RowFrames {
     /// Two nodes that store the same medium store the same frames.
-    async fn push(&mut self, n: i64, _: bool, sealed: Vec<u8>) -> Result<(), Source> {
+    async fn push(&mut self, frame: SealedFrame) -> Result<(), Source> {
         sqlx::query(
             "INSERT INTO media_frames (message_id, n, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         )
         .bind(self.message_id)
-        .bind(n)
-        .bind(sealed)
+        .bind(i64::try_from(frame.n)?)
+        .bind(frame.sealed)
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -9,11 +9,12 @@ use gateway_sqlite::Sqlite;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, params};
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use super::store::{Frame, Frames, Source, Store, Stored};
 use super::{FRAME_BYTES, Known, Wanted};
+use crate::crypto::{SealedFrame, read_frame};
 
 /// More than a sealed frame ever takes: what claims to be longer is none.
 const SEALED_BYTES_MAX: u32 = FRAME_BYTES as u32 + 1_024;
@@ -151,30 +152,19 @@ impl Store for Files {
         Ok(Box::new(FileFrames { file, part, path }))
     }
 
-    async fn frame(&self, message_id: Uuid, _: i64, offset: u64) -> Result<Option<Frame>, Source> {
+    async fn frame(&self, message_id: Uuid, _: u64, offset: u64) -> Result<Option<Frame>, Source> {
         let mut file = match File::open(self.path(message_id)).await {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         file.seek(io::SeekFrom::Start(offset)).await?;
-        let header = match file.read_u32().await {
-            Ok(header) => header,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let (length, is_last) = (header >> 1, header & 1 == 1);
-        if length > SEALED_BYTES_MAX {
-            return Ok(None);
-        }
-        let mut sealed = vec![0; length as usize];
-        match file.read_exact(&mut sealed).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        let next_offset = offset + 4 + u64::from(length);
-        Ok(Some(Frame { sealed, is_last: Some(is_last), next_offset }))
+        let frame = read_frame(&mut file, SEALED_BYTES_MAX).await?;
+        Ok(frame.map(|(is_last, sealed)| Frame {
+            next_offset: offset + 4 + sealed.len() as u64,
+            is_last: Some(is_last),
+            sealed,
+        }))
     }
 
     async fn of_contact(&self, contact_id: Uuid, limit: i64) -> Result<Vec<Uuid>, Source> {
@@ -258,10 +248,8 @@ struct FileFrames {
 
 #[async_trait]
 impl Frames for FileFrames {
-    async fn push(&mut self, _: i64, is_last: bool, sealed: Vec<u8>) -> Result<(), Source> {
-        let length = u32::try_from(sealed.len())?;
-        self.file.write_u32(length << 1 | u32::from(is_last)).await?;
-        Ok(self.file.write_all(&sealed).await?)
+    async fn push(&mut self, frame: SealedFrame) -> Result<(), Source> {
+        Ok(frame.write_to(&mut self.file).await?)
     }
 
     async fn finish(&mut self) -> Result<(), Source> {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{Known, Wanted};
+use crate::crypto::SealedFrame;
 
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,7 +46,7 @@ pub(super) trait Store: Send + Sync {
     async fn writer(&self, message_id: Uuid) -> Result<Box<dyn Frames>, Source>;
 
     /// Frame `n`, which begins at `offset` where that means something.
-    async fn frame(&self, message_id: Uuid, n: i64, offset: u64) -> Result<Option<Frame>, Source>;
+    async fn frame(&self, message_id: Uuid, n: u64, offset: u64) -> Result<Option<Frame>, Source>;
 
     async fn of_contact(&self, contact_id: Uuid, limit: i64) -> Result<Vec<Uuid>, Source>;
 
@@ -67,7 +68,7 @@ pub(super) trait Store: Send + Sync {
 /// Takes sealed frames, in order.
 #[async_trait]
 pub(super) trait Frames: Send {
-    async fn push(&mut self, n: i64, is_last: bool, sealed: Vec<u8>) -> Result<(), Source>;
+    async fn push(&mut self, frame: SealedFrame) -> Result<(), Source>;
 
     /// All of them outlive a crash of the machine when this returns.
     async fn finish(&mut self) -> Result<(), Source>;

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use domain::primitives::ImportId;
-use infrastructure::crypto::{DataKey, KeyRing, KeyRingError, SubjectKey};
+use infrastructure::crypto::{
+    FrameOpener, FrameSealer, FrameStream, KeyRing, KeyRingError, SubjectKey, read_frame,
+};
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -66,13 +68,10 @@ impl Spools {
         let part = Part(self.path(id).with_extension(PART_SUFFIX));
         let file = File::options().write(true).create_new(true).open(&part.0).await?;
         Ok(SpoolWriter {
-            id,
-            key,
+            sealer: FrameSealer::new(key, stream(id), FRAME_BYTES),
             file,
             part,
             path: self.path(id),
-            frame: 0,
-            pending: Zeroizing::new(Vec::with_capacity(FRAME_BYTES)),
         })
     }
 
@@ -90,7 +89,9 @@ impl Spools {
             Err(error) => return Err(error.into()),
         };
         match keys.subject_key(subject(id)).await? {
-            SubjectKey::Live(key) => Ok(SpoolReader { id, key, file, frame: 0, is_at_end: false }),
+            SubjectKey::Live(key) => {
+                Ok(SpoolReader { opener: FrameOpener::new(key, stream(id)), file })
+            }
             SubjectKey::Destroyed | SubjectKey::Missing => Err(SpoolError::Unreadable),
         }
     }
@@ -151,13 +152,8 @@ fn subject(id: ImportId) -> Uuid {
     Uuid::from_u128(id.0.as_u128() ^ SPOOL)
 }
 
-/// A frame opens only in its place of its own file, and only the last one as the last.
-fn place(id: ImportId, frame: u64, is_last: bool) -> Vec<u8> {
-    let mut place = b"import spool".to_vec();
-    place.extend_from_slice(id.0.as_bytes());
-    place.extend_from_slice(&frame.to_be_bytes());
-    place.push(u8::from(is_last));
-    place
+fn stream(id: ImportId) -> FrameStream {
+    FrameStream { kind: "import spool", id: id.0 }
 }
 
 /// The file while it is being written; removed when dropped before it got its name.
@@ -171,32 +167,25 @@ impl Drop for Part {
 }
 
 pub(crate) struct SpoolWriter {
-    id: ImportId,
-    key: DataKey,
+    sealer: FrameSealer,
     file: File,
     part: Part,
     path: PathBuf,
-    frame: u64,
-    pending: Zeroizing<Vec<u8>>,
 }
 
 impl SpoolWriter {
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), SpoolError> {
         while !bytes.is_empty() {
-            // A full frame waits for the next byte, since the last one is marked.
-            if self.pending.len() == FRAME_BYTES {
-                self.flush(false).await?;
+            if let Some(frame) = self.sealer.take(&mut bytes) {
+                frame.write_to(&mut self.file).await?;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(FRAME_BYTES - self.pending.len()));
-            self.pending.extend_from_slice(now);
-            bytes = later;
         }
         Ok(())
     }
 
     /// Returns once the file outlives a crash of the machine.
     pub(crate) async fn finish(mut self) -> Result<(), SpoolError> {
-        self.flush(true).await?;
+        self.sealer.finish().write_to(&mut self.file).await?;
         self.file.flush().await?;
         self.file.sync_all().await?;
         fs::rename(&self.part.0, &self.path).await?;
@@ -205,49 +194,21 @@ impl SpoolWriter {
         }
         Ok(())
     }
-
-    async fn flush(&mut self, is_last: bool) -> Result<(), SpoolError> {
-        let sealed = self.key.seal(&place(self.id, self.frame, is_last), &self.pending);
-        let length = u32::try_from(sealed.len()).map_err(io::Error::other)?;
-        self.file.write_u32(length << 1 | u32::from(is_last)).await?;
-        self.file.write_all(&sealed).await?;
-        self.pending.clear();
-        self.frame += 1;
-        Ok(())
-    }
 }
 
 pub(crate) struct SpoolReader {
-    id: ImportId,
-    key: DataKey,
+    opener: FrameOpener,
     file: BufReader<File>,
-    frame: u64,
-    is_at_end: bool,
 }
 
 impl SpoolReader {
     /// The next piece; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, SpoolError> {
-        if self.is_at_end {
+        if self.opener.next().is_none() {
             return Ok(None);
         }
-        let header = self.file.read_u32().await.map_err(cut_short)?;
-        let (length, is_last) = (header >> 1, header & 1 == 1);
-        if length > SEALED_BYTES_MAX {
-            return Err(SpoolError::Unreadable);
-        }
-        let mut sealed = vec![0; length as usize];
-        self.file.read_exact(&mut sealed).await.map_err(cut_short)?;
-        let plain = self.key.open(&place(self.id, self.frame, is_last), &sealed);
-        self.frame += 1;
-        self.is_at_end = is_last;
-        plain.map(Some).map_err(|_| SpoolError::Unreadable)
-    }
-}
-
-fn cut_short(error: io::Error) -> SpoolError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => SpoolError::Unreadable,
-        _ => error.into(),
+        let frame = read_frame(&mut self.file, SEALED_BYTES_MAX).await?;
+        let (is_last, sealed) = frame.ok_or(SpoolError::Unreadable)?;
+        self.opener.open(is_last, &sealed).map(Some).map_err(|_| SpoolError::Unreadable)
     }
 }
