@@ -35,6 +35,9 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(40);
 /// How long a process manager that panicked rests before it is started again.
 const AFTER_PANIC: chrono::Duration = chrono::Duration::seconds(5);
 
+/// How old may be what another node changed, for who asks many times a second.
+pub const RECENT: Duration = Duration::from_millis(500);
+
 /// Everything a use case or a process manager needs.
 pub struct Gateway {
     pub config: Config,

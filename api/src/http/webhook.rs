@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::State;
+use crate::app::RECENT;
 
 /// What an unknown account is checked against, so that it takes as long and answers the same as a wrong signature.
 const NOBODYS_SECRET: &str = "no account has this secret";
@@ -91,7 +92,8 @@ async fn receive(
 /// A credential of a connected account; `Ok(None)` where there is no such account. An error: ask again.
 async fn credential(path: &str, kind: Credential, state: &State) -> anyhow::Result<Option<Secret>> {
     let Some(id) = AccountId::parse(path) else { return Ok(None) };
-    let Some(account) = state.gateway.bus.load::<Account>(id.0).await? else { return Ok(None) };
+    let account = state.gateway.bus.recall::<Account>(id.0, RECENT).await?;
+    let Some(account) = account else { return Ok(None) };
     if account.aggregate.status == AccountStatus::Disconnected
         || !account.aggregate.credentials.contains_key(&kind)
     {

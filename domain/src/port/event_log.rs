@@ -269,6 +269,9 @@ pub trait EventLog: Send + Sync + 'static {
 
     async fn head(&self) -> Result<Position, LogError>;
 
+    /// Nobody but the holder of this log appends to it.
+    fn is_exclusive(&self) -> bool;
+
     /// Returns once the head may be beyond `after`: a wake-up, never the data. May return early.
     async fn changed(&self, after: Position);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Identity;
 use domain::port::{
@@ -11,7 +12,7 @@ use domain::port::{
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-use super::cache::AggregateCache;
+use super::cache::{AggregateCache, Cached, is_kept_when_read};
 use super::context::{Context, Idempotency, IdempotencyHashes, Replay, Thread};
 use super::draft::{BusAggregate, Draft, SealError, SealingKeys, State, seal};
 use super::error::{CommandError, TransactError};
@@ -178,12 +179,33 @@ impl CommandBus {
         &self,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, Loaded<A>>, FeedError> {
-        let states = self.read_states::<A>(ids).await?;
-        let loaded = |state: State<A>| {
-            let State { aggregate, sequence, position, thread, .. } = state;
-            Loaded { aggregate, sequence, position, thread }
-        };
-        Ok(states.into_iter().map(|(id, state)| (id, loaded(state))).collect())
+        Ok(all_loaded(self.exact_states::<A>(ids).await?))
+    }
+
+    /// The aggregate as the log had it at most `age` ago, and with all that this process wrote. `None`: there was no
+    /// such stream.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub async fn recall<A: BusAggregate>(
+        &self,
+        id: Uuid,
+        age: Duration,
+    ) -> Result<Option<Loaded<A>>, FeedError> {
+        Ok(self.recall_many::<A>(&[id], age).await?.remove(&id))
+    }
+
+    /// [`Self::recall`] for many: those that existed.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub async fn recall_many<A: BusAggregate>(
+        &self,
+        ids: &[Uuid],
+        age: Duration,
+    ) -> Result<HashMap<Uuid, Loaded<A>>, FeedError> {
+        let since = self.0.clock.since_boot().saturating_sub(age);
+        Ok(all_loaded(self.known_states::<A>(ids, since).await?))
     }
 
     /// Who holds each of these identities, in their order.
@@ -257,16 +279,43 @@ impl CommandBus {
         self.0.queues[stream.id.as_u128() as usize % QUEUES].lock().await
     }
 
+    /// As the log has them. Streams that do not exist are left out.
+    pub(super) async fn exact_states<A: BusAggregate>(
+        &self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, State<A>>, FeedError> {
+        if self.is_exclusive() {
+            self.guess_states::<A>(ids).await
+        } else {
+            self.read_states::<A>(ids).await
+        }
+    }
+
     /// Guessed from memory where possible, else read. Streams that do not exist are left out.
     pub(super) async fn guess_states<A: BusAggregate>(
         &self,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, State<A>>, FeedError> {
-        let mut states = HashMap::with_capacity(ids.len());
+        self.known_states::<A>(ids, Duration::ZERO).await
+    }
+
+    /// From memory what was true at `since` or later, else read.
+    async fn known_states<A: BusAggregate>(
+        &self,
+        ids: &[Uuid],
+        since: Duration,
+    ) -> Result<HashMap<Uuid, State<A>>, FeedError> {
+        let is_exact = self.is_exclusive();
+        let since = if is_exact { Duration::ZERO } else { since };
+        let mut states: HashMap<Uuid, State<A>> = HashMap::with_capacity(ids.len());
         let mut unknown = Vec::new();
         for &id in ids {
-            match self.0.cache.get(StreamId::new(A::AGGREGATE_TYPE, id), self.keys()) {
-                Some(state) => drop(states.insert(id, state)),
+            let stream = StreamId::new(A::AGGREGATE_TYPE, id);
+            match self.0.cache.get::<A>(stream, since, self.keys()) {
+                Some(state) => {
+                    let is_cached = state.is_cached && !is_exact;
+                    states.insert(id, State { is_cached, ..state });
+                }
                 None => unknown.push(id),
             }
         }
@@ -276,7 +325,7 @@ impl CommandBus {
         Ok(states)
     }
 
-    /// As the log has them. Streams that do not exist are left out.
+    /// As the store has them, whatever memory says. Streams that do not exist are left out.
     pub(super) async fn read_states<A: BusAggregate>(
         &self,
         ids: &[Uuid],
@@ -285,11 +334,25 @@ impl CommandBus {
             ids.iter().map(|id| StreamId::new(A::AGGREGATE_TYPE, *id)).collect();
         streams.sort_unstable();
         streams.dedup();
+        let as_of = self.0.clock.since_boot();
+        let reading = is_kept_when_read(A::AGGREGATE_TYPE)
+            .then(|| self.0.cache.begin_reading(streams.clone()));
         let mut states: HashMap<Uuid, State<A>> = HashMap::with_capacity(streams.len());
         for event in self.0.ledger.read_streams(&streams).await? {
             states.entry(event.stream.id).or_default().fold(&event)?;
         }
+        if let Some(reading) = reading {
+            for (id, state) in &states {
+                let subject = state.aggregate.subject();
+                let cached = Cached::of(state.clone(), subject, as_of);
+                reading.take(StreamId::new(A::AGGREGATE_TYPE, *id), cached, self.keys());
+            }
+        }
         Ok(states)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.0.ledger.log().is_exclusive()
     }
 
     /// Seals and appends drafts, each for itself, and keeps the caches true.
@@ -365,6 +428,14 @@ impl CommandBus {
             AppendOutcome::Fenced => Outcome::Fenced,
         }
     }
+}
+
+fn all_loaded<A: BusAggregate>(states: HashMap<Uuid, State<A>>) -> HashMap<Uuid, Loaded<A>> {
+    let loaded = |state: State<A>| {
+        let State { aggregate, sequence, position, thread, .. } = state;
+        Loaded { aggregate, sequence, position, thread }
+    };
+    states.into_iter().map(|(id, state)| (id, loaded(state))).collect()
 }
 
 /// What is left to do once a unit was taken.

@@ -1,11 +1,14 @@
-//! Aggregates that were just written, so that the next command on them need not read. Only ever a guess: an append
+//! Aggregates that were just written or read, so that the next look at them need not read. On a log that this process
+//! alone appends to, what is here is what the log has. On a shared one it is a guess, of an age that is known: an append
 //! checks its sequence, and a decision that would write nothing is made again on what the store says.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use domain::port::{Position, StreamId};
+use domain::port::{AggregateType, Position, StreamId};
 use lru::LruCache;
 use uuid::Uuid;
 
@@ -14,9 +17,26 @@ use super::draft::{BusAggregate, State};
 use crate::crypto::KeyRing;
 
 /// Aggregates held in memory; a message is one to two kB.
-const AGGREGATES_MAX: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
+const AGGREGATES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-pub(super) struct AggregateCache(Mutex<LruCache<StreamId, Cached>>);
+/// Whether reading one is a reason to keep it. People and messages are many, and each is read once in a while.
+pub(super) fn is_kept_when_read(aggregate_type: AggregateType) -> bool {
+    !matches!(aggregate_type, AggregateType::Contact | AggregateType::Message)
+}
+
+pub(super) struct AggregateCache(Mutex<Entries>);
+
+struct Entries {
+    known: LruCache<StreamId, Cached>,
+    /// Streams that are being read from the store right now.
+    reading: HashMap<StreamId, Reading>,
+}
+
+/// How many are at it, and whether the stream has moved since the first began.
+struct Reading {
+    readers: usize,
+    has_moved: bool,
+}
 
 pub(super) struct Cached {
     pub aggregate: Arc<dyn Any + Send + Sync>,
@@ -25,20 +45,38 @@ pub(super) struct Cached {
     pub thread: Option<Thread>,
     /// Whose personal data it holds in the clear.
     pub subject: Option<Uuid>,
+    /// When it was known to be true, by a clock that counts suspension.
+    pub as_of: Duration,
+}
+
+impl Cached {
+    pub fn of<A: BusAggregate>(state: State<A>, subject: Option<Uuid>, as_of: Duration) -> Self {
+        let State { aggregate, sequence, position, thread, .. } = state;
+        Self { aggregate: Arc::new(aggregate), sequence, position, thread, subject, as_of }
+    }
 }
 
 impl AggregateCache {
     pub fn new() -> Self {
-        Self(Mutex::new(LruCache::new(AGGREGATES_MAX)))
+        let known = LruCache::new(AGGREGATES_MAX);
+        Self(Mutex::new(Entries { known, reading: HashMap::new() }))
     }
 
-    /// Nothing of a subject whose key is not at hand: it may have been destroyed.
-    pub fn get<A: BusAggregate>(&self, stream: StreamId, keys: &KeyRing) -> Option<State<A>> {
+    /// What was true at `since` or later. Nothing of a subject whose key is not at hand: it may have been destroyed.
+    pub fn get<A: BusAggregate>(
+        &self,
+        stream: StreamId,
+        since: Duration,
+        keys: &KeyRing,
+    ) -> Option<State<A>> {
         let (aggregate, sequence, position, thread) = {
-            let mut cache = self.lock();
-            let cached = cache.get(&stream)?;
+            let mut entries = self.lock();
+            let cached = entries.known.get(&stream)?;
+            if cached.as_of < since {
+                return None;
+            }
             if cached.subject.is_some_and(|subject| !keys.holds(subject)) {
-                cache.pop(&stream);
+                entries.known.pop(&stream);
                 return None;
             }
             (cached.aggregate.clone(), cached.sequence, cached.position, cached.thread)
@@ -47,35 +85,97 @@ impl AggregateCache {
         Some(State { aggregate, sequence, position, thread, is_cached: true })
     }
 
-    /// Nothing of a subject without a key: what was erased is not kept either.
+    /// Takes in what was written. Nothing of a subject without a key: what was erased is not kept either.
     pub fn put(&self, stream: StreamId, cached: Cached, keys: &KeyRing) {
-        let mut cache = self.lock();
-        if cached.subject.is_some_and(|subject| !keys.holds(subject)) {
-            cache.pop(&stream);
-            return;
-        }
-        if cache.peek(&stream).is_none_or(|older| older.sequence < cached.sequence) {
-            cache.put(stream, cached);
-        }
+        self.lock().put(stream, cached, keys);
     }
 
     pub fn evict(&self, stream: StreamId) {
-        self.lock().pop(&stream);
+        self.lock().forget(stream);
     }
 
     pub fn evict_subject(&self, subject: Uuid) {
-        let mut cache = self.lock();
-        let streams: Vec<StreamId> = cache
+        let mut entries = self.lock();
+        let streams: Vec<StreamId> = entries
+            .known
             .iter()
             .filter(|(_, cached)| cached.subject == Some(subject))
             .map(|(stream, _)| *stream)
             .collect();
         for stream in streams {
-            cache.pop(&stream);
+            entries.forget(stream);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<StreamId, Cached>> {
+    /// To be begun before streams are read from the store, and ended with what was read.
+    pub fn begin_reading(&self, streams: Vec<StreamId>) -> ReadingStreams<'_> {
+        let mut entries = self.lock();
+        for stream in &streams {
+            let reading = entries.reading.entry(*stream);
+            reading.or_insert(Reading { readers: 0, has_moved: false }).readers += 1;
+        }
+        ReadingStreams { cache: self, streams }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn put(&mut self, stream: StreamId, cached: Cached, keys: &KeyRing) {
+        if cached.subject.is_some_and(|subject| !keys.holds(subject)) {
+            self.forget(stream);
+            return;
+        }
+        self.note_move(stream);
+        if self.known.peek(&stream).is_none_or(|older| older.sequence <= cached.sequence) {
+            self.known.put(stream, cached);
+        }
+    }
+
+    fn forget(&mut self, stream: StreamId) {
+        self.note_move(stream);
+        self.known.pop(&stream);
+    }
+
+    fn note_move(&mut self, stream: StreamId) {
+        if let Some(reading) = self.reading.get_mut(&stream) {
+            reading.has_moved = true;
+        }
+    }
+}
+
+/// Streams that are being read; what moves meanwhile is not taken in.
+pub(super) struct ReadingStreams<'a> {
+    cache: &'a AggregateCache,
+    streams: Vec<StreamId>,
+}
+
+impl ReadingStreams<'_> {
+    /// Takes in what was read of one of them.
+    pub fn take(&self, stream: StreamId, cached: Cached, keys: &KeyRing) {
+        let mut entries = self.cache.lock();
+        let has_moved = entries.reading.get(&stream).is_none_or(|reading| reading.has_moved);
+        if has_moved || cached.subject.is_some_and(|subject| !keys.holds(subject)) {
+            return;
+        }
+        if entries.known.peek(&stream).is_none_or(|older| older.sequence <= cached.sequence) {
+            entries.known.put(stream, cached);
+        }
+    }
+}
+
+impl Drop for ReadingStreams<'_> {
+    fn drop(&mut self) {
+        let mut entries = self.cache.lock();
+        for stream in &self.streams {
+            if let Some(reading) = entries.reading.get_mut(stream) {
+                reading.readers -= 1;
+                if reading.readers == 0 {
+                    entries.reading.remove(stream);
+                }
+            }
+        }
     }
 }

@@ -229,13 +229,8 @@ impl<'a, A: BusAggregate> Run<'a, A> {
         subject: Option<Uuid>,
         position: domain::port::Position,
     ) {
-        let cached = Cached {
-            aggregate: Arc::new(after.aggregate),
-            sequence: after.sequence,
-            position,
-            thread: after.thread,
-            subject,
-        };
+        let as_of = self.bus.clock().since_boot();
+        let cached = Cached::of(State { position, ..after }, subject, as_of);
         self.bus.cache().put(StreamId::new(A::AGGREGATE_TYPE, id), cached, self.bus.keys());
     }
 

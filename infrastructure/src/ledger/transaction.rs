@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Identity;
 use domain::port::{FeedError, IdentityChange, Position, StreamId};
@@ -33,13 +33,16 @@ pub struct Transaction<'env> {
     env: PhantomData<&'env mut &'env ()>,
 }
 
+type IntoCached =
+    fn(Box<dyn Any + Send + Sync>, Option<Uuid>, Position, Duration) -> Option<Cached>;
+
 struct Slot {
     /// A `State<A>`.
     state: Box<dyn Any + Send + Sync>,
     position: Position,
     draft: DraftStream,
     /// Takes the state out for the cache.
-    into_cached: fn(Box<dyn Any + Send + Sync>, Option<Uuid>, Position) -> Option<Cached>,
+    into_cached: IntoCached,
 }
 
 impl Slot {
@@ -48,10 +51,9 @@ impl Slot {
             draft: DraftStream::new(id, &state.aggregate, state.sequence),
             position: state.position,
             state: Box::new(state),
-            into_cached: |state, subject, position| {
-                let State { aggregate, sequence, thread, .. } =
-                    *state.downcast::<State<A>>().ok()?;
-                Some(Cached { aggregate: Arc::new(aggregate), sequence, position, thread, subject })
+            into_cached: |state, subject, position, as_of| {
+                let state = *state.downcast::<State<A>>().ok()?;
+                Some(Cached::of(State { position, ..state }, subject, as_of))
             },
         }
     }
@@ -284,7 +286,11 @@ impl Transaction<'_> {
         if unknown.is_empty() {
             return Ok(());
         }
-        let mut states = self.bus.read_states::<A>(&unknown).await?;
+        let mut states = if self.is_again {
+            self.bus.read_states::<A>(&unknown).await?
+        } else {
+            self.bus.exact_states::<A>(&unknown).await?
+        };
         for id in unknown {
             let stream = StreamId::new(A::AGGREGATE_TYPE, id);
             if let Entry::Vacant(entry) = self.slots.entry(stream) {
@@ -353,10 +359,11 @@ impl Transaction<'_> {
         match outcome {
             Some(Outcome::Appended { first, last }) => {
                 let mut next = first.0;
+                let as_of = self.bus.clock().since_boot();
                 for (stream, events, subject, state, into_cached) in written {
                     next += events as u64;
                     let position = Position(next.saturating_sub(1));
-                    if let Some(cached) = into_cached(state, subject, position) {
+                    if let Some(cached) = into_cached(state, subject, position, as_of) {
                         self.bus.cache().put(stream, cached, self.bus.keys());
                     }
                 }

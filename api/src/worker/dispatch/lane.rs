@@ -36,7 +36,7 @@ use super::queues::{Queues, SETTLED_AFTER, interleave};
 use super::reach::{Entered, PortfolioReach};
 use super::steady::Steady;
 use super::wire::{WireError, send_request};
-use crate::app::{AccessError, Gateway, Sender};
+use crate::app::{AccessError, Gateway, RECENT, Sender};
 use crate::worker::webhook::settle_parked;
 use crate::worker::{latest, retime};
 
@@ -326,9 +326,8 @@ impl Lane {
         let (now, wall) = (self.steady.now(), self.gateway.clock.now());
         let idle = now + IDLE;
         self.forget();
-        let Some(account) = self.gateway.bus.load::<Account>(self.account_id.0).await? else {
-            return Ok(idle);
-        };
+        let account = self.gateway.bus.recall::<Account>(self.account_id.0, RECENT).await?;
+        let Some(account) = account else { return Ok(idle) };
         let account = account.aggregate;
         self.pace.set_granted(account.messages_per_second());
         self.grace = grace_of(&account);
@@ -535,13 +534,13 @@ impl Lane {
     /// The account's campaigns that are under way, and which of them may send.
     async fn campaigns(&self) -> anyhow::Result<HashMap<CampaignId, CampaignLane>> {
         let waiting = self.gateway.read.queries().waiting_campaigns(self.account_id.0).await?;
-        let campaigns = self.gateway.bus.load_many::<Campaign>(&waiting).await?;
+        let campaigns = self.gateway.bus.recall_many::<Campaign>(&waiting, RECENT).await?;
         let plans = campaigns.values().filter_map(|loaded| loaded.aggregate.plan.as_ref());
         let templates: HashSet<Uuid> = plans.map(|plan| plan.template_id.0).collect();
         let templates = self
             .gateway
             .bus
-            .load_many::<Template>(&templates.into_iter().collect::<Vec<_>>())
+            .recall_many::<Template>(&templates.into_iter().collect::<Vec<_>>(), RECENT)
             .await?;
         Ok(campaigns
             .into_iter()
@@ -581,7 +580,7 @@ impl Lane {
         let templates: HashMap<Uuid, Template> = self
             .gateway
             .bus
-            .load_many::<Template>(&template_ids)
+            .recall_many::<Template>(&template_ids, RECENT)
             .await?
             .into_iter()
             .map(|(id, loaded)| (id, loaded.aggregate))

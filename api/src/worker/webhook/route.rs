@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::error::ItemError;
-use crate::app::Gateway;
+use crate::app::{Gateway, RECENT};
 use crate::worker;
 use domain::account::{Account, AccountStatus, Credential};
 use domain::port::EventFeed;
@@ -68,7 +68,7 @@ impl<'a> Routes<'a> {
         if let Some(known) = self.by_path.get(&path_account) {
             return Ok(known.clone());
         }
-        let loaded = self.gateway.bus.load::<Account>(path_account.0).await?;
+        let loaded = self.gateway.bus.recall::<Account>(path_account.0, RECENT).await?;
         let secret = loaded
             .and_then(|loaded| loaded.aggregate.credentials.get(&Credential::AppSecret).cloned())
             .map(|reference| reference.fingerprint);
@@ -81,7 +81,7 @@ impl<'a> Routes<'a> {
 async fn all_accounts(gateway: &Gateway) -> Result<Vec<Target>, ItemError> {
     let listed = worker::all_accounts(gateway).await?;
     let ids: Vec<_> = listed.into_iter().map(|(id, _)| id.0).collect();
-    let mut accounts = gateway.bus.load_many::<Account>(&ids).await?;
+    let mut accounts = gateway.bus.recall_many::<Account>(&ids, RECENT).await?;
     Ok(ids
         .into_iter()
         .filter_map(|id| {

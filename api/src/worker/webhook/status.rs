@@ -2,6 +2,7 @@
 //! is not known yet is parked.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::account::Account;
@@ -208,7 +209,8 @@ async fn readable_messages(
     gateway: &Gateway,
     ids: Vec<Uuid>,
 ) -> Result<HashMap<Uuid, Result<Message, Unreadable>>, ItemError> {
-    match gateway.bus.load_many::<Message>(&ids).await {
+    // However old: an append checks what was decided on it.
+    match gateway.bus.recall_many::<Message>(&ids, Duration::MAX).await {
         Ok(loaded) => Ok(loaded.into_iter().map(|(id, it)| (id, Ok(it.aggregate))).collect()),
         Err(FeedError::Corrupt(_)) => {
             let mut messages = HashMap::with_capacity(ids.len());

@@ -180,6 +180,10 @@ impl EventLog for PostgresEventLog {
         read::head(&self.pool).await
     }
 
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     async fn changed(&self, after: Position) {
         self.head.beyond(after).await;
     }

@@ -95,6 +95,10 @@ impl EventLog for SqliteEventLog {
         read_head(&self.db).await
     }
 
+    fn is_exclusive(&self) -> bool {
+        !self.db.is_read_only()
+    }
+
     async fn changed(&self, after: Position) {
         self.head.beyond(after).await;
     }
