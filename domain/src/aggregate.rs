@@ -34,6 +34,16 @@ pub trait GatewayAggregate:
         BTreeSet::new()
     }
 
+    /// Whether the suppression list is asked of an identity that an aggregate of this kind comes to hold.
+    fn may_be_suppressed(_identity: &Identity) -> bool {
+        false
+    }
+
+    /// What is to be decided next where the list has one of those; `None`: what it asks for holds already.
+    fn suppressed(&self, _at: DateTime<Utc>) -> Option<Self::Command> {
+        None
+    }
+
     /// Decides without side effects. No event means that the fact is already on record.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::consent::{ConsentLedger, ConsentStatus};
+use super::consent::{ConsentLedger, ConsentStatus, ConsentWord, StartMeans};
 use super::event::{Aliases, ContactEvent, PortfolioIdentity, Suppression};
 use crate::port::AggregateType;
 use crate::primitives::{ContactId, ImportId, Personal, PhoneNumber, UserId, WorkspaceId};
@@ -24,6 +24,8 @@ const MAX_ATTRIBUTES_BYTES: usize = 32 * 1024;
 const MAX_ALIASES: usize = 100;
 const MAX_SOURCE_CHARS: usize = 256;
 const MAX_EVIDENCE_CHARS: usize = 4096;
+/// The source of an opt-out that comes back from before an erasure.
+pub const SUPPRESSION_SOURCE: &str = "suppression list";
 
 /// Where a contact or a change of one came from; undoing an import goes by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +140,18 @@ pub enum ContactCommand {
         category: Option<TemplateCategory>,
         source: String,
         evidence: Option<String>,
+        /// By WhatsApp's clock; what lies after `at` counts as `at`.
+        said_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    /// The person said start. It takes back their own stop, where that was said before, and an opt-out that was recorded of
+    /// them; from somebody who never stopped it is no consent to anything.
+    Restart {
+        category: Option<TemplateCategory>,
+        source: String,
+        evidence: Option<String>,
+        /// By WhatsApp's clock; what lies after `at` counts as `at`.
+        said_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
     MarkMerged {
@@ -221,6 +235,21 @@ impl GatewayAggregate for Contact {
         phones.chain(users).chain(external_ids).collect()
     }
 
+    fn may_be_suppressed(identity: &Identity) -> bool {
+        matches!(identity.kind, Identity::PHONE | Identity::USER_ID)
+    }
+
+    fn suppressed(&self, at: DateTime<Utc>) -> Option<ContactCommand> {
+        let is_out = self.consent.status() == ConsentStatus::OptedOut;
+        (!is_out && self.require_alive().is_ok()).then(|| ContactCommand::OptOut {
+            category: None,
+            source: SUPPRESSION_SOURCE.to_owned(),
+            evidence: None,
+            said_at: at,
+            at,
+        })
+    }
+
     fn decide(&self, command: ContactCommand) -> Result<Vec<ContactEvent>, ContactError> {
         match command {
             ContactCommand::Add { workspace_id, contact_id, changes, origin, at } => {
@@ -230,8 +259,11 @@ impl GatewayAggregate for Contact {
             ContactCommand::RecordConsent { category, status, source, evidence, given_at, at } => {
                 self.record_consent(category, status, source, evidence, given_at, at)
             }
-            ContactCommand::OptOut { category, source, evidence, at } => {
-                self.opt_out(category, source, evidence, at)
+            ContactCommand::OptOut { category, source, evidence, said_at, at } => {
+                self.opt_out(category, source, evidence, said_at, at)
+            }
+            ContactCommand::Restart { category, source, evidence, said_at, at } => {
+                self.restart(category, source, evidence, said_at, at)
             }
             ContactCommand::MarkMerged { into, at } => {
                 if self.merged_into == Some(into) {
@@ -453,9 +485,12 @@ impl Contact {
             source,
             evidence: evidence.map(Personal::from),
             given_at,
+            by_person: false,
             at,
         };
-        Ok(self.if_consent_changes(event))
+        // A word that is on record already, or that a younger one has overruled, is no news.
+        let is_news = !self.consent_after(&event).says_the_same(&self.consent);
+        Ok(if is_news { vec![event] } else { vec![] })
     }
 
     fn opt_out(
@@ -463,20 +498,74 @@ impl Contact {
         category: Option<TemplateCategory>,
         source: String,
         evidence: Option<String>,
+        said_at: DateTime<Utc>,
         at: DateTime<Utc>,
     ) -> Decision {
         self.require_alive()?;
         check_source(&source, evidence.as_ref())?;
-        let event =
-            ContactEvent::OptedOut { category, source, evidence: evidence.map(Personal::from), at };
-        Ok(self.if_consent_changes(event))
+        let said_at = said_at.min(at);
+        let event = ContactEvent::OptedOut {
+            category,
+            source,
+            evidence: evidence.map(Personal::from),
+            said_at: (said_at != at).then_some(said_at),
+            at,
+        };
+        let after = self.consent_after(&event);
+        if !self.consent.is_news_of_stop(&after, category, said_at) {
+            return Ok(vec![]);
+        }
+        // What they said after it and we read before it holds again, for whoever reads the log by itself too.
+        let restarts = after.starts_after_stop(&self.consent, category, said_at);
+        let restarts = restarts.into_iter().map(|(category, word)| {
+            let ConsentWord { source, evidence, given_at, .. } = word;
+            ContactEvent::ConsentRecorded {
+                category,
+                status: ConsentStatus::OptedIn,
+                source,
+                evidence,
+                given_at,
+                by_person: true,
+                at,
+            }
+        });
+        Ok(std::iter::once(event).chain(restarts).collect())
     }
 
-    /// A word that is on record already, or that a younger one has overruled, is no news.
-    fn if_consent_changes(&self, event: ContactEvent) -> Vec<ContactEvent> {
+    fn restart(
+        &self,
+        category: Option<TemplateCategory>,
+        source: String,
+        evidence: Option<String>,
+        said_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.require_alive()?;
+        check_source(&source, evidence.as_ref())?;
+        let (said_at, evidence) = (said_at.min(at), evidence.map(Personal::from));
+        let status = ConsentStatus::OptedIn;
+        let word = ContactEvent::word(status, source.clone(), evidence.clone(), said_at);
+        Ok(match self.consent.meaning_of_start(category, &word) {
+            StartMeans::Nothing => vec![],
+            StartMeans::Noted => {
+                vec![ContactEvent::StartNoted { category, source, evidence, said_at, at }]
+            }
+            StartMeans::OptIn => vec![ContactEvent::ConsentRecorded {
+                category,
+                status,
+                source,
+                evidence,
+                given_at: said_at,
+                by_person: true,
+                at,
+            }],
+        })
+    }
+
+    fn consent_after(&self, event: &ContactEvent) -> ConsentLedger {
         let mut after = self.clone();
         after.fold(event.clone());
-        if after.consent == self.consent { vec![] } else { vec![event] }
+        after.consent
     }
 
     /// Applies a fact.
@@ -544,15 +633,29 @@ impl Contact {
             ContactEvent::Tagged { tags, .. } => self.tags.extend(tags),
             ContactEvent::Untagged { tags, .. } => self.tags.retain(|tag| !tags.contains(tag)),
             ContactEvent::ConsentRecorded {
-                category, status, source, evidence, given_at, ..
+                category,
+                status,
+                source,
+                evidence,
+                given_at,
+                by_person,
+                ..
             } => {
-                self.consent.fold(category, ContactEvent::word(status, source, evidence, given_at));
+                let word = ContactEvent::word(status, source, evidence, given_at);
+                match by_person {
+                    true => self.consent.hear_start(category, word, true),
+                    false => self.consent.fold(category, word),
+                }
             }
-            ContactEvent::OptedOut { category, source, evidence, at } => {
-                self.consent.fold(
-                    category,
-                    ContactEvent::word(ConsentStatus::OptedOut, source, evidence, at),
-                );
+            ContactEvent::StartNoted { category, source, evidence, said_at, .. } => {
+                let status = ConsentStatus::OptedIn;
+                let word = ContactEvent::word(status, source, evidence, said_at);
+                self.consent.hear_start(category, word, false);
+            }
+            ContactEvent::OptedOut { category, source, evidence, said_at, at } => {
+                let (status, said_at) = (ConsentStatus::OptedOut, said_at.unwrap_or(at));
+                let word = ContactEvent::word(status, source, evidence, said_at);
+                self.consent.hear_stop(category, word, at);
             }
             ContactEvent::Merged { into, .. } => self.merged_into = Some(into),
             ContactEvent::Erased { .. } => {
@@ -563,11 +666,7 @@ impl Contact {
                     ..ContactDetails::default()
                 };
                 self.tags.clear();
-                for word in
-                    self.consent.general.iter_mut().chain(self.consent.by_category.values_mut())
-                {
-                    word.evidence = word.evidence.as_ref().map(|_| Personal::Erased);
-                }
+                self.consent.erase_evidence();
             }
         }
     }

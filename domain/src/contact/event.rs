@@ -106,7 +106,7 @@ pub enum ContactEvent {
     Tagged { tags: BTreeSet<String>, origin: ContactOrigin, at: DateTime<Utc> },
     #[serde(rename = "contact.untagged")]
     Untagged { tags: BTreeSet<String>, origin: ContactOrigin, at: DateTime<Utc> },
-    /// The business says what the person agreed to.
+    /// The business says what the person agreed to; or the person took their stop back.
     #[serde(rename = "contact.consent_recorded")]
     ConsentRecorded {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +117,21 @@ pub enum ContactEvent {
         evidence: Option<Personal<String>>,
         /// When the person gave it.
         given_at: DateTime<Utc>,
+        /// The person said so themself, at `given_at`: what they said last holds, in whichever order it came.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_person: bool,
+        at: DateTime<Utc>,
+    },
+    /// The person said start, and it answers no stop that is known: no consent to anything. It is kept, since a stop that
+    /// was said before it may still be on its way.
+    #[serde(rename = "contact.start_noted")]
+    StartNoted {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        category: Option<TemplateCategory>,
+        source: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Personal<String>>,
+        said_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
     /// The person said stop, or WhatsApp says that they did.
@@ -127,6 +142,9 @@ pub enum ContactEvent {
         source: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<Personal<String>>,
+        /// When they said it, by WhatsApp's clock; absent: `at`, which is when it was read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said_at: Option<DateTime<Utc>>,
         at: DateTime<Utc>,
     },
     /// This one went into another.
@@ -148,6 +166,7 @@ crate::events!(ContactEvent {
     Tagged => "contact.tagged" v 1,
     Untagged => "contact.untagged" v 1,
     ConsentRecorded => "contact.consent_recorded" v 1,
+    StartNoted => "contact.start_noted" v 1,
     OptedOut => "contact.opted_out" v 1,
     Merged => "contact.merged" v 1,
     Erased => "contact.erased" v 1,

@@ -3,9 +3,12 @@
 mod aggregate;
 mod consent;
 mod event;
+#[cfg(test)]
+mod tests;
 
 pub use aggregate::{
     Contact, ContactChanges, ContactCommand, ContactDetails, ContactError, ContactOrigin,
+    SUPPRESSION_SOURCE,
 };
 pub use consent::{CategoryWord, ConsentLedger, ConsentStatus, ConsentWord};
 pub use event::{Aliases, ContactEvent, PortfolioIdentity, Suppression};

@@ -81,12 +81,22 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "contact.consent_recorded",
         "What a person agreed to was recorded: by you, or because they wrote START. Without \
          `category` it holds for all of them. `given_at` is when they gave it, which may be long \
-         before.",
+         before. With `by_person` they said so themself, which takes their stop back. Of what they \
+         say themself, what they said last holds, in whichever order it came: where a stop comes \
+         after the START that answers it, this follows the stop once more.",
     ),
     (
         "contact.opted_out",
         "The person said stop, or WhatsApp says that they did. Without `category` it holds for \
-         all of them and takes back older opt-ins.",
+         all of them and takes back older opt-ins. `said_at` is when they said it, by WhatsApp's \
+         clock, where that was before it was read. A consent that you record lifts it only where \
+         it was given after it was read.",
+    ),
+    (
+        "contact.start_noted",
+        "The person wrote START, or resumed in WhatsApp, and no stop of theirs is on record. It is \
+         no consent to anything; it is kept, since a stop that they said before it may still be \
+         on its way.",
     ),
     ("contact.merged", "Two entries were one person: this one went into another, which goes on."),
     (

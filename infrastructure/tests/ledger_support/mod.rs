@@ -201,6 +201,7 @@ pub fn opt_out(evidence: &str) -> ContactCommand {
         category: None,
         source: "inbound".to_owned(),
         evidence: Some(evidence.to_owned()),
+        said_at: at(),
         at: at(),
     }
 }

@@ -9,7 +9,7 @@ use crate::store::{Kind, Schema, Table, Value, keep, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "contacts",
-    version: 2,
+    version: 3,
     ddl: include_str!("../../migrations/contacts.sql"),
     tables: &[&CONTACTS, &CONTACT_PHONES, &CONTACT_TAGS, &IMPORT_CHANGES],
 };

@@ -257,6 +257,7 @@ pub(crate) async fn introduce(
             category: None,
             source: SUPPRESSION_SOURCE.to_owned(),
             evidence: None,
+            said_at: at,
             at,
         };
         tx.execute::<Contact>(id.0, command)

@@ -202,7 +202,9 @@ impl People {
         if identities.difference(&before).any(|identity| self.suppressed.contains(identity)) {
             // Last, so that no word of the file goes before the person's own.
             let (category, source, evidence) = (None, SUPPRESSION_SOURCE.to_owned(), None);
-            after.decide(ContactCommand::OptOut { category, source, evidence, at }, row)?;
+            let said_at = at;
+            let stop = ContactCommand::OptOut { category, source, evidence, said_at, at };
+            after.decide(stop, row)?;
         }
         for identity in before.difference(&identities) {
             self.holders.remove(identity);
@@ -422,6 +424,7 @@ mod tests {
             category: None,
             source: "STOP".to_owned(),
             evidence: None,
+            said_at: at(-5),
             at: at(-5),
         };
         contact.decide(stop).unwrap().into_iter().for_each(|event| contact.fold(event));

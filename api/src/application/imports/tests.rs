@@ -287,6 +287,7 @@ async fn an_undo_takes_back_what_nobody_has_built_on_and_may_be_repeated() {
         category: None,
         source: "STOP".to_owned(),
         evidence: None,
+        said_at: now,
         at: now,
     };
     world.command(stopped, stop).await;
@@ -325,6 +326,7 @@ async fn who_was_erased_after_an_opt_out_stays_opted_out() {
                 category: None,
                 source: "STOP".to_owned(),
                 evidence: None,
+                said_at: now,
                 at: now,
             },
         )

@@ -1,6 +1,7 @@
 //! Records WhatsApp's word on messages together with what it means beyond them: for accounts, templates and people. One
 //! append holds both, and the word is the cause. What holds a pair or the pace is the lane's own.
 
+use chrono::{DateTime, Utc};
 use domain::account::{
     Account, AccountCommand, AccountError, AccountStatus, Credential, PauseCause,
 };
@@ -69,7 +70,12 @@ pub async fn record(gateway: &Gateway, words: Vec<Word>) -> Vec<Recorded> {
     let (mut plain, mut plain_at) = (vec![], vec![]);
     let (mut laden, mut laden_at) = (vec![], vec![]);
     for (at, word) in words.into_iter().enumerate() {
-        match orders(gateway, &word.effects, word.target).await {
+        // A status tells when it showed; an answer shows it now.
+        let shown_at = match &word.command {
+            MessageCommand::RecordStatus(report) => report.at,
+            _ => gateway.clock.now(),
+        };
+        match orders(gateway, &word.effects, word.target, shown_at).await {
             Ok(orders) if !orders.is_empty() => {
                 laden.push((word, orders));
                 laden_at.push(at);
@@ -231,7 +237,7 @@ pub async fn apply(
     target: EffectTarget,
     context: &Context,
 ) -> Result<(), TransactError<CommandError<Refusal>>> {
-    let orders = orders(gateway, effects, target).await?;
+    let orders = orders(gateway, effects, target, gateway.clock.now()).await?;
     let orders = &orders;
     let transaction = gateway.bus.transact(context, None, |tx| {
         Box::pin(async move {
@@ -277,6 +283,7 @@ async fn orders(
     gateway: &Gateway,
     effects: &[Effect],
     target: EffectTarget,
+    shown_at: DateTime<Utc>,
 ) -> Result<Vec<Order>, FeedError> {
     let at = gateway.clock.now();
     let pause = |reason: &str, until, cause| {
@@ -339,6 +346,7 @@ async fn orders(
                     category: Some(TemplateCategory::Marketing),
                     source: source.clone(),
                     evidence: None,
+                    said_at: shown_at,
                     at,
                 };
                 orders.push(Order::Contact(contact_id.0, command));

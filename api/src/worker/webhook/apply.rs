@@ -67,7 +67,7 @@ pub async fn item(
         }
         Item::Echo(message) => echo(gateway, target, *message, at, &context).await?,
         Item::Preference(preference) => {
-            let stopped = self::preference(gateway, target, preference, &context).await?;
+            let stopped = self::preference(gateway, target, preference, at, &context).await?;
             if let Some(contact_id) = stopped {
                 let how = OptOutSign::Preference;
                 page.answers.push(sign(path, What::Stop { contact_id, how }));
@@ -176,7 +176,8 @@ async fn inbound(
             OptWord::Stop => "the person wrote STOP",
             OptWord::Start => "the person wrote START",
         };
-        Some(Wish { word, category: None, source, evidence: text.text().map(str::to_owned) })
+        let evidence = text.text().map(str::to_owned);
+        Some(Wish { word, category: None, source, evidence, said_at: at })
     });
     let command = MessageCommand::Receive {
         header: Box::new(header(target, contact_id, &item)?),
@@ -301,26 +302,27 @@ async fn preference(
     gateway: &Gateway,
     target: &Target,
     preference: PreferenceItem,
+    at: DateTime<Utc>,
     context: &Context,
 ) -> Result<Option<ContactId>, ItemError> {
-    let (word, contact_id) = match preference.choice {
-        PreferenceChoice::Stop => {
-            let (who, profile) = (&preference.who, Profile::default());
-            let found = person::find_or_add(gateway, target, who, &profile, context).await?;
-            (OptWord::Stop, Some(found))
-        }
-        PreferenceChoice::Resume => {
-            (OptWord::Start, person::find(gateway, target, &preference.who).await?)
-        }
+    let word = match preference.choice {
+        PreferenceChoice::Stop => OptWord::Stop,
+        // Of somebody unknown too: the stop that it answers may still be on its way.
+        PreferenceChoice::Resume => OptWord::Start,
         PreferenceChoice::Other(_) => {
             count("kept");
             return Ok(None);
         }
     };
-    let Some(contact_id) = contact_id else { return Ok(None) };
-    let category = Some(TemplateCategory::Marketing);
-    let wish = Wish { word, category, source: "WhatsApp user_preferences", evidence: None };
-    let wish = &wish;
+    let (who, profile) = (&preference.who, Profile::default());
+    let contact_id = person::find_or_add(gateway, target, who, &profile, context).await?;
+    let wish = &Wish {
+        word,
+        category: Some(TemplateCategory::Marketing),
+        source: "WhatsApp user_preferences",
+        evidence: None,
+        said_at: at,
+    };
     let heeded = gateway.bus.transact(context, None, |tx| {
         Box::pin(async move { person::heed(tx, contact_id, wish).await })
     });

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use domain::Identity;
+use chrono::{DateTime, Utc};
 use domain::contact::{
-    Aliases, ConsentStatus, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin,
+    Aliases, Contact, ContactChanges, ContactCommand, ContactError, ContactOrigin,
     PortfolioIdentity,
 };
 use domain::message::Recipient;
 use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
 use domain::template::TemplateCategory;
+use domain::{GatewayAggregate, Identity};
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError, Transaction};
 use infrastructure::webhook::optout::OptWord;
 
@@ -115,7 +116,8 @@ async fn keep_suppression(
     if suppressed.contains(&true) {
         let at = gateway.clock.now();
         let source = "suppression list".to_owned();
-        let command = ContactCommand::OptOut { category: None, source, evidence: None, at };
+        let (category, evidence, said_at) = (None, None, at);
+        let command = ContactCommand::OptOut { category, source, evidence, said_at, at };
         gateway.bus.execute::<Contact>(contact_id.0, command, context).await?;
     }
     Ok(())
@@ -235,9 +237,12 @@ pub struct Wish {
     pub category: Option<TemplateCategory>,
     pub source: &'static str,
     pub evidence: Option<String>,
+    /// By WhatsApp's clock: webhooks come in any order.
+    pub said_at: DateTime<Utc>,
 }
 
-/// Records what the person wants. A start from somebody who never stopped is no consent to anything.
+/// Records what the person wants. A start from somebody who never stopped is no consent to anything; one that takes back a
+/// stop of everything ends what an erasure had left of it.
 ///
 /// # Errors
 /// Where there is no such contact any more, or the store is away.
@@ -246,22 +251,19 @@ pub async fn heed(
     id: ContactId,
     wish: &Wish,
 ) -> Result<(), CommandError<Refusal>> {
-    let Wish { word, category, source, evidence } = wish.clone();
+    let Wish { word, category, source, evidence, said_at } = wish.clone();
     let (source, at) = (source.to_owned(), tx.bus().clock().now());
     let command = match word {
-        OptWord::Stop => ContactCommand::OptOut { category, source, evidence, at },
-        OptWord::Start => {
-            let Some(loaded) = tx.load::<Contact>(id.0).await? else { return Ok(()) };
-            let consent = &loaded.aggregate.consent;
-            let known = category.map_or(consent.status(), |category| consent.status_for(category));
-            if known != ConsentStatus::OptedOut {
-                return Ok(());
-            }
-            let status = ConsentStatus::OptedIn;
-            ContactCommand::RecordConsent { category, status, source, evidence, given_at: at, at }
-        }
+        OptWord::Stop => ContactCommand::OptOut { category, source, evidence, said_at, at },
+        OptWord::Start => ContactCommand::Restart { category, source, evidence, said_at, at },
     };
-    tx.execute::<Contact>(id.0, command).await?;
+    let before = tx.load::<Contact>(id.0).await?;
+    let had_stopped = before.is_some_and(|loaded| loaded.aggregate.has_opted_out());
+    let contact = tx.execute::<Contact>(id.0, command).await?;
+    if word == OptWord::Start && had_stopped && !contact.has_opted_out() {
+        let identities = contact.identities();
+        identities.iter().for_each(|identity| tx.release_suppression(identity));
+    }
     Ok(())
 }
 
