@@ -4,7 +4,7 @@ mod ledger_support;
 
 use std::collections::BTreeSet;
 
-use domain::contact::{Contact, ContactCommand, ContactError};
+use domain::contact::{ConsentStatus, Contact, ContactCommand, ContactError, SUPPRESSION_SOURCE};
 use domain::message::{Message, MessageError};
 use domain::port::{
     AggregateType, AppendUnit, EventFeed, EventFilter, FeedError, Fence, NewEvent, Position,
@@ -34,6 +34,8 @@ on_both_stores! {
     of_two_requests_under_one_key_one_is_done_and_the_other_is_told_of_it,
     an_erased_person_is_gone_from_the_log_and_the_log_is_whole,
     erasing_by_the_command_alone_destroys_the_key_too,
+    whoever_brings_a_suppressed_number_back_has_opted_out_in_the_same_append,
+    a_number_that_goes_from_one_half_of_a_person_to_the_other_is_asked_of_once,
     the_feed_gives_events_in_order_in_the_clear_and_marked,
     an_event_of_a_newer_gateway_says_so,
     a_stream_goes_on_under_what_it_began_with_and_each_event_is_the_answer_to_the_one_before,
@@ -427,6 +429,103 @@ async fn erasing_by_the_command_alone_destroys_the_key_too(store: TestStore) {
     for node in [store.bus(), store.another_node().await] {
         let page = node.ledger().read_after(Position(0), &filter, 10).await.unwrap();
         assert_eq!(page.events[0].data["phone"], serde_json::json!({"$e": true}));
+    }
+}
+
+/// Somebody opted out under this number and was erased.
+async fn suppress(store: &TestStore, number: &str) {
+    let contact = store.add_contact(number).await;
+    store.bus().execute::<Contact>(contact, opt_out("stop"), &context()).await.unwrap();
+    erase_contact(&store.bus(), contact, "asked for it", &context()).await.unwrap();
+}
+
+fn has_opted_out_by_the_list(contact: &Contact) -> bool {
+    let word = contact.consent.general.as_ref();
+    contact.has_opted_out() && word.is_some_and(|word| word.source == SUPPRESSION_SOURCE)
+}
+
+async fn whoever_brings_a_suppressed_number_back_has_opted_out_in_the_same_append(
+    store: TestStore,
+) {
+    let number = "+447700900123";
+    suppress(&store, number).await;
+    let bus = store.bus();
+    let head = async || bus.ledger().head().await.unwrap();
+    // Added.
+    let id = Uuid::from_u128(0x51);
+    let before = head().await;
+    let added = bus.execute::<Contact>(id, add(id, number), &context()).await.unwrap();
+    assert!(has_opted_out_by_the_list(&added.aggregate));
+    assert_eq!((added.events, added.sequence), (2, 2));
+    assert_eq!((head().await.0, added.position), (before.0 + 2, head().await));
+    let loaded = bus.load::<Contact>(id).await.unwrap().unwrap();
+    assert_eq!((loaded.aggregate, loaded.sequence), (added.aggregate, 2));
+    // Told again, it is nothing; and what somebody decides on it afterwards stands.
+    assert_eq!(bus.execute::<Contact>(id, add(id, number), &context()).await.unwrap().events, 0);
+    let tagged = bus.execute::<Contact>(id, tag("vip"), &context()).await.unwrap();
+    assert_eq!(tagged.events, 1);
+    bus.execute::<Contact>(id, change_phone("+447700900001"), &context()).await.unwrap();
+
+    // Changed to.
+    let other = store.add_contact("+447700900002").await;
+    let changed = bus.execute::<Contact>(other, change_phone(number), &context()).await.unwrap();
+    assert!(has_opted_out_by_the_list(&changed.aggregate));
+    bus.execute::<Contact>(other, change_phone("+447700900003"), &context()).await.unwrap();
+
+    // One of many, whatever follows it for the same person.
+    let (third, fourth) = (Uuid::from_u128(0x53), Uuid::from_u128(0x54));
+    let commands = [
+        (third, add(third, number)),
+        (fourth, add(fourth, "+447700900004")),
+        (third, opt_in()),
+        (third, tag("vip")),
+    ];
+    let commands = commands.into_iter().map(|(id, command)| (id, command, context())).collect();
+    let answers = bus.execute_many::<Contact>(commands).await;
+    let events: Vec<usize> = answers.iter().map(|answer| answer.as_ref().unwrap().events).collect();
+    assert_eq!(events, [1, 1, 1, 2]);
+    let people = bus.load_many::<Contact>(&[third, fourth]).await.unwrap();
+    assert!(has_opted_out_by_the_list(&people[&third].aggregate));
+    assert!(!people[&fourth].aggregate.has_opted_out());
+    bus.execute::<Contact>(third, change_phone("+447700900005"), &context()).await.unwrap();
+
+    // In a transaction, which sees it at once.
+    let fifth = Uuid::from_u128(0x55);
+    bus.transact(&context(), None, |tx| {
+        Box::pin(async move {
+            let added = tx.execute::<Contact>(fifth, add(fifth, number)).await?;
+            assert!(has_opted_out_by_the_list(added));
+            // The list has spoken.
+            assert!(!tx.execute::<Contact>(fifth, opt_in_now(tx)).await?.has_opted_out());
+            tx.execute::<Contact>(fifth, tag("vip")).await.map(drop)
+        })
+    })
+    .await
+    .unwrap();
+    let fifth = bus.load::<Contact>(fifth).await.unwrap().unwrap().aggregate;
+    assert_eq!(fifth.consent.status(), ConsentStatus::OptedIn);
+}
+
+async fn a_number_that_goes_from_one_half_of_a_person_to_the_other_is_asked_of_once(
+    store: TestStore,
+) {
+    let number = "+447700900123";
+    suppress(&store, number).await;
+    let bus = store.bus();
+    let half = store.add_contact(number).await;
+    let keep = store.add_contact("+447700900001").await;
+    bus.transact(&context(), None, |tx| {
+        Box::pin(async move {
+            // They have chosen otherwise since.
+            tx.execute::<Contact>(half, opt_in_now(tx)).await?;
+            tx.execute::<Contact>(half, change_phone("+447700900002")).await?;
+            tx.execute::<Contact>(keep, change_phone(number)).await.map(drop)
+        })
+    })
+    .await
+    .unwrap();
+    for id in [half, keep] {
+        assert!(!bus.load::<Contact>(id).await.unwrap().unwrap().aggregate.has_opted_out());
     }
 }
 

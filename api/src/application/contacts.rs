@@ -27,7 +27,7 @@ use super::view::{ContactView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
-pub(crate) use change::{SUPPRESSION_SOURCE, introduce};
+pub(crate) use change::introduce;
 pub use change::{add, upsert};
 pub(crate) use erase::leave_no_trace;
 pub use erase::{erase, finish_erasures};

@@ -1,6 +1,6 @@
 //! Commands in, facts out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +56,9 @@ pub struct Loaded<A> {
 }
 
 /// Decides commands on aggregates and appends what they led to. Clones share everything.
+///
+/// Every way to an append, also [`Self::transact`], asks the suppression list of what a contact comes to be known by: who
+/// opted out before an erasure has opted out again in the same append, whoever brought their number or user id back.
 #[derive(Clone)]
 pub struct CommandBus(Arc<Inner>);
 
@@ -232,6 +235,20 @@ impl CommandBus {
             .collect();
         let holders = self.0.identities.lookup(&keys).await.map_err(from_log)?;
         Ok(holders.iter().map(Option::is_some).collect())
+    }
+
+    /// Those of these that [`Self::are_suppressed`] holds for.
+    pub(super) async fn suppressed_of(
+        &self,
+        identities: BTreeSet<Identity>,
+    ) -> Result<BTreeSet<Identity>, FeedError> {
+        if identities.is_empty() {
+            return Ok(identities);
+        }
+        let identities: Vec<Identity> = identities.into_iter().collect();
+        let suppressed = self.are_suppressed(&identities).await?;
+        let suppressed = identities.into_iter().zip(suppressed);
+        Ok(suppressed.filter_map(|(identity, is)| is.then_some(identity)).collect())
     }
 
     /// What was answered under this key before, if it was. [`Self::transact`] asks by itself.

@@ -100,6 +100,16 @@ impl DraftStream {
         }
     }
 
+    /// What it comes to hold and the suppression list is to be asked of.
+    pub fn gained<A: BusAggregate>(&self) -> impl Iterator<Item = &Identity> {
+        self.after.difference(&self.before).filter(|identity| A::may_be_suppressed(identity))
+    }
+
+    /// What it lets go of.
+    pub fn released(&self) -> impl Iterator<Item = &Identity> {
+        self.before.difference(&self.after)
+    }
+
     /// Decides one command on `state`, whose stream this is, and notes what it led to. How many events it was; they share
     /// their cause. `next_id` gives them their ids.
     pub fn decide<A: BusAggregate>(

@@ -1,9 +1,10 @@
 //! Commands of one kind of aggregate on their way through the rounds: read, decide, append, and again for those that
 //! lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use domain::Identity;
 use domain::port::{FeedError, StreamId};
 use uuid::Uuid;
 
@@ -132,6 +133,7 @@ impl<'a, A: BusAggregate> Run<'a, A> {
             let states = self.bus.read_states::<A>(&ids).await?;
             decided.extend(self.decide_all(groups, states));
         }
+        self.suppress(&mut decided).await?;
         let (writing, silent): (Vec<_>, Vec<_>) =
             decided.into_iter().partition(|decided| !decided.draft.events.is_empty());
         for decided in silent {
@@ -165,6 +167,32 @@ impl<'a, A: BusAggregate> Run<'a, A> {
             }
         }
         Ok(stale)
+    }
+
+    /// Decides what the suppression list asks for, after everything else that is decided for the same stream.
+    async fn suppress(&self, decided: &mut [Decided<A>]) -> Result<(), FeedError> {
+        let gained: BTreeSet<Identity> =
+            decided.iter().flat_map(|decided| decided.draft.gained::<A>()).cloned().collect();
+        let suppressed = self.bus.suppressed_of(gained).await?;
+        for decided in decided {
+            if !decided.draft.gained::<A>().any(|identity| suppressed.contains(identity)) {
+                continue;
+            }
+            let now = self.bus.clock().now();
+            let Some(command) = decided.after.aggregate.suppressed(now) else { continue };
+            let answers = decided.group.members.iter().zip(&mut decided.answers).rev();
+            let mut answers =
+                answers.filter_map(|(member, answer)| Some((member, answer.as_mut().ok()?)));
+            let Some((member, answer)) = answers.next() else { continue };
+            let (_, _, context) = &self.commands[*member];
+            let after = &mut decided.after;
+            let events = decided.draft.decide(after, command, context, || self.bus.next_event_id());
+            answer.events += events.map_err(unsuppressed)?;
+            answer.aggregate = after.aggregate.clone();
+            answer.sequence = after.sequence;
+            answer.thread = after.thread;
+        }
+        Ok(())
     }
 
     fn decide_all(
@@ -241,6 +269,16 @@ impl<'a, A: BusAggregate> Run<'a, A> {
             alone.is_queued = self.is_queued;
             self.results[member] = Box::pin(alone.finish()).await.pop();
         }
+    }
+}
+
+/// What the list asks for is never refused; if it were, the rest must not be written without it.
+fn unsuppressed<E: std::fmt::Display>(error: CommandError<E>) -> FeedError {
+    match error {
+        CommandError::Domain(error) => {
+            FeedError::Corrupt(format!("an opt-out that outlived an erasure was refused: {error}"))
+        }
+        _ => FeedError::Corrupt("an opt-out that outlived an erasure cannot be written".to_owned()),
     }
 }
 

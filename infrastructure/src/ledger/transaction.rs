@@ -1,8 +1,8 @@
 //! Several aggregates, credentials and identities in one unit of the log.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Transaction<'env> {
     /// In the order of their first use, which is the order of the events.
     order: Vec<StreamId>,
     slots: HashMap<StreamId, Slot>,
+    /// Of these the suppression list was asked: it speaks once, and what is decided afterwards knows of it.
+    asked: BTreeSet<Identity>,
     extra: Draft,
     result: Option<String>,
     env: PhantomData<&'env mut &'env ()>,
@@ -115,11 +117,24 @@ impl CommandBus {
     }
 }
 
+fn not_fetched() -> FeedError {
+    FeedError::Corrupt("an aggregate was not loaded".to_owned())
+}
+
 impl Transaction<'_> {
     fn new(bus: CommandBus, context: Context, is_again: bool) -> Self {
         let extra = Draft { fence: context.fence.clone(), ..Draft::default() };
-        let (order, slots) = (Vec::new(), HashMap::new());
-        Self { bus, context, is_again, order, slots, extra, result: None, env: PhantomData }
+        Self {
+            bus,
+            context,
+            is_again,
+            order: Vec::new(),
+            slots: HashMap::new(),
+            asked: BTreeSet::new(),
+            extra,
+            result: None,
+            env: PhantomData,
+        }
     }
 
     pub fn bus(&self) -> &CommandBus {
@@ -160,7 +175,9 @@ impl Transaction<'_> {
         command: A::Command,
     ) -> Result<&A, CommandError<A::Error>> {
         self.fetch::<A>(&[id]).await?;
-        self.decide(id, command)
+        self.decide::<A>(id, command)?;
+        self.suppress::<A>(&[id]).await?;
+        self.aggregate(id)
     }
 
     /// [`Self::execute`], only if the stream is at `expected_sequence` before this transaction (`None`: wherever it is).
@@ -178,7 +195,9 @@ impl Transaction<'_> {
         if let Some(expected) = expected_sequence.filter(|expected| *expected != actual) {
             return Err(CommandError::Conflict { expected, actual });
         }
-        self.decide(id, command)
+        self.decide::<A>(id, command)?;
+        self.suppress::<A>(&[id]).await?;
+        self.aggregate(id)
     }
 
     /// Decides many commands, with one read for all of their streams.
@@ -194,7 +213,7 @@ impl Transaction<'_> {
         for (id, command) in commands {
             self.decide::<A>(id, command)?;
         }
-        Ok(())
+        self.suppress::<A>(&ids).await
     }
 
     /// [`Self::execute_many`] on streams that should not exist yet: read only when that turned out to be wrong.
@@ -208,6 +227,7 @@ impl Transaction<'_> {
         if self.is_again {
             return self.execute_many::<A>(commands).await;
         }
+        let ids: Vec<Uuid> = commands.iter().map(|(id, _)| *id).collect();
         for (id, command) in commands {
             let stream = StreamId::new(A::AGGREGATE_TYPE, id);
             if let Entry::Vacant(entry) = self.slots.entry(stream) {
@@ -216,7 +236,7 @@ impl Transaction<'_> {
             }
             self.decide::<A>(id, command)?;
         }
-        Ok(())
+        self.suppress::<A>(&ids).await
     }
 
     /// From here on, what this transaction decides is the answer to the last event of this stream, which it loaded or wrote.
@@ -317,13 +337,48 @@ impl Transaction<'_> {
         &mut self,
         id: Uuid,
         command: A::Command,
-    ) -> Result<&A, CommandError<A::Error>> {
+    ) -> Result<(), CommandError<A::Error>> {
         let slot = self.slots.get_mut(&StreamId::new(A::AGGREGATE_TYPE, id));
-        let not_fetched = || FeedError::Corrupt("an aggregate was not loaded".to_owned());
         let slot = slot.ok_or_else(not_fetched)?;
         let state = slot.state.downcast_mut::<State<A>>().ok_or_else(not_fetched)?;
         slot.draft.decide(state, command, &self.context, || self.bus.next_event_id())?;
-        Ok(&state.aggregate)
+        Ok(())
+    }
+
+    fn aggregate<A: BusAggregate>(&self, id: Uuid) -> Result<&A, CommandError<A::Error>> {
+        let slot = self.slot::<A>(id).ok_or_else(not_fetched)?;
+        Ok(&slot.state.downcast_ref::<State<A>>().ok_or_else(not_fetched)?.aggregate)
+    }
+
+    /// Decides what the suppression list asks for of those who came to hold something that it knows. What another stream
+    /// of this transaction let go of was asked when it came there.
+    async fn suppress<A: BusAggregate>(
+        &mut self,
+        ids: &[Uuid],
+    ) -> Result<(), CommandError<A::Error>> {
+        let mut gained: Vec<(Uuid, Identity)> = Vec::new();
+        for id in ids {
+            let Some(slot) = self.slot::<A>(*id) else { continue };
+            let new = slot.draft.gained::<A>().filter(|identity| !self.asked.contains(identity));
+            gained.extend(new.map(|identity| (*id, identity.clone())));
+        }
+        if gained.is_empty() {
+            return Ok(());
+        }
+        let released: BTreeSet<&Identity> =
+            self.slots.values().flat_map(|slot| slot.draft.released()).collect();
+        gained.retain(|(_, identity)| !released.contains(identity));
+        let identities: BTreeSet<Identity> =
+            gained.iter().map(|(_, identity)| identity.clone()).collect();
+        let suppressed = self.bus.suppressed_of(identities.clone()).await?;
+        self.asked.extend(identities);
+        for (id, _) in gained.iter().filter(|(_, identity)| suppressed.contains(identity)) {
+            let now = self.bus.clock().now();
+            if let Some(command) = self.aggregate::<A>(*id)?.suppressed(now) {
+                self.decide::<A>(*id, command)?;
+            }
+        }
+        Ok(())
     }
 
     async fn commit<E>(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::Identity;
-use domain::contact::{Contact, ContactChanges, ContactCommand, ContactOrigin};
+use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand, ContactOrigin};
 use domain::message::{
     Content, ContentKind, MessageCommand, MessageHeader, Plan, Priority, Recipient,
 };
@@ -17,7 +17,7 @@ use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
 use infrastructure::event_store::testing::TestDatabase;
 use infrastructure::event_store::{self, Lease, OpenStore, StoreUrl};
-use infrastructure::ledger::{CommandBus, Context, Ledger, Upcasters};
+use infrastructure::ledger::{CommandBus, Context, Ledger, Transaction, Upcasters};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -203,6 +203,27 @@ pub fn opt_out(evidence: &str) -> ContactCommand {
         evidence: Some(evidence.to_owned()),
         said_at: at(),
         at: at(),
+    }
+}
+
+/// Given when the other commands were.
+pub fn opt_in() -> ContactCommand {
+    opt_in_at(at())
+}
+
+/// Given just now, by the store's clock.
+pub fn opt_in_now(tx: &Transaction<'_>) -> ContactCommand {
+    opt_in_at(tx.bus().clock().now())
+}
+
+fn opt_in_at(at: DateTime<Utc>) -> ContactCommand {
+    ContactCommand::RecordConsent {
+        category: None,
+        status: ConsentStatus::OptedIn,
+        source: "a form".to_owned(),
+        evidence: None,
+        given_at: at,
+        at,
     }
 }
 

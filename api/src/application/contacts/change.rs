@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use domain::Identity;
 use domain::api_key::Scope;
 use domain::contact::{
     ConsentStatus, Contact, ContactChanges, ContactCommand, ContactOrigin, PortfolioIdentity,
 };
 use domain::primitives::{ContactId, UserId, WorkspaceId};
-use domain::{GatewayAggregate, Identity};
 use infrastructure::ledger::Transaction;
 use uuid::Uuid;
 
@@ -19,9 +19,6 @@ use crate::application::check;
 use crate::application::command::{self, Once};
 use crate::application::error::{AppError, AppResult};
 use crate::application::view::{ContactView, Written};
-
-/// The source of an opt-out that comes back from before an erasure.
-pub(crate) const SUPPRESSION_SOURCE: &str = "suppression list";
 
 /// Adds a person. Consent that is given with them never takes back an opt-out, such as one that outlived an erasure. Scope
 /// MANAGE.
@@ -229,8 +226,7 @@ async fn find(
     Ok(holders.into_iter().next())
 }
 
-/// Adds a person within a transaction. Whoever had opted out and was erased is known again by the suppression list: their
-/// opt-out is on record from the first moment.
+/// Adds a person within a transaction.
 pub(crate) async fn introduce(
     tx: &mut Transaction<'_>,
     workspace: WorkspaceId,
@@ -246,23 +242,6 @@ pub(crate) async fn introduce(
         origin,
         at,
     };
-    let added = tx
-        .execute::<Contact>(id.0, command)
-        .await
-        .map_err(|error| command::refused(error, "input"))?;
-    let identities: Vec<Identity> = added.identities().into_iter().collect();
-    let is_suppressed = tx.bus().are_suppressed(&identities).await?.contains(&true);
-    if is_suppressed {
-        let command = ContactCommand::OptOut {
-            category: None,
-            source: SUPPRESSION_SOURCE.to_owned(),
-            evidence: None,
-            said_at: at,
-            at,
-        };
-        tx.execute::<Contact>(id.0, command)
-            .await
-            .map_err(|error| command::refused(error, "input"))?;
-    }
-    Ok(())
+    let added = tx.execute::<Contact>(id.0, command).await;
+    added.map(drop).map_err(|error| command::refused(error, "input"))
 }

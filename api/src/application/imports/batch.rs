@@ -193,12 +193,5 @@ async fn people_of(
             });
         }
     }
-    free.retain(|identity| identity.kind != Identity::CONTACT_EXTERNAL_ID);
-    if !free.is_empty() {
-        let suppressed = bus.are_suppressed(&free).await?;
-        let suppressed =
-            free.into_iter().zip(suppressed).filter(|(_, is_suppressed)| *is_suppressed);
-        people.suppressed = suppressed.map(|(identity, _)| identity).collect();
-    }
     Ok(people)
 }

@@ -15,8 +15,6 @@ use infrastructure::import::{ContactRow, TimeZoneCell};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::application::contacts::SUPPRESSION_SOURCE;
-
 /// Where consent comes from when neither the row nor the import says.
 const IMPORT_SOURCE: &str = "import";
 /// People who arrive in one millisecond of the ids' time: about as fast as an import goes.
@@ -150,8 +148,6 @@ pub(crate) struct People {
     /// Who holds what. An identity that is not in here is free.
     pub holders: BTreeMap<Identity, Uuid>,
     pub contacts: HashMap<Uuid, Contact>,
-    /// Identities of people who opted out and were erased.
-    pub suppressed: BTreeSet<Identity>,
     /// What nobody held before this batch.
     pub claimed: Vec<(Identity, Uuid)>,
 }
@@ -199,13 +195,6 @@ impl People {
         }
         let before = self.contacts.get(&contact_id).map(Contact::identities).unwrap_or_default();
         let identities = after.contact.identities();
-        if identities.difference(&before).any(|identity| self.suppressed.contains(identity)) {
-            // Last, so that no word of the file goes before the person's own.
-            let (category, source, evidence) = (None, SUPPRESSION_SOURCE.to_owned(), None);
-            let said_at = at;
-            let stop = ContactCommand::OptOut { category, source, evidence, said_at, at };
-            after.decide(stop, row)?;
-        }
         for identity in before.difference(&identities) {
             self.holders.remove(identity);
         }
@@ -435,20 +424,6 @@ mod tests {
         let date = at(-1).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         run(&mut people, &weekly, &format!("phone,consent,consent_at\n+447700900123,yes,{date}\n"));
         assert_eq!(people.contacts[&id].consent.status(), ConsentStatus::OptedIn);
-    }
-
-    #[test]
-    fn who_was_erased_after_an_opt_out_comes_back_opted_out_whatever_the_file_says() {
-        let mut people = People::default();
-        people.suppressed.insert(Identity::new(
-            Uuid::from_u128(1),
-            Identity::PHONE,
-            "+447700900123",
-        ));
-        let rules = Rules { consent: opted_in(), ..rules() };
-        let planned = run(&mut people, &rules, "phone\n+447700900123\n");
-        let id = planned[0].as_ref().unwrap().contact_id;
-        assert_eq!(people.contacts[&id].consent.status(), ConsentStatus::OptedOut);
     }
 
     #[test]

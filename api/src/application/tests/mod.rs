@@ -4,6 +4,7 @@ mod access;
 mod forecast;
 mod people;
 pub(in crate::application) mod sending;
+mod suppressed;
 mod words;
 
 use std::collections::BTreeSet;

@@ -1,13 +1,12 @@
 //! Contacts, their consent, their erasure, and segments.
 
+use domain::contact::SUPPRESSION_SOURCE;
 use domain::port::{EventFeed, EventFilter, Position};
 use domain::template::TemplateCategory;
 use infrastructure::crypto::SubjectKey;
 
 use super::*;
-use crate::application::contacts::{
-    ContactFilter, RecordConsent, SUPPRESSION_SOURCE, UpdateContact,
-};
+use crate::application::contacts::{ContactFilter, RecordConsent, UpdateContact};
 use crate::application::segments::CreateSegment;
 
 #[tokio::test]

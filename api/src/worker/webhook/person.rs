@@ -91,36 +91,13 @@ pub async fn find_or_add(
             at,
         };
         match gateway.bus.execute::<Contact>(contact_id.0, add, context).await {
-            Ok(_) => {
-                keep_suppression(gateway, workspace_id, target, contact_id, who, context).await?;
-                return Ok(contact_id);
-            }
+            Ok(_) => return Ok(contact_id),
             // Somebody added them a moment ago.
             Err(CommandError::IdentityTaken { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(ItemError::refused("the contact could not be found or added"))
-}
-
-/// An erased person's opt-out outlives the erasure.
-async fn keep_suppression(
-    gateway: &Gateway,
-    workspace: WorkspaceId,
-    target: &Target,
-    contact_id: ContactId,
-    who: &Recipient,
-    context: &Context,
-) -> Result<(), ItemError> {
-    let suppressed = gateway.bus.are_suppressed(&identities(workspace, target, who)).await?;
-    if suppressed.contains(&true) {
-        let at = gateway.clock.now();
-        let source = "suppression list".to_owned();
-        let (category, evidence, said_at) = (None, None, at);
-        let command = ContactCommand::OptOut { category, source, evidence, said_at, at };
-        gateway.bus.execute::<Contact>(contact_id.0, command, context).await?;
-    }
-    Ok(())
 }
 
 /// Records what WhatsApp says that we did not know. A name that somebody gave is not overwritten.
