@@ -6,6 +6,7 @@ mod canary;
 mod care;
 mod codes;
 mod command_line;
+mod consent;
 mod crash;
 mod engagement;
 mod erase;
