@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS contacts{g} (
   erased BIGINT NOT NULL,
   merged_into UUID,
   sequence BIGINT NOT NULL,
-  doc TEXT NOT NULL
+  doc {bytes} NOT NULL
 );
 CREATE INDEX IF NOT EXISTS contacts{g}_workspace ON contacts{g} (workspace_id, id);
 CREATE INDEX IF NOT EXISTS contacts{g}_phone ON contacts{g} (workspace_id, phone) WHERE phone IS NOT NULL;

@@ -1,5 +1,6 @@
 -- The messages projector's tables; {g} is the generation. The same text runs on SQLite and PostgreSQL: ids are UUIDs
--- (16 bytes on SQLite), instants are milliseconds since 1970, doc is the folded message.
+-- (16 bytes on SQLite), instants are milliseconds since 1970, doc is the folded message,
+-- packed. wamid_hash is a sixth of what it stands for: who finds by it looks into doc.
 CREATE TABLE IF NOT EXISTS messages{g} (
   id UUID NOT NULL PRIMARY KEY,
   workspace_id UUID NOT NULL,
@@ -13,12 +14,12 @@ CREATE TABLE IF NOT EXISTS messages{g} (
   status TEXT NOT NULL,
   attempts BIGINT NOT NULL,
   last_requested_at BIGINT,
-  wamid TEXT,
+  wamid_hash BIGINT,
   external_id TEXT,
   replied_at BIGINT,
   clicked_at BIGINT,
   sequence BIGINT NOT NULL,
-  doc TEXT NOT NULL
+  doc {bytes} NOT NULL
 );
 CREATE INDEX IF NOT EXISTS messages{g}_workspace ON messages{g} (workspace_id, created_at, id);
 CREATE INDEX IF NOT EXISTS messages{g}_account ON messages{g} (account_id, created_at, id);
@@ -31,7 +32,7 @@ CREATE INDEX IF NOT EXISTS messages{g}_requested ON messages{g} (account_id, las
   WHERE last_requested_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages{g}_marketing ON messages{g} (contact_id, last_requested_at)
   WHERE category = 'MARKETING' AND last_requested_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS messages{g}_wamid ON messages{g} (wamid) WHERE wamid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_wamid ON messages{g} (wamid_hash) WHERE wamid_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages{g}_external ON messages{g} (external_id) WHERE external_id IS NOT NULL;
 
 -- What dispatch still has to do something about. campaign_id is nil where there is none, so that it can be walked.

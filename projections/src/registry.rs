@@ -4,7 +4,7 @@
 use chrono::Utc;
 
 use crate::SCHEMAS;
-use crate::store::{ReadDb, Schema, Sql, StoreError, table_name};
+use crate::store::{Dialect, ReadDb, Schema, Sql, StoreError, table_name};
 
 /// What the registry says of one projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,12 @@ pub(crate) async fn refresh(db: &ReadDb) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn create_sql(schema: &Schema, generation: i64) -> String {
-    schema.ddl.replace("{g}", &format!("_g{generation}"))
+fn create_sql(dialect: Dialect, schema: &Schema, generation: i64) -> String {
+    let bytes = match dialect {
+        Dialect::Sqlite => "BLOB",
+        Dialect::Postgres => "BYTEA",
+    };
+    schema.ddl.replace("{g}", &format!("_g{generation}")).replace("{bytes}", bytes)
 }
 
 /// Makes sure that a projection has tables of the shape this version writes; others are left behind for
@@ -83,7 +87,7 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
             }
             Some(entry) if entry.version == schema.version => {
                 if let Some((target, _)) = entry.target {
-                    db.batch(create_sql(schema, target)).await?;
+                    db.batch(create_sql(db.dialect(), schema, target)).await?;
                 }
                 db.set_live(schema, entry.generation, entry.is_building);
                 return Ok(entry);
@@ -97,7 +101,7 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
                 .with(schema.name)
                 .with(schema.version)
                 .with(Utc::now());
-                db.batch(create_sql(schema, 1)).await?;
+                db.batch(create_sql(db.dialect(), schema, 1)).await?;
                 db.commit(&db.live(), &insert, vec![]).await?;
             }
         }
@@ -118,7 +122,7 @@ pub(crate) async fn start_over(
     entry: &Entry,
 ) -> Result<(), StoreError> {
     let generation = entry.newest_generation() + 1;
-    db.batch(create_sql(schema, generation)).await?;
+    db.batch(create_sql(db.dialect(), schema, generation)).await?;
     let update = Sql::new(
         "UPDATE projections SET version = ?, generation = ?, position = 0, status = 'LIVE', building = 1, \
          error = NULL, target = NULL, target_position = NULL, updated_at = ? \
@@ -146,7 +150,7 @@ pub(crate) async fn start_rebuild(
         return Ok(false);
     }
     let target = entry.newest_generation() + 1;
-    db.batch(create_sql(schema, target)).await?;
+    db.batch(create_sql(db.dialect(), schema, target)).await?;
     let update = Sql::new(
         "UPDATE projections SET target = ?, target_position = 0, updated_at = ? \
          WHERE name = ? AND generation = ? AND target IS NULL",

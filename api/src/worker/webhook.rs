@@ -29,7 +29,7 @@ pub use status::{settle_parked, sweep_parked};
 const LEASE_NAME: &str = "webhooks";
 const LEASE: Duration = Duration::from_secs(12);
 /// Journal entries interpreted at once; their statuses share one append.
-const PAGE: usize = 200;
+const PAGE: usize = 500;
 const IDLE: chrono::Duration = chrono::Duration::milliseconds(250);
 /// The journal's cursor of this process manager.
 pub const CURSOR: &str = "interpretation";

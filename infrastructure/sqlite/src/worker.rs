@@ -27,8 +27,10 @@ const IDLE: Duration = Duration::from_millis(500);
 const WAL_GROWTH_BYTES: u64 = 64 * 1024 * 1024;
 /// How long it waits for them.
 const WAL_READERS_TIMEOUT: Duration = Duration::from_millis(500);
-/// Memory each connection may use for pages, in KiB.
-const PAGE_CACHE_KIB: i64 = 16 * 1024;
+/// Memory the writing connection may use for pages, in KiB.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// And each reading one, which lets go of all of them whenever something was written.
+const READER_CACHE_KIB: i64 = 4 * 1024;
 
 struct Job {
     work: Box<dyn FnOnce(&mut Connection) + Send>,
@@ -330,7 +332,7 @@ fn open_writer(
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "secure_delete", options.secure_delete)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    settle(&connection, options)?;
+    settle(&connection, options, WRITER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -341,13 +343,17 @@ fn open_reader(path: &Path, options: &Options) -> Result<Connection, rusqlite::E
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
-    settle(&connection, options)?;
+    settle(&connection, options, READER_CACHE_KIB)?;
     Ok(connection)
 }
 
-fn settle(connection: &Connection, options: &Options) -> Result<(), rusqlite::Error> {
+fn settle(
+    connection: &Connection,
+    options: &Options,
+    cache_kib: i64,
+) -> Result<(), rusqlite::Error> {
     connection.set_prepared_statement_cache_capacity(options.statements);
-    connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
     // Sorting spills would put personal data into files of their own.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // The first statement that touches the file says whether it is a database.

@@ -1,6 +1,6 @@
 //! From an event's payload with marked personal data to what the log holds, and back.
 //!
-//! All values under `{"$p": …}` go, in the order of a walk, into one JSON array that is sealed with the subject's key for
+//! All values under `{"$p": …}` go, in the order of a walk, into one JSON array that is packed and sealed with the subject's key for
 //! this event's id. Each mark keeps the index of its value, and the payload gains `"$sealed"`, in base64. Once the key
 //! is destroyed, every mark reads `{"$e": true}`. A payload without marks is stored as it is.
 
@@ -63,7 +63,8 @@ pub fn seal_event(mut payload: Value, event_id: Uuid, key: &DataKey) -> Result<S
         return plain_event(payload);
     }
     let plain = Zeroizing::new(to_string(&values).into_bytes());
-    let sealed = STANDARD_NO_PAD.encode(key.seal(event_id.as_bytes(), &plain));
+    let packed = Zeroizing::new(gateway_pack::pack(&plain));
+    let sealed = STANDARD_NO_PAD.encode(key.seal(event_id.as_bytes(), &packed));
     let map = payload.as_object_mut().ok_or(CodecError::NotAnObject)?;
     if map.insert(SEALED.to_owned(), Value::String(sealed)).is_some() {
         return Err(CodecError::Reserved);
@@ -104,8 +105,10 @@ pub fn open_event(
                 .as_str()
                 .and_then(|text| STANDARD_NO_PAD.decode(text).ok())
                 .ok_or(CodecError::Unopenable)?;
-            let plain =
+            let packed =
                 key.open(event_id.as_bytes(), &sealed).map_err(|_| CodecError::Unopenable)?;
+            let plain = gateway_pack::unpack(&packed).map_err(|_| CodecError::Mismatch)?;
+            let plain = Zeroizing::new(plain);
             let values: Vec<Value> =
                 serde_json::from_slice(&plain).map_err(|_| CodecError::Mismatch)?;
             let mut values: Vec<Option<Value>> = values.into_iter().map(Some).collect();

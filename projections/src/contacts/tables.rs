@@ -31,7 +31,7 @@ pub static CONTACTS: Table = Table {
         set("erased", Kind::Int),
         set("merged_into", Kind::Uuid),
         set("sequence", Kind::Int),
-        set("doc", Kind::Text),
+        set("doc", Kind::Doc),
     ],
     key: 1,
 };
@@ -76,7 +76,7 @@ pub(super) fn contact_row(
     added_at: u64,
     contact: &Contact,
 ) -> Option<Vec<Value>> {
-    let doc = serde_json::to_string(contact).ok()?;
+    let doc = Value::doc(contact)?;
     let details = &contact.details;
     let is_listed = !contact.erased && contact.merged_into.is_none();
     let external_id = details.external_id.as_ref().and_then(Personal::known);
@@ -96,7 +96,7 @@ pub(super) fn contact_row(
         contact.erased.into(),
         contact.merged_into.map(|into| into.0).into(),
         sequence.into(),
-        doc.into(),
+        doc,
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::message::{Direction, Message, MessageStatus};
-use domain::primitives::Personal;
+use domain::primitives::{Personal, Wamid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 4,
+    version: 5,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
@@ -42,12 +42,12 @@ pub static MESSAGES: Table = Table {
         set("status", Kind::Text),
         set("attempts", Kind::Int),
         set("last_requested_at", Kind::Int),
-        set("wamid", Kind::Text),
+        set("wamid_hash", Kind::Int),
         set("external_id", Kind::Text),
         set("replied_at", Kind::Int),
         set("clicked_at", Kind::Int),
         set("sequence", Kind::Int),
-        set("doc", Kind::Text),
+        set("doc", Kind::Doc),
     ],
     key: 1,
 };
@@ -179,12 +179,20 @@ fn known(text: Option<&Personal<String>>) -> Value {
     text.and_then(Personal::known).map(String::as_str).into()
 }
 
+/// FNV-1a, which is the same in every version of the program.
+pub(crate) fn wamid_hash(wamid: &Wamid) -> i64 {
+    let hash = wamid.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.cast_signed()
+}
+
 /// `None` for a stream that has no first event we know.
 pub(super) fn message_row(id: Uuid, sequence: u64, message: &Message) -> Option<Vec<Value>> {
     let header = message.header.as_ref()?;
-    let doc = serde_json::to_string(message).ok()?;
+    let doc = Value::doc(message)?;
     let requested = message.latest().map(|(_, attempt)| attempt.requested_at);
-    let wamid = message.wamid().and_then(Personal::known).map(|wamid| wamid.as_str());
+    let wamid = message.wamid().and_then(Personal::known).map(wamid_hash);
     Some(vec![
         id.into(),
         header.workspace_id.0.into(),
@@ -203,7 +211,7 @@ pub(super) fn message_row(id: Uuid, sequence: u64, message: &Message) -> Option<
         message.engagement.replied_at.into(),
         message.engagement.clicked_at().into(),
         sequence.into(),
-        doc.into(),
+        doc,
     ])
 }
 

@@ -425,7 +425,7 @@ impl Queries {
         let mut found = Vec::new();
         for row in self.db.query(sql).await? {
             let contact_id = row.uuid(0)?;
-            if row.opt_text(2)?.is_none() {
+            if row.is_null(2) {
                 found.push((contact_id, row.instant(1)?));
                 continue;
             }

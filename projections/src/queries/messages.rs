@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::message::{Direction, Message, MessageStatus};
-use domain::primitives::Wamid;
+use domain::primitives::{Personal, Wamid};
 use uuid::Uuid;
 
 use super::page::{Listing, Order};
 use super::{Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
+use crate::messages::wamid_hash;
 use crate::store::Sql;
 
 /// `None` is not asked; a list asks for any of it.
@@ -41,8 +42,14 @@ impl Queries {
         scope: &Scope,
         wamid: &Wamid,
     ) -> Result<Option<Stored<Message>>, QueryError> {
-        let condition = Sql::new("wamid = ?").with(wamid.as_str());
-        self.first_by("messages", ScopeColumns::WorkspaceAndAccount, scope, condition).await
+        let mut sql = Sql::new("SELECT id, sequence, doc FROM {messages} WHERE wamid_hash = ?")
+            .with(wamid_hash(wamid));
+        for part in ScopeColumns::WorkspaceAndAccount.conditions(scope) {
+            sql.push(" AND ").append(part);
+        }
+        sql.push(" ORDER BY id");
+        let has_it = |message: &Message| message.wamid().and_then(Personal::known) == Some(wamid);
+        Ok(self.stored(sql).await?.into_iter().find(|stored| has_it(&stored.state)))
     }
 
     /// Messages that left for a person through a number, or may have, the last first. Of each its last try tells. For the

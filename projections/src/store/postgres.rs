@@ -35,6 +35,7 @@ impl Encode<'_, Postgres> for Value {
                 <String as Encode<'_, Postgres>>::encode_by_ref(&storable(value), buffer)
             }
             Self::Uuid(value) => <Uuid as Encode<'_, Postgres>>::encode_by_ref(value, buffer),
+            Self::Doc(packed) => <Vec<u8> as Encode<'_, Postgres>>::encode_by_ref(packed, buffer),
         }
     }
 
@@ -46,6 +47,7 @@ impl Encode<'_, Postgres> for Value {
             Self::Real(_) => <f64 as Type<Postgres>>::type_info(),
             Self::Text(_) => <String as Type<Postgres>>::type_info(),
             Self::Uuid(_) => <Uuid as Type<Postgres>>::type_info(),
+            Self::Doc(_) => <Vec<u8> as Type<Postgres>>::type_info(),
         })
     }
 }
@@ -64,6 +66,7 @@ fn kind_of(values: &[Value]) -> Kind {
             Value::Real(_) => Some(Kind::Real),
             Value::Text(_) => Some(Kind::Text),
             Value::Uuid(_) => Some(Kind::Uuid),
+            Value::Doc(_) => Some(Kind::Doc),
         })
         .unwrap_or(Kind::Text)
 }
@@ -90,6 +93,7 @@ fn add_array<'a>(
         Kind::Real => array!(Real, f64, |value: &f64| *value),
         Kind::Text => array!(Text, String, |value: &String| storable(value)),
         Kind::Uuid => array!(Uuid, Uuid, |value: &Uuid| *value),
+        Kind::Doc => array!(Doc, Vec<u8>, |packed: &Vec<u8>| packed.clone()),
     }
 }
 
@@ -117,6 +121,7 @@ fn value(row: &PgRow, column: usize) -> Result<Value, sqlx::Error> {
         "BOOL" => Value::Int(i64::from(row.try_get::<bool, _>(column)?)),
         "FLOAT8" => Value::Real(row.try_get(column)?),
         "UUID" => Value::Uuid(row.try_get(column)?),
+        "BYTEA" => Value::Doc(row.try_get(column)?),
         "TEXT" | "VARCHAR" | "NAME" => Value::Text(row.try_get(column)?),
         other => {
             return Err(sqlx::Error::ColumnDecode {
@@ -204,6 +209,7 @@ fn array_type(kind: Kind) -> &'static str {
         Kind::Int => "bigint[]",
         Kind::Real => "double precision[]",
         Kind::Text => "text[]",
+        Kind::Doc => "bytea[]",
         Kind::Uuid => "uuid[]",
     }
 }

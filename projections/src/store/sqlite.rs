@@ -22,6 +22,7 @@ impl ToSql for Value {
             Self::Real(value) => ValueRef::Real(*value),
             Self::Text(value) => ValueRef::Text(value.as_bytes()),
             Self::Uuid(value) => ValueRef::Blob(value.as_bytes()),
+            Self::Doc(packed) => ValueRef::Blob(packed),
         }))
     }
 }
@@ -38,20 +39,17 @@ fn bind(statement: &mut Statement<'_>, parameters: &[Parameter]) -> rusqlite::Re
     Ok(())
 }
 
-fn value(raw: ValueRef<'_>, column: usize) -> rusqlite::Result<Value> {
+fn value(raw: ValueRef<'_>) -> rusqlite::Result<Value> {
     Ok(match raw {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(value) => Value::Int(value),
         ValueRef::Real(value) => Value::Real(value),
         ValueRef::Text(_) => Value::Text(raw.as_str()?.to_owned()),
-        // The only bytes in these tables are ids.
-        ValueRef::Blob(bytes) => Value::Uuid(Uuid::from_slice(bytes).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(
-                column,
-                rusqlite::types::Type::Blob,
-                Box::new(error),
-            )
-        })?),
+        // The only other bytes in these tables are documents, and who reads one takes sixteen bytes of it too.
+        ValueRef::Blob(bytes) => match Uuid::from_slice(bytes) {
+            Ok(id) => Value::Uuid(id),
+            Err(_) => Value::Doc(bytes.to_owned()),
+        },
     })
 }
 
@@ -62,7 +60,7 @@ fn select(connection: &Connection, statement: &Rendered) -> rusqlite::Result<Vec
     let mut rows = prepared.raw_query();
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let values = (0..columns).map(|column| value(row.get_ref(column)?, column));
+        let values = (0..columns).map(|column| value(row.get_ref(column)?));
         found.push(Row(values.collect::<rusqlite::Result<_>>()?));
     }
     Ok(found)

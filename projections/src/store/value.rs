@@ -13,6 +13,8 @@ pub enum Value {
     Real(f64),
     Text(String),
     Uuid(Uuid),
+    /// JSON of a folded state, packed.
+    Doc(Vec<u8>),
 }
 
 /// What a column holds.
@@ -22,6 +24,15 @@ pub enum Kind {
     Real,
     Text,
     Uuid,
+    Doc,
+}
+
+impl Value {
+    /// A folded state. `None` where it has no JSON form.
+    pub fn doc<T: serde::Serialize>(state: &T) -> Option<Self> {
+        let json = serde_json::to_vec(state).ok()?;
+        Some(Self::Doc(gateway_pack::pack(&json)))
+    }
 }
 
 impl From<i64> for Value {
@@ -96,6 +107,10 @@ impl Row {
         }
     }
 
+    pub fn is_null(&self, column: usize) -> bool {
+        matches!(self.0.get(column), Some(Value::Null))
+    }
+
     /// A count, sequence or position.
     pub fn count(&self, column: usize) -> Result<u64, StoreError> {
         u64::try_from(self.int(column)?).map_err(|_| self.shape(column, "a count"))
@@ -141,10 +156,20 @@ impl Row {
         }
     }
 
-    /// The folded state in a `doc` column.
+    /// The folded state in a `doc` column, packed or plain.
     pub fn doc<T: serde::de::DeserializeOwned>(&self, column: usize) -> Result<T, StoreError> {
         // The error's text may quote the document, which is somebody's data: only its place is kept.
-        serde_json::from_str(self.text(column)?)
-            .map_err(|error| StoreError::Doc { line: error.line(), column: error.column() })
+        let doc = |json: &[u8]| {
+            serde_json::from_slice(json)
+                .map_err(|error| StoreError::Doc { line: error.line(), column: error.column() })
+        };
+        let packed = match self.0.get(column) {
+            Some(Value::Text(json)) => return doc(json.as_bytes()),
+            Some(Value::Doc(packed)) => packed.as_slice(),
+            // SQLite tells bytes from ids by their length alone.
+            Some(Value::Uuid(id)) => id.as_bytes(),
+            _ => return Err(self.shape(column, "a document")),
+        };
+        doc(&gateway_pack::unpack(packed).map_err(|_| self.shape(column, "a document"))?)
     }
 }

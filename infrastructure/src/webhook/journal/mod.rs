@@ -248,8 +248,12 @@ impl WebhookJournal {
         let bytes = u32::try_from(body.len().max(1)).unwrap_or(u32::MAX);
         let room = self.inner.room.clone().acquire_many_owned(bytes).await.map_err(|_| closed())?;
         let (day, aad) = (received_at.date_naive(), aad(account_id, received_at));
-        let sealed =
-            self.inner.keys.seal(day, &aad, body).await.map_err(JournalError::unavailable)?;
+        let sealed = self
+            .inner
+            .keys
+            .seal(day, &aad, &gateway_pack::pack(body))
+            .await
+            .map_err(JournalError::unavailable)?;
         let row = NewRow {
             account_id: account_id.0,
             received_at: received_at.timestamp_millis(),
@@ -317,7 +321,12 @@ impl WebhookJournal {
         let account_id = AccountId(row.account_id);
         let received_at = DateTime::from_timestamp_millis(row.received_at).unwrap_or_default();
         let aad = aad(account_id, received_at);
-        let body = match self.inner.keys.open(day_of(row.key_day), &aad, &row.sealed).await {
+        let opened = self.inner.keys.open(day_of(row.key_day), &aad, &row.sealed).await;
+        let unpacked = opened.and_then(|packed| {
+            let plain = packed.map(|packed| gateway_pack::unpack(&packed)).transpose();
+            plain.map_err(|_| DayKeyError::Corrupt)
+        });
+        let body = match unpacked {
             Ok(Some(bytes)) => EntryBody::Readable(bytes),
             Ok(None) => EntryBody::Destroyed,
             Err(DayKeyError::Corrupt) => {
@@ -590,7 +599,7 @@ impl WebhookJournal {
             let sealed = self
                 .inner
                 .keys
-                .seal(day, &aad, &redaction.body)
+                .seal(day, &aad, &gateway_pack::pack(&redaction.body))
                 .await
                 .map_err(JournalError::unavailable)?;
             let items = redaction.paths.len() as u64;
