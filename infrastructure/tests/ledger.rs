@@ -3,15 +3,18 @@
 mod ledger_support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domain::contact::{ConsentStatus, Contact, ContactCommand, ContactError, SUPPRESSION_SOURCE};
 use domain::message::{Message, MessageError};
 use domain::port::{
-    AggregateType, AppendUnit, EventFeed, EventFilter, FeedError, Fence, NewEvent, Position,
+    AggregateType, AppendUnit, Clock, EventFeed, EventFilter, FeedError, Fence, NewEvent, Position,
     StreamAppend, StreamId,
 };
 use domain::primitives::{Actor, Personal};
+use domain::segment::{Segment, SegmentCommand};
 use domain::{DomainError, Identity};
+use infrastructure::clock::{ManualClock, SystemClock};
 use infrastructure::crypto::secret::Secret;
 use infrastructure::ledger::{
     CommandError, Context, Idempotency, Refusal, TransactError, erase_contact, erase_contact_in,
@@ -43,6 +46,57 @@ on_both_stores! {
     writers_that_meet_a_person_without_a_key_end_up_with_one,
     a_stream_under_contention_still_gets_its_commands_one_by_one,
     what_can_never_be_read_again_is_refused_and_its_neighbours_are_taken,
+    on_a_log_of_ones_own_memory_answers,
+    on_a_shared_log_memory_answers_only_who_says_how_old_it_may_be,
+}
+
+async fn on_a_log_of_ones_own_memory_answers(store: TestStore) {
+    let log = Arc::new(WatchedLog::over(store.store(), true));
+    let keys = store.bus().keys().clone();
+    let bus = bus_on(store.store(), log.clone(), keys, Arc::new(SystemClock));
+    let contact = Uuid::now_v7();
+    bus.execute::<Contact>(contact, add(contact, "+447700900001"), &context()).await.unwrap();
+    bus.execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
+    log.take_reads();
+    let known = bus.load::<Contact>(contact).await.unwrap().unwrap();
+    assert_eq!(log.take_reads(), 0);
+    let read = store.bus().load::<Contact>(contact).await.unwrap().unwrap();
+    assert_eq!((known.sequence, known.position), (read.sequence, read.position));
+    assert_eq!(known.aggregate, read.aggregate);
+    // A repetition that writes nothing is not doubted either.
+    let again = bus.execute::<Contact>(contact, tag("a"), &context()).await.unwrap();
+    assert_eq!((again.events, again.position, log.take_reads()), (0, read.position, 0));
+    // What was erased is read anew, with nothing of the person in it.
+    erase_contact(&bus, contact, "asked for it", &context()).await.unwrap();
+    let erased = bus.load::<Contact>(contact).await.unwrap().unwrap().aggregate;
+    assert!(erased.erased && log.take_reads() == 1);
+    assert!(!format!("{:?}", erased.details.phone).contains("447700900001"));
+}
+
+async fn on_a_shared_log_memory_answers_only_who_says_how_old_it_may_be(store: TestStore) {
+    let clock = Arc::new(ManualClock::new(store.clock_now()));
+    let log = Arc::new(WatchedLog::over(store.store(), false));
+    let bus = bus_on(store.store(), log.clone(), store.bus().keys().clone(), clock.clone());
+    let age = std::time::Duration::from_millis(500);
+    let segment = Uuid::now_v7();
+    let other = store.bus();
+    let create = SegmentCommand::Create {
+        workspace_id: WORKSPACE,
+        name: "VIPs".to_owned(),
+        rule: serde_json::json!({ "tag": "vip" }),
+        at: clock.now(),
+    };
+    other.execute::<Segment>(segment, create, &context()).await.unwrap();
+    let recalled = async || bus.recall::<Segment>(segment, age).await.unwrap().unwrap().sequence;
+    assert_eq!((recalled().await, log.take_reads()), (1, 1));
+    assert_eq!((recalled().await, log.take_reads()), (1, 0));
+    let delete = SegmentCommand::Delete { at: clock.now() };
+    other.execute::<Segment>(segment, delete, &context()).await.unwrap();
+    assert_eq!((recalled().await, log.take_reads()), (1, 0), "young enough");
+    assert_eq!(bus.load::<Segment>(segment).await.unwrap().unwrap().sequence, 2, "exact");
+    assert_eq!((recalled().await, log.take_reads()), (2, 1), "and known from then on");
+    clock.advance(std::time::Duration::from_millis(501));
+    assert_eq!((recalled().await, log.take_reads()), (2, 1), "too old");
 }
 
 async fn commands_that_meet_on_one_stream_are_all_taken_in_some_order(store: TestStore) {

@@ -4,14 +4,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::Identity;
 use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand, ContactOrigin};
 use domain::message::{
     Content, ContentKind, MessageCommand, MessageHeader, Plan, Priority, Recipient,
 };
-use domain::port::{Clock, EventFilter, EventLog, Position};
+use domain::port::{
+    AppendOutcome, AppendUnit, Clock, EventFilter, EventLog, LogError, LogPage, Position,
+    StoredEvent, StreamId,
+};
 use domain::primitives::{AccountId, Actor, ContactId, PhoneNumber, WorkspaceId};
 use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
@@ -33,15 +38,85 @@ pub async fn open_keys(store: &OpenStore, master: &MasterKey) -> Result<KeyRing,
     KeyRing::open(master, store.vault.clone(), store.meta.as_ref(), is_empty).await
 }
 
+/// A bus on a log that others append to as well, as these tests do on both stores.
 pub fn bus_over(store: &OpenStore, keys: KeyRing) -> CommandBus {
-    let log: Arc<dyn EventLog> = store.log.clone();
+    let log = Arc::new(WatchedLog::over(store, false));
+    bus_on(store, log, keys, Arc::new(SystemClock))
+}
+
+pub fn bus_on(
+    store: &OpenStore,
+    log: Arc<dyn EventLog>,
+    keys: KeyRing,
+    clock: Arc<dyn Clock>,
+) -> CommandBus {
     CommandBus::new(
         Ledger::new(log, keys, Upcasters::current()),
         store.identities.clone(),
         store.idempotency.clone(),
-        Arc::new(SystemClock),
+        clock,
         Arc::new(SystemIds::new()),
     )
+}
+
+/// A store's log that counts how often streams are read, and is as exclusive as one says.
+pub struct WatchedLog {
+    log: Arc<dyn EventLog>,
+    is_exclusive: bool,
+    reads: AtomicUsize,
+}
+
+impl WatchedLog {
+    pub fn over(store: &OpenStore, is_exclusive: bool) -> Self {
+        Self { log: store.log.clone(), is_exclusive, reads: AtomicUsize::new(0) }
+    }
+
+    /// How often streams were read since this was asked last.
+    pub fn take_reads(&self) -> usize {
+        self.reads.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl EventLog for WatchedLog {
+    async fn append(&self, units: Vec<AppendUnit>) -> Result<Vec<AppendOutcome>, LogError> {
+        self.log.append(units).await
+    }
+
+    async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<StoredEvent>, LogError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.log.read_streams(streams).await
+    }
+
+    async fn read_stream_page(
+        &self,
+        stream: StreamId,
+        after_sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, LogError> {
+        self.log.read_stream_page(stream, after_sequence, limit).await
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogPage, LogError> {
+        self.log.read_all(after, filter, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, LogError> {
+        self.log.head().await
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+
+    async fn changed(&self, after: Position) {
+        self.log.changed(after).await;
+    }
 }
 
 pub struct TestStore {
@@ -102,6 +177,10 @@ impl TestStore {
 
     pub fn ledger(&self) -> &Ledger {
         self.bus.ledger()
+    }
+
+    pub fn store(&self) -> &OpenStore {
+        &self.store
     }
 
     /// Shares the keys in memory, and nothing else.
