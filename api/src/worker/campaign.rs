@@ -19,11 +19,12 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::latest;
 use super::leave_out::leave_out;
 use crate::app::Gateway;
 
 /// Contacts judged and appended at once. A pause or a cancellation waits for at most one chunk.
-const CHUNK: usize = 500;
+const CHUNK: usize = 1_000;
 /// Messages cancelled at once.
 const CANCEL_CHUNK: usize = 500;
 const LEASE_NAME: &str = "campaigns";
@@ -147,8 +148,10 @@ async fn expand(
     campaign: &Campaign,
     context: &Context,
 ) -> anyhow::Result<bool> {
-    let history = History::of(gateway, id).await?;
-    let Some(start) = history.latest(STARTED) else { anyhow::bail!("it has never started") };
+    let stream = StreamId::new(AggregateType::Campaign, id.0);
+    let Some(start) = latest(gateway, stream, STARTED).await? else {
+        anyhow::bail!("it has never started")
+    };
     let started = start.position;
     // Contacts that were there when the campaign started are in, and segments may ask what was sent to them by then, so
     // every model must have seen that far.
@@ -175,7 +178,7 @@ async fn expand(
             let reason = Some(format!(
                 "{error}; its audience cannot be told: clone the campaign and give the copy another one"
             ));
-            let context = context.clone().answering(start);
+            let context = context.clone().answering(&start);
             let pause = CampaignCommand::Pause { reason, at: gateway.clock.now() };
             gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
             return Ok(false);
@@ -231,7 +234,7 @@ async fn expand(
         .map(|(message_id, recipient)| (message_id, MessageCommand::Plan(Box::new(recipient.plan))))
         .collect();
     let (command, commands) = (&command, &commands);
-    let context = context.clone().answering(start);
+    let context = context.clone().answering(&start);
     let result = gateway
         .bus
         .transact(&context, None, |tx| {
@@ -291,10 +294,6 @@ impl History {
         Ok(Self(gateway.ledger.read_streams(&[stream]).await?))
     }
 
-    fn latest(&self, event_type: &str) -> Option<&RecordedEvent> {
-        self.0.iter().rev().find(|event| event.event_type == event_type)
-    }
-
     /// The start is the answer to the schedule as it was last; the launch is what scheduled it first, or started it.
     fn start(&self, context: &Context) -> Context {
         let is_schedule =
@@ -311,7 +310,8 @@ impl History {
 
     /// The end belongs to the launch too, and comes after whatever the campaign's stream says last.
     fn end(&self, context: &Context) -> Context {
-        match self.latest(STARTED).zip(self.0.last()) {
+        let started = self.0.iter().rev().find(|event| event.event_type == STARTED);
+        match started.zip(self.0.last()) {
             Some((started, last)) => context.clone().answering(started).caused_by(last.event_id),
             None => context.clone(),
         }
@@ -367,9 +367,9 @@ async fn cancel_waiting(
     }
     let reason =
         campaign.status_reason.clone().or_else(|| Some("the campaign was cancelled".to_owned()));
-    let history = History::of(gateway, id).await?;
-    let context = match history.latest(CANCELLED) {
-        Some(cancelled) => context.clone().answering(cancelled),
+    let stream = StreamId::new(AggregateType::Campaign, id.0);
+    let context = match latest(gateway, stream, CANCELLED).await? {
+        Some(cancelled) => context.clone().answering(&cancelled),
         None => context.clone(),
     };
     let commands = waiting

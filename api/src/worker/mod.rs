@@ -12,7 +12,7 @@ pub mod upkeep;
 pub mod webhook;
 
 use domain::account::Account;
-use domain::port::{EventFeed, RecordedEvent, StreamId};
+use domain::port::{EventFeed, EventFilter, Position, RecordedEvent, StreamId};
 use domain::primitives::AccountId;
 use projections::{AccountFilter, PAGE_MAX, PageRequest, QueryError, Scope};
 
@@ -24,8 +24,21 @@ pub(crate) async fn latest(
     stream: StreamId,
     event_type: &str,
 ) -> anyhow::Result<Option<RecordedEvent>> {
-    let events = gateway.ledger.read_streams(&[stream]).await?;
-    Ok(events.into_iter().rev().find(|event| event.event_type == event_type))
+    let filter = EventFilter {
+        aggregate_types: vec![stream.aggregate_type],
+        aggregate_ids: vec![stream.id],
+        event_types: vec![event_type.to_owned()],
+        ..EventFilter::default()
+    };
+    let (mut found, mut after) = (None, Position::default());
+    loop {
+        let page = gateway.ledger.read_after(after, &filter, PAGE_MAX).await?;
+        found = page.events.into_iter().next_back().or(found);
+        if page.at_head {
+            return Ok(found);
+        }
+        after = page.scanned_to;
+    }
 }
 
 /// Every account there is, disconnected ones too.
