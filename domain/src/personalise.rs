@@ -108,6 +108,14 @@ impl Placeholders {
         })
     }
 
+    /// What a contact must have for it, because there is no default, repetitions included.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Placeholder { path, default: None } => Some(path.as_str()),
+            Part::Placeholder { default: Some(_), .. } | Part::Literal(_) => None,
+        })
+    }
+
     /// Fills every placeholder with what `lookup` knows of the contact, else with its default. A blank value counts as
     /// none. `first_name` is the first word of `name` where `lookup` knows no better.
     pub fn fill(&self, lookup: impl Fn(&str) -> Option<String>) -> Filled {
@@ -232,6 +240,13 @@ mod tests {
             Err(PlaceholderError::EmptyDefault { path: "name".to_owned() })
         );
         assert_eq!(Placeholders::parse(&"{{name}}".repeat(51)), Err(PlaceholderError::TooMany));
+    }
+
+    #[test]
+    fn what_has_a_default_is_not_required() {
+        let text = "{{name}} {{name | default: you}} {{attributes.city|default: there}} {{phone}}";
+        let placeholders = Placeholders::parse(text).unwrap();
+        assert_eq!(placeholders.required().collect::<Vec<_>>(), ["name", "phone"]);
     }
 
     #[test]

@@ -39,6 +39,17 @@ CREATE TABLE IF NOT EXISTS contact_tags{g} (
   PRIMARY KEY (workspace_id, tag, contact_id)
 );
 
+-- How many listed contacts have a tag, or an attribute that says something. A tag that somebody had once stays with 0; an
+-- attribute's name goes with the last who had it.
+CREATE TABLE IF NOT EXISTS vocabulary{g} (
+  workspace_id UUID NOT NULL,
+  -- tag, attribute
+  kind TEXT NOT NULL,
+  word TEXT NOT NULL,
+  contacts BIGINT NOT NULL,
+  PRIMARY KEY (workspace_id, kind, word)
+);
+
 -- What each import did to whom: what undoing it goes by.
 CREATE TABLE IF NOT EXISTS import_changes{g} (
   import_id UUID NOT NULL,

@@ -22,6 +22,7 @@ use domain::port::{EventFeed, EventFilter, Position};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use contacts::WordKind;
 pub use messages::{AgendaKind, CampaignCounts, FailureCount};
 pub use projector::{BATCH_MAX, ProjectError, ProjectionState, ProjectionStatus, Stale};
 pub use queries::*;
@@ -266,6 +267,8 @@ impl Projections {
     /// # Errors
     /// [`StoreError`] where the database failed.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
-        self.db.scrub(&["contacts", "contact_phones", "contact_tags", "messages"]).await
+        self.db
+            .scrub(&["contacts", "contact_phones", "contact_tags", "vocabulary", "messages"])
+            .await
     }
 }

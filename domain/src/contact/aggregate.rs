@@ -349,6 +349,18 @@ impl Contact {
         })
     }
 
+    /// The attributes that say something: what is blank fills no placeholder.
+    pub fn filled_attributes(&self) -> impl Iterator<Item = &str> {
+        let says_something = |value: &Value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            _ => true,
+        };
+        let attributes = self.details.attributes.as_ref().and_then(Personal::known);
+        let filled = attributes.into_iter().flatten();
+        filled.filter(move |(_, value)| says_something(value)).map(|(name, _)| name.as_str())
+    }
+
     /// Opted out of anything at all: worth remembering beyond an erasure.
     pub fn has_opted_out(&self) -> bool {
         self.consent.status() == ConsentStatus::OptedOut

@@ -22,8 +22,8 @@ pub use marketing::{
 };
 pub use pace::{Pace, PairLimit};
 pub use plan::{
-    AtPlanning, NumberZone, Personalised, PlannedRecipient, Planning, TimeToLive, personalise,
-    plan_recipient, quiet_hours_for, recipient_of, zone_of_recipient,
+    AtPlanning, NumberZone, Personalised, PlannedRecipient, Planning, TimeToLive, fills,
+    personalise, plan_recipient, quiet_hours_for, recipient_of, required_paths, zone_of_recipient,
 };
 pub use reach::{Reach, Room, limit_of};
 pub use retry::{MAX_ATTEMPTS, backoff};

@@ -237,6 +237,31 @@ pub fn personalise(
     (normalised, problem)
 }
 
+/// What every recipient must have for a campaign's parameters, because nothing stands in for it: the placeholder's path,
+/// and the first parameter that asks for it.
+pub fn required_paths(given: &serde_json::Map<String, Value>) -> BTreeMap<String, String> {
+    fn collect(value: &Value, slot: &str, paths: &mut BTreeMap<String, String>) {
+        match value {
+            Value::String(text) => {
+                for path in Placeholders::parse(text).iter().flat_map(Placeholders::required) {
+                    paths.entry(path.to_owned()).or_insert_with(|| slot.to_owned());
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, slot, paths)),
+            Value::Object(object) => object.values().for_each(|item| collect(item, slot, paths)),
+            _ => {}
+        }
+    }
+    let mut paths = BTreeMap::new();
+    given.iter().for_each(|(slot, value)| collect(value, slot, &mut paths));
+    paths
+}
+
+/// Whether a contact has what a placeholder's path asks for.
+pub fn fills(contact: &Contact, path: &str) -> bool {
+    contact_value(contact, path).is_some_and(|value| !value.trim().is_empty())
+}
+
 /// Fills the text in a value, however deep it stands.
 fn fill(value: &Value, contact: &Contact, gaps: &mut Vec<String>) -> Value {
     match value {

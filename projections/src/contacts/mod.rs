@@ -1,6 +1,8 @@
-//! The contacts' read model: people as they are, their tags, and what each import did to whom.
+//! The contacts' read model: people as they are, their tags, which tags and attributes there are, and what each import did
+//! to whom.
 
 mod tables;
+mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +12,9 @@ use domain::port::{AggregateType, RecordedEvent};
 use uuid::Uuid;
 
 pub(crate) use tables::SCHEMA;
-use tables::{CONTACT_PHONES, CONTACT_TAGS, CONTACTS, IMPORT_CHANGES, contact_row};
+use tables::{CONTACT_PHONES, CONTACT_TAGS, CONTACTS, IMPORT_CHANGES, VOCABULARY, contact_row};
+pub use vocabulary::WordKind;
+use vocabulary::{Changes, Words};
 
 use crate::projector::{ProjectError, Projection, decode, off_executor};
 use crate::store::{Row, Schema, Sql, Value, View, Write};
@@ -51,7 +55,19 @@ impl Projection for Contacts {
                     .with_list(ids)
             })
             .await?;
-        off_executor(move || fold(&rows, steps)).await
+        let (mut writes, changes) = off_executor(move || fold(&rows, steps)).await?;
+        let known = view
+            .query_chunked(changes.words(), |words| {
+                Sql::new(
+                    "SELECT workspace_id, kind, word, contacts FROM {vocabulary} WHERE word ?*",
+                )
+                .with_list(words)
+            })
+            .await?;
+        let (counted, gone) = changes.over(&known)?;
+        writes.push(Write::Delete { table: &VOCABULARY, keys: gone });
+        writes.push(Write::Upsert { table: &VOCABULARY, rows: counted });
+        Ok(writes)
     }
 }
 
@@ -78,6 +94,8 @@ struct Entry {
     tags: BTreeSet<String>,
     /// As the database has them.
     phones: BTreeSet<String>,
+    /// As the database has them.
+    words: Words,
 }
 
 /// Tags that the contact can be found by.
@@ -94,13 +112,14 @@ fn listed_phones(contact: &Contact) -> BTreeSet<String> {
     phones.map(|phone| phone.as_str().to_owned()).collect()
 }
 
-fn fold(rows: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
+fn fold(rows: &[Row], steps: Vec<Step>) -> Result<(Vec<Write>, Changes), ProjectError> {
     let mut known: HashMap<Uuid, Entry> = HashMap::with_capacity(rows.len());
     for row in rows {
         let contact: Contact = row.doc(3)?;
         let (tags, phones) = (listed_tags(&contact), listed_phones(&contact));
         let (sequence, added_at) = (row.count(1)?, row.count(2)?);
-        let entry = Entry { contact, sequence, added_at, tags, phones };
+        let words = Words::of(&contact);
+        let entry = Entry { contact, sequence, added_at, tags, phones, words };
         known.insert(row.uuid(0)?, entry);
     }
     let mut changed = BTreeSet::new();
@@ -112,6 +131,7 @@ fn fold(rows: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
             added_at: position,
             tags: BTreeSet::new(),
             phones: BTreeSet::new(),
+            words: Words::default(),
         });
         if sequence <= entry.sequence {
             continue;
@@ -123,7 +143,13 @@ fn fold(rows: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
         entry.sequence = sequence;
         changed.insert(id);
     }
-    Ok(writes(&known, &changed, imported))
+    let mut words = Changes::default();
+    for entry in changed.iter().filter_map(|id| known.get(id)) {
+        if let Some(workspace) = entry.contact.workspace_id {
+            words.note(workspace.0, &entry.words, &Words::of(&entry.contact));
+        }
+    }
+    Ok((writes(&known, &changed, imported), words))
 }
 
 type ImportChanges = BTreeMap<(Uuid, Uuid, u64), (u64, &'static str, bool)>;

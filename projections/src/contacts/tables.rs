@@ -11,7 +11,7 @@ pub static SCHEMA: Schema = Schema {
     name: "contacts",
     version: 3,
     ddl: include_str!("../../migrations/contacts.sql"),
-    tables: &[&CONTACTS, &CONTACT_PHONES, &CONTACT_TAGS, &IMPORT_CHANGES],
+    tables: &[&CONTACTS, &CONTACT_PHONES, &CONTACT_TAGS, &VOCABULARY, &IMPORT_CHANGES],
 };
 
 pub static CONTACTS: Table = Table {
@@ -52,6 +52,17 @@ pub static CONTACT_TAGS: Table = Table {
         keep("workspace_id", Kind::Uuid),
         keep("tag", Kind::Text),
         keep("contact_id", Kind::Uuid),
+    ],
+    key: 3,
+};
+
+pub static VOCABULARY: Table = Table {
+    name: "vocabulary",
+    columns: &[
+        keep("workspace_id", Kind::Uuid),
+        keep("kind", Kind::Text),
+        keep("word", Kind::Text),
+        set("contacts", Kind::Int),
     ],
     key: 3,
 };

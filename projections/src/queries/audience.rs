@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::campaign::Audience;
 use domain::contact::Contact;
+use domain::delivery::fills;
 use domain::port::Position;
 use domain::primitives::{ContactId, SegmentId};
 use domain::segment::Rule;
@@ -39,6 +40,15 @@ pub struct AudiencePage {
     pub cursor: Option<ContactId>,
     /// Nobody comes after.
     pub is_last: bool,
+}
+
+/// What a look through an audience found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AudienceSurvey {
+    /// How many are in it; counting ends at what was asked for.
+    pub people: u64,
+    /// The paths that nobody in it fills.
+    pub unfilled: BTreeSet<String>,
 }
 
 impl Queries {
@@ -140,12 +150,30 @@ impl Queries {
         query: &AudienceQuery,
         most: u64,
     ) -> Result<u64, QueryError> {
-        let (mut count, mut after) = (0, None);
+        Ok(self.audience_survey(query, most, BTreeSet::new()).await?.people)
+    }
+
+    /// How many are in the audience, up to `most`, and which of `paths` (placeholders' paths) nobody in it fills. Ends as
+    /// soon as both are known.
+    pub async fn audience_survey(
+        &self,
+        query: &AudienceQuery,
+        most: u64,
+        paths: BTreeSet<String>,
+    ) -> Result<AudienceSurvey, QueryError> {
+        let mut survey = AudienceSurvey { people: 0, unfilled: paths };
+        let mut after = None;
         loop {
             let page = self.audience_page(query, after, SCAN).await?;
-            count += page.contacts.len() as u64;
-            if page.is_last || count >= most {
-                return Ok(count.min(most));
+            survey.people = (survey.people + page.contacts.len() as u64).min(most);
+            for stored in &page.contacts {
+                if survey.unfilled.is_empty() {
+                    break;
+                }
+                survey.unfilled.retain(|path| !fills(&stored.state, path));
+            }
+            if page.is_last || (survey.people >= most && survey.unfilled.is_empty()) {
+                return Ok(survey);
             }
             after = page.cursor;
         }

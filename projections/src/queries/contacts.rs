@@ -11,11 +11,14 @@ use uuid::Uuid;
 use super::page::{Listing, Order, Span, position, single};
 use super::rules::{MessageFacts, Needs, Prefilter};
 use super::{Cursor, Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
-use crate::store::Sql;
+use crate::contacts::WordKind;
+use crate::store::{LIST_MAX, Sql, StoreError};
 
 /// Contacts that one page of a segment looks at, at most. Where that is not enough the page is short and its end says
 /// where to go on.
 pub const SEGMENT_SCAN_MAX: usize = 100_000;
+/// Tags or attributes listed at once.
+pub const WORDS_MAX: u64 = 1_000;
 /// Contacts judged together.
 pub(super) const SCAN: usize = 1_000;
 
@@ -74,6 +77,50 @@ impl Queries {
             Sql::new("workspace_id = ? AND phone = ?").with(workspace_id).with(phone.as_str());
         let scope = Scope::everything();
         self.first_by("contacts", ScopeColumns::Workspace, &scope, condition).await
+    }
+
+    /// The most used tags or attributes of a workspace, at most [`WORDS_MAX`], with how many contacts have each: of tags also
+    /// those that nobody has any more. Looks at nobody.
+    pub async fn vocabulary(
+        &self,
+        workspace_id: Uuid,
+        kind: WordKind,
+    ) -> Result<Vec<(String, u64)>, QueryError> {
+        let sql = Sql::new(
+            "SELECT word, contacts FROM {vocabulary} WHERE workspace_id = ? AND kind = ? \
+             ORDER BY contacts DESC, word LIMIT ?",
+        )
+        .with(workspace_id)
+        .with(kind.as_str())
+        .with(WORDS_MAX);
+        self.words(sql).await
+    }
+
+    /// Of these tags or attributes those that are known, as [`Queries::vocabulary`] has them.
+    pub async fn known_words(
+        &self,
+        workspace_id: Uuid,
+        kind: WordKind,
+        words: impl IntoIterator<Item = &str>,
+    ) -> Result<HashMap<String, u64>, QueryError> {
+        let mut known = HashMap::new();
+        let words: Vec<&str> = words.into_iter().collect();
+        for chunk in words.chunks(LIST_MAX) {
+            let sql = Sql::new(
+                "SELECT word, contacts FROM {vocabulary} WHERE workspace_id = ? AND kind = ? AND word ?*",
+            )
+            .with(workspace_id)
+            .with(kind.as_str())
+            .with_list(chunk.iter().copied());
+            known.extend(self.words(sql).await?);
+        }
+        Ok(known)
+    }
+
+    async fn words(&self, sql: Sql) -> Result<Vec<(String, u64)>, QueryError> {
+        let rows = self.db.query(sql).await?;
+        let read = rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.count(1)?)));
+        Ok(read.collect::<Result<_, StoreError>>()?)
     }
 
     /// The list, and the rule that its rows must also keep to, where SQL does not say it all.

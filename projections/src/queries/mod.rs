@@ -17,7 +17,7 @@ use domain::primitives::{SegmentId, WorkspaceId};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-pub use audience::{AudiencePage, AudienceQuery};
+pub use audience::{AudiencePage, AudienceQuery, AudienceSurvey};
 pub use campaigns::{CampaignProgress, ProgressAt};
 pub use contacts::{ContactFilter, ImportChange, SEGMENT_SCAN_MAX};
 pub use directory::{AccountFilter, CampaignFilter, ImportErrorRow, TemplateFilter};

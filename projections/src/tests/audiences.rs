@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::harness::*;
+use crate::contacts::WordKind;
 use crate::{ContactFilter, PageRequest, Queries, QueryError, Scope};
 
 const PEOPLE: u128 = 60;
@@ -253,6 +254,68 @@ async fn an_audience_is_a_union_less_what_is_excluded_in_id_order() {
             assert_eq!(count, expected.len() as u64);
             assert_eq!(queries.audience_count(&query, 2).await.unwrap(), 2.min(count));
         }
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_survey_counts_up_to_what_is_asked_and_finds_what_nobody_fills() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        fill(&log);
+        let queries = filled(&db, &log).await;
+        let audience = Audience { tags: ["vip".to_owned()].into(), ..Audience::default() };
+        let query = queries.audience(WORKSPACE.0, &audience, None).await.unwrap();
+        let all = queries.audience_count(&query, 1_000).await.unwrap();
+        let survey = async |most, paths: &[&str]| {
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            queries.audience_survey(&query, most, paths).await.unwrap()
+        };
+        let found = survey(1_000, &["attributes.VISITS", "attributes.vsits", "phone"]).await;
+        assert_eq!(found.people, all);
+        assert_eq!(found.unfilled, BTreeSet::from(["attributes.vsits".to_owned()]));
+        assert_eq!(survey(1, &[]).await.people, 1);
+        assert_eq!(survey(3, &["attributes.vsits"]).await.people, 3, "looked through all");
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_vocabulary_counts_who_has_what_and_remembers_tags_that_nobody_has_any_more() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        fill(&log);
+        let words = async |queries: &Queries, kind| {
+            let found = queries.vocabulary(WORKSPACE.0, kind).await.unwrap();
+            found.into_iter().collect::<BTreeMap<String, u64>>()
+        };
+        let queries = filled(&db, &log).await;
+        // Twenty have each tag; 6 was merged away and 12 erased.
+        let counts = |new, vip| BTreeMap::from([("new".to_owned(), new), ("vip".to_owned(), vip)]);
+        assert_eq!(words(&queries, WordKind::Tag).await, counts(20, 18));
+        let visits = BTreeMap::from([("visits".to_owned(), 58)]);
+        assert_eq!(words(&queries, WordKind::Attribute).await, visits);
+        for n in 0..PEOPLE {
+            let changes = ContactChanges {
+                attributes: Some(None),
+                remove_tags: ["new".to_owned()].into(),
+                ..ContactChanges::default()
+            };
+            let update = ContactCommand::Update {
+                changes: Box::new(changes),
+                origin: ContactOrigin::Api,
+                at: at(9),
+            };
+            if n != 6 && n != 12 {
+                log.command::<Contact>(id(n), update, at(9));
+            }
+        }
+        let queries = filled(&db, &log).await;
+        assert_eq!(words(&queries, WordKind::Tag).await, counts(0, 18));
+        assert_eq!(words(&queries, WordKind::Attribute).await, BTreeMap::new());
+        let known = queries.known_words(WORKSPACE.0, WordKind::Tag, ["new", "nwe", "vip"]).await;
+        let known = known.unwrap();
+        assert_eq!((known.len(), known.get("new"), known.get("vip")), (2, Some(&0), Some(&18)));
         db.close().await;
     }
 }
