@@ -3,7 +3,9 @@
 //! what it must not tell.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use domain::account::{Account, AccountProvider, AccountStatus, InDoubtPolicy, QuietHours};
+use domain::account::{
+    Account, AccountProvider, AccountStatus, InDoubtPolicy, QuietHours, Restriction,
+};
 use domain::api_key::{ApiKey, Scope};
 use domain::campaign::{Audience, Campaign, CampaignStatus, WhenPast};
 use domain::contact::{Aliases, ConsentStatus, Contact, PortfolioIdentity};
@@ -60,6 +62,8 @@ pub struct AccountView {
     pub status_reason: Option<String>,
     pub paused_until: Option<DateTime<Utc>>,
     /// The business's own number: nobody's personal data, never masked.
+    /// What WhatsApp forbids, each until its end, which may have passed.
+    pub restrictions: Vec<Restriction>,
     pub phone_number: Option<String>,
     pub phone_number_id: String,
     pub waba_id: String,
@@ -356,6 +360,7 @@ impl AccountView {
                 PhoneNumber::parse(shown).map_or_else(|_| shown.clone(), |n| n.as_str().to_owned())
             }),
             phone_number_id: account.phone_number_id.clone(),
+            restrictions: account.restrictions.clone(),
             waba_id: account.waba_id.clone(),
             portfolio_id: settings.portfolio_id.clone(),
             verified_name: account.verified_name.clone(),

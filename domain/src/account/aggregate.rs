@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtPolicy,
-    MessagingLimit, PauseCause,
+    MessagingLimit, PauseCause, Restriction,
 };
 use crate::port::AggregateType;
 use crate::primitives::{DailyHours, WorkspaceId};
-use crate::template::Quality;
+use crate::template::{Quality, TemplateCategory};
 use crate::{DomainError, GatewayAggregate, Identity, aggregate};
 
 /// What WhatsApp grants a number that was not upgraded, messages per second (Meta: throughput).
@@ -45,6 +45,9 @@ pub struct Account {
     /// The reason of the pause that a person has not ended yet, whatever else has stopped the account since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_pause: Option<String>,
+    /// What WhatsApp forbids, each until its end, which may have passed: see [`Account::restricted`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restrictions: Vec<Restriction>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_phone_number: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,11 +129,17 @@ pub enum AccountCommand {
         cause: Option<PauseCause>,
         at: DateTime<Utc>,
     },
-    /// A person's word: ends every pause.
+    /// WhatsApp forbids these kinds of sends, beside what it has forbidden and not taken back.
+    Restrict {
+        restrictions: Vec<Restriction>,
+        at: DateTime<Utc>,
+    },
+    /// A person's word: ends every pause, and restrictions of which WhatsApp has told no end.
     Resume {
         at: DateTime<Utc>,
     },
-    /// What the gateway stopped it for is over; what a person or another cause stopped stays so.
+    /// What the gateway stopped it for is over; what a person or another cause stopped stays so. Where the cause is
+    /// WhatsApp, what it has forbidden is over too.
     LiftPause {
         cause: PauseCause,
         at: DateTime<Utc>,
@@ -274,15 +283,39 @@ impl GatewayAggregate for Account {
             }
             AccountCommand::Resume { at } => {
                 self.require_connected()?;
-                Ok(if self.status == AccountStatus::Paused {
-                    vec![AccountEvent::Resumed { at }]
-                } else {
-                    vec![]
-                })
+                let mut events = vec![];
+                if self.status == AccountStatus::Paused {
+                    events.push(AccountEvent::Resumed { at });
+                }
+                let with_end =
+                    self.restrictions.iter().filter(|known| known.until.is_some()).copied();
+                events.extend(self.restricted_to(with_end.collect(), at));
+                Ok(events)
+            }
+            AccountCommand::Restrict { restrictions, at } => {
+                self.require_connected()?;
+                // A webhook that comes late, or is read again, may tell of one that is over.
+                let mut all = restrictions;
+                all.retain(|given| given.holds_at(at));
+                if all.is_empty() {
+                    return Ok(vec![]);
+                }
+                let named: BTreeSet<_> = all.iter().map(|given| given.sends).collect();
+                let kept = self.restrictions.iter().filter(|known| !named.contains(&known.sends));
+                all.extend(kept.filter(|known| known.holds_at(at)));
+                all.sort_by_key(|restriction| restriction.sends);
+                Ok(self.restricted_to(all, at).into_iter().collect())
             }
             AccountCommand::LiftPause { cause, at } => {
                 self.require_connected()?;
-                Ok(if self.pause_cause == Some(cause) { vec![self.pause_over(at)] } else { vec![] })
+                let mut events = vec![];
+                if self.pause_cause == Some(cause) {
+                    events.push(self.pause_over(at));
+                }
+                if cause == PauseCause::Whatsapp {
+                    events.extend(self.restricted_to(vec![], at));
+                }
+                Ok(events)
             }
             AccountCommand::EndPause { at } => {
                 self.require_connected()?;
@@ -330,6 +363,26 @@ impl Account {
             .or(self.granted_messages_per_second)
             .unwrap_or(DEFAULT_MESSAGES_PER_SECOND);
         if self.on_business_app { wanted.min(BUSINESS_APP_MESSAGES_PER_SECOND) } else { wanted }
+    }
+
+    /// What WhatsApp forbids of content of this category (`None`: free-form) at `at`, the longest first.
+    pub fn restricted(
+        &self,
+        category: Option<TemplateCategory>,
+        at: DateTime<Utc>,
+    ) -> Option<Restriction> {
+        let holds = |known: &&Restriction| known.sends.covers(category) && known.holds_at(at);
+        let longest = |known: &&Restriction| known.until.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        self.restrictions.iter().filter(holds).max_by_key(longest).copied()
+    }
+
+    /// `None`: that is on record.
+    fn restricted_to(
+        &self,
+        restrictions: Vec<Restriction>,
+        at: DateTime<Utc>,
+    ) -> Option<AccountEvent> {
+        (self.restrictions != restrictions).then_some(AccountEvent::Restricted { restrictions, at })
     }
 
     fn number(&self) -> NumberFacts {
@@ -515,6 +568,7 @@ impl Account {
                 self.paused_until = until;
                 self.pause_cause = cause;
             }
+            AccountEvent::Restricted { restrictions, .. } => self.restrictions = restrictions,
             AccountEvent::Resumed { .. } => {
                 self.status = AccountStatus::Connected;
                 self.status_reason = None;
@@ -579,6 +633,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::account::RestrictedSends;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_305_600 + second, 0).unwrap()
@@ -615,6 +670,42 @@ mod tests {
             }
         }
         account
+    }
+
+    fn restriction(sends: RestrictedSends, until: Option<i64>) -> Restriction {
+        Restriction { sends, until: until.map(at) }
+    }
+
+    #[test]
+    fn a_restriction_stops_what_it_names_until_its_end_and_nothing_else() {
+        let restrict = |restrictions| AccountCommand::Restrict { restrictions, at: at(1) };
+        let templates = restriction(RestrictedSends::Templates, Some(60));
+        let account = after(connected(), [restrict(vec![templates])]);
+        assert_eq!(account.status, AccountStatus::Connected);
+        let marketing = Some(TemplateCategory::Marketing);
+        assert_eq!(account.restricted(marketing, at(59)), Some(templates));
+        assert_eq!(account.restricted(marketing, at(60)), None);
+        assert_eq!(account.restricted(None, at(59)), None, "replies go on");
+        assert_eq!(account.decide(restrict(vec![templates])), Ok(vec![]), "told again");
+        let over = restriction(RestrictedSends::Replies, Some(1));
+        assert_eq!(account.decide(restrict(vec![over])), Ok(vec![]), "over by now");
+
+        // Another comes beside it; the same with another end takes its place.
+        let utility = restriction(RestrictedSends::UtilityTemplates, None);
+        let replies = restriction(RestrictedSends::Replies, Some(90));
+        let later = restriction(RestrictedSends::Templates, Some(80));
+        let account = after(account, [restrict(vec![utility, replies]), restrict(vec![later])]);
+        assert_eq!(account.restricted(marketing, at(79)), Some(later));
+        assert_eq!(account.restricted(Some(TemplateCategory::Utility), at(79)), Some(utility));
+        assert_eq!(account.restricted(None, at(89)), Some(replies));
+
+        // A person ends what nobody knows the end of, WhatsApp everything.
+        let resumed = after(account.clone(), [AccountCommand::Resume { at: at(2) }]);
+        assert_eq!(resumed.restrictions, [later, replies]);
+        let lift = AccountCommand::LiftPause { cause: PauseCause::Whatsapp, at: at(2) };
+        assert_eq!(after(account.clone(), [lift]).restrictions, []);
+        let lift = AccountCommand::LiftPause { cause: PauseCause::Credentials, at: at(2) };
+        assert_eq!(after(account.clone(), [lift]), account);
     }
 
     fn by_person() -> AccountCommand {

@@ -46,6 +46,53 @@ pub enum PauseCause {
     Credentials,
 }
 
+/// A kind of sends that WhatsApp forbids for a while, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RestrictedSends {
+    /// Templates of every category (Meta: RESTRICTED_BIZ_INITIATED_MESSAGING).
+    Templates,
+    /// Free-form content, which answers people inside their service window (RESTRICTED_CUSTOMER_INITIATED_MESSAGING).
+    Replies,
+    /// Templates of the category UTILITY (RESTRICTED_UTILITY_TEMPLATES).
+    UtilityTemplates,
+}
+
+impl RestrictedSends {
+    /// Whether content of this category (`None`: free-form) is of the kind.
+    pub fn covers(self, category: Option<TemplateCategory>) -> bool {
+        match self {
+            Self::Templates => category.is_some(),
+            Self::Replies => category.is_none(),
+            Self::UtilityTemplates => category == Some(TemplateCategory::Utility),
+        }
+    }
+
+    /// In words, as in "WhatsApp takes no … ".
+    pub fn as_words(self) -> &'static str {
+        match self {
+            Self::Templates => "templates",
+            Self::Replies => "replies",
+            Self::UtilityTemplates => "utility templates",
+        }
+    }
+}
+
+/// One kind of sends, and when WhatsApp takes them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restriction {
+    pub sends: RestrictedSends,
+    /// `None`: when WhatsApp says so, or a person resumes the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Restriction {
+    pub fn holds_at(&self, at: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| at < until)
+    }
+}
+
 /// The kinds of credentials an account has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,6 +247,9 @@ pub enum AccountEvent {
         cause: Option<PauseCause>,
         at: DateTime<Utc>,
     },
+    /// WhatsApp forbids some kinds of sends: all that it forbids from now on, each until its end. None: nothing any more.
+    #[serde(rename = "account.restricted")]
+    Restricted { restrictions: Vec<Restriction>, at: DateTime<Utc> },
     #[serde(rename = "account.resumed")]
     Resumed { at: DateTime<Utc> },
     #[serde(rename = "account.disconnected")]
@@ -215,6 +265,7 @@ crate::events!(AccountEvent {
     Updated => "account.updated" v 1,
     CredentialsRotated => "account.credentials_rotated" v 1,
     Paused => "account.paused" v 1,
+    Restricted => "account.restricted" v 1,
     Resumed => "account.resumed" v 1,
     Disconnected => "account.disconnected" v 1,
     QualityChanged => "account.quality_changed" v 1,

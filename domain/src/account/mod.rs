@@ -7,7 +7,7 @@ mod event;
 pub use aggregate::{Account, AccountCommand, AccountError, AccountSettings, ConnectAccount};
 pub use event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtAction,
-    InDoubtPolicy, MessagingLimit, PauseCause,
+    InDoubtPolicy, MessagingLimit, PauseCause, RestrictedSends, Restriction,
 };
 
 /// When marketing waits, by the recipient's clock, else by the account's.

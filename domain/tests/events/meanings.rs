@@ -34,8 +34,14 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "account.paused",
-        "Nothing is sent from this number any more: somebody paused it, or WhatsApp restricted \
+        "Nothing is sent from this number any more: somebody paused it, or WhatsApp disabled \
          it. With `until` it goes on by itself then.",
+    ),
+    (
+        "account.restricted",
+        "WhatsApp forbids some kinds of sends (templates, replies, utility templates), each until \
+         its end; other sends go on. Carries all that is forbidden from now on, nothing where all \
+         is allowed again.",
     ),
     ("account.resumed", "A paused number goes on."),
     (

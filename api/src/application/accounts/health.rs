@@ -1,7 +1,7 @@
 //! How an account is doing: what its checks last said, what was last heard of it, and how much of its reach is used.
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::{Account, AccountStatus};
+use domain::account::{Account, AccountStatus, Restriction};
 use domain::api_key::Scope;
 use domain::delivery::{Reach as Count, limit_of};
 use domain::primitives::AccountId;
@@ -52,7 +52,8 @@ async fn of_portfolio(
     Ok((numbers, limit_of(&accounts)))
 }
 
-/// One entry per check, the same ones in the same order for every account. Scope READ.
+/// One entry per check, in the same order for every account; one of restrictions only where WhatsApp has imposed any. Scope
+/// READ.
 ///
 /// # Errors
 /// FORBIDDEN.
@@ -141,6 +142,29 @@ pub async fn health(
             at: Some(known.at),
             detail: known.detail,
             remedy: known.remedy,
+        });
+    }
+    let held: Vec<_> = account.restrictions.iter().filter(|known| known.holds_at(now)).collect();
+    if !held.is_empty() {
+        let text = |known: &&Restriction| {
+            let until = known.until.map_or_else(
+                || "until WhatsApp says otherwise".to_owned(),
+                |at| format!("until {}", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+            );
+            format!("WhatsApp takes no {} {until}", known.sends.as_words())
+        };
+        let has_end = held.iter().all(|known| known.until.is_some());
+        let remedy = if has_end {
+            "What waits goes on by itself then; see Meta's business manager for why, and ask for a review there."
+        } else {
+            "See Meta's business manager for why, and ask for a review there; once it is over, resume the account."
+        };
+        checks.push(HealthCheck {
+            check: "restrictions",
+            ok: false,
+            at: None,
+            detail: Some(held.iter().map(text).collect::<Vec<_>>().join("; ")),
+            remedy: Some(remedy.to_owned()),
         });
     }
     let goes = account.status == AccountStatus::Connected;

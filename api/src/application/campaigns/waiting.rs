@@ -31,7 +31,9 @@ pub async fn waiting_for(
     let template = gateway.bus.load::<Template>(campaign.template_id.0).await?;
     let (Some(account), Some(template)) = (account, template) else { return Ok(None) };
     let (account, template) = (account.aggregate, template.aggregate);
-    if let Some(what) = of_account(&account).or_else(|| of_template(&template)) {
+    let restricted = || of_restriction(&account, &template, gateway.clock.now());
+    if let Some(what) = of_account(&account).or_else(restricted).or_else(|| of_template(&template))
+    {
         return Ok(Some(what));
     }
     let Some(view) = AccountView::new(AccountId(campaign.account_id.0), &account) else {
@@ -59,6 +61,17 @@ fn of_account(account: &Account) -> Option<String> {
     let until = until.unwrap_or_default();
     let reason = account.status_reason.as_ref().map(|reason| format!(": {reason}"));
     Some(format!("the account is {what}{until}{}", reason.unwrap_or_default()))
+}
+
+/// WhatsApp forbids what the campaign sends; what else the account sends goes on.
+fn of_restriction(account: &Account, template: &Template, now: DateTime<Utc>) -> Option<String> {
+    let restriction = account.restricted(template.category, now)?;
+    let until = restriction.until.map(|at| format!(" until {}", text(at)));
+    let until = until.unwrap_or_else(|| " until it says otherwise".to_owned());
+    Some(format!(
+        "WhatsApp has restricted the account: it takes no {}{until}",
+        restriction.sends.as_words()
+    ))
 }
 
 /// What may go on; with any other status its recipients are left out instead.

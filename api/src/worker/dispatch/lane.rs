@@ -367,7 +367,7 @@ impl Lane {
             return Ok(next_token.min(idle));
         }
         let budget = free.min(TURN_MAX).min(self.pace.available(now).max(1));
-        let campaigns = self.campaigns().await?;
+        let campaigns = self.campaigns(&account, wall).await?;
         let (may_send, mut next) = self.eligible(&campaigns, now);
         let (candidates, is_more) = self.candidates(may_send, budget, now, wall).await?;
         let mut sent = 0;
@@ -532,7 +532,11 @@ impl Lane {
     }
 
     /// The account's campaigns that are under way, and which of them may send.
-    async fn campaigns(&self) -> anyhow::Result<HashMap<CampaignId, CampaignLane>> {
+    async fn campaigns(
+        &self,
+        account: &Account,
+        wall: DateTime<Utc>,
+    ) -> anyhow::Result<HashMap<CampaignId, CampaignLane>> {
         let waiting = self.gateway.read.queries().waiting_campaigns(self.account_id.0).await?;
         let campaigns = self.gateway.bus.recall_many::<Campaign>(&waiting, RECENT).await?;
         let plans = campaigns.values().filter_map(|loaded| loaded.aggregate.plan.as_ref());
@@ -548,7 +552,10 @@ impl Lane {
                 let campaign = loaded.aggregate;
                 let plan = campaign.plan.as_ref();
                 let template = plan.and_then(|plan| templates.get(&plan.template_id.0));
-                let is_held = template.is_some_and(|template| is_held(&template.aggregate));
+                let is_held = template.is_some_and(|template| {
+                    let template = &template.aggregate;
+                    is_held(template) || account.restricted(template.category, wall).is_some()
+                });
                 let schedule = plan.and_then(|plan| plan.schedule.as_ref());
                 let lane = CampaignLane {
                     may_send: campaign.may_send() && !is_held,
@@ -585,10 +592,13 @@ impl Lane {
             .into_iter()
             .map(|(id, loaded)| (id, loaded.aggregate))
             .collect();
-        // What waits for its template needs no further look, however much it is.
+        // What waits for its template, or that WhatsApp forbids for a while, needs no further look, however much it is.
         let (waiting, due): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|due| {
             let template = due.template_id.and_then(|id| templates.get(&id));
-            template.is_some_and(is_held) && due.expires_at.is_none_or(|at| at > wall)
+            let category = template.map_or(due.category, |template| template.category);
+            let waits =
+                template.is_some_and(is_held) || account.restricted(category, wall).is_some();
+            waits && due.expires_at.is_none_or(|at| at > wall)
         });
         for item in waiting {
             self.wait(item, None, now, wall);

@@ -1,7 +1,7 @@
 //! What each item means, as commands.
 
 use chrono::{DateTime, Utc};
-use domain::account::{Account, AccountCommand, PauseCause};
+use domain::account::{Account, AccountCommand, PauseCause, RestrictedSends, Restriction};
 use domain::message::{
     Content, ContentKind, Message, MessageCommand, MessageHeader, OptOutSign, Priority, Recipient,
 };
@@ -11,7 +11,7 @@ use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
 use infrastructure::ledger::{CommandError, Context, Refusal};
 use infrastructure::webhook::interpret::{
     AccountChange, BanState, IdentityMove, Interpreted, Item, MessageItem, NumberQuality,
-    PreferenceChoice, PreferenceItem, RestrictionKind, TemplateName, UserIdUpdate,
+    PreferenceChoice, PreferenceItem, RestrictionItem, RestrictionKind, TemplateName, UserIdUpdate,
 };
 use infrastructure::webhook::journal::JournalEntry;
 use infrastructure::webhook::optout::OptWord;
@@ -464,6 +464,17 @@ async fn number_quality(
     Ok(())
 }
 
+/// What of a restriction concerns messages; others do not.
+fn restriction_of(item: &RestrictionItem) -> Option<Restriction> {
+    let sends = match item.kind {
+        RestrictionKind::BusinessInitiated => RestrictedSends::Templates,
+        RestrictionKind::CustomerInitiated => RestrictedSends::Replies,
+        RestrictionKind::UtilityTemplates => RestrictedSends::UtilityTemplates,
+        RestrictionKind::AddPhoneNumbers | RestrictionKind::Other(_) => return None,
+    };
+    Some(Restriction { sends, until: item.until })
+}
+
 /// What stops or starts a WABA stops or starts its accounts, with WhatsApp's reason.
 async fn account_update(
     gateway: &Gateway,
@@ -477,15 +488,12 @@ async fn account_update(
         Some(AccountCommand::Pause { reason, until, cause: Some(cause), at })
     };
     let command = match change {
-        AccountChange::Restriction { restrictions } => restrictions
-            .iter()
-            .find(|r| {
-                matches!(
-                    r.kind,
-                    RestrictionKind::BusinessInitiated | RestrictionKind::CustomerInitiated
-                )
-            })
-            .and_then(|r| pause("WhatsApp has restricted the account".to_owned(), r.until)),
+        AccountChange::Restriction { restrictions } => {
+            let restrictions: Vec<Restriction> =
+                restrictions.iter().filter_map(restriction_of).collect();
+            let is_ours = !restrictions.is_empty();
+            is_ours.then_some(AccountCommand::Restrict { restrictions, at })
+        }
         AccountChange::Ban { state: BanState::Disabled, .. } => {
             pause("WhatsApp has disabled the account".to_owned(), None)
         }

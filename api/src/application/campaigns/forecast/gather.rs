@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::{Account, AccountStatus};
+use domain::account::{Account, AccountStatus, Restriction};
 use domain::campaign::{Campaign, CampaignStatus};
 use domain::contact::Contact;
 use domain::delivery::forecast::{
@@ -103,7 +103,7 @@ pub(super) async fn make(
     };
     let is_draft = campaign.status == CampaignStatus::Draft;
     let conditions = Conditions {
-        opens: opens(&account, template.status, is_draft, starts_at),
+        opens: opens(&account, &template, is_draft, starts_at),
         category,
         template_status: template.status,
         is_draft,
@@ -155,15 +155,21 @@ pub(super) async fn make(
 /// When the number may send what the campaign has. A draft's template is judged person by person.
 fn opens(
     account: &Account,
-    template: TemplateStatus,
+    template: &Template,
     is_draft: bool,
     starts_at: DateTime<Utc>,
 ) -> Opens {
-    let is_held = matches!(template, TemplateStatus::Paused | TemplateStatus::Pending);
+    let is_held = matches!(template.status, TemplateStatus::Paused | TemplateStatus::Pending);
+    // What WhatsApp forbids for a while is over at the latest of its ends.
+    let allowed_from = |at: DateTime<Utc>| match account.restricted(template.category, at) {
+        None => Opens::At(at),
+        Some(Restriction { until: Some(until), .. }) => Opens::At(until.max(at)),
+        Some(Restriction { until: None, .. }) => Opens::Unknown(Limit::Account),
+    };
     match (account.status, account.paused_until) {
         _ if is_held && !is_draft => Opens::Unknown(Limit::Template),
-        (AccountStatus::Connected, _) => Opens::At(starts_at),
-        (AccountStatus::Paused, Some(until)) => Opens::At(until.max(starts_at)),
+        (AccountStatus::Connected, _) => allowed_from(starts_at),
+        (AccountStatus::Paused, Some(until)) => allowed_from(until.max(starts_at)),
         (AccountStatus::Paused | AccountStatus::Disconnected, _) => Opens::Unknown(Limit::Account),
     }
 }
