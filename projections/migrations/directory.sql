@@ -81,6 +81,8 @@ CREATE TABLE IF NOT EXISTS campaigns{g} (
   template_id UUID,
   status TEXT NOT NULL,
   deleted BIGINT NOT NULL,
+  -- paused because its latest occurrence is more than was allowed; the next one comes all the same
+  held BIGINT NOT NULL,
   start_at BIGINT,
   external_id TEXT,
   search TEXT NOT NULL,

@@ -1,6 +1,7 @@
 //! Campaigns: planned, launched, watched, paused, ended.
 
 mod anew;
+mod audience;
 mod cancellation;
 mod forecast;
 mod plan;
@@ -15,8 +16,10 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use domain::GatewayAggregate;
 use domain::account::{Account, QuietHours};
 use domain::api_key::Scope;
-use domain::campaign::{Campaign, CampaignCommand, CampaignPlan, CampaignStatus, WhenPast};
-use domain::port::{EventFeed, Position};
+use domain::campaign::{
+    Allowance, Campaign, CampaignCommand, CampaignPlan, CampaignStatus, Hold, WhenPast,
+};
+use domain::port::Position;
 use domain::pricing::Amount;
 use domain::primitives::CampaignId;
 use domain::template::{Template, TemplateStatus};
@@ -34,6 +37,7 @@ use super::view::{CampaignView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
+use audience::PEOPLE_MAX;
 pub use cancellation::{Cancellation, cancellation};
 pub(crate) use forecast::Forecasts;
 pub use forecast::{CampaignForecast, ForecastMessage, forecast, sample};
@@ -45,8 +49,6 @@ pub use waiting::waiting_for;
 
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 500;
-/// People that an audience is counted up to.
-const PEOPLE_MAX: u64 = i32::MAX as u64;
 
 /// Whom a campaign is for.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -162,8 +164,10 @@ pub async fn update(
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be launched, a template that is not approved, an account that
 /// is disconnected, more people than `max_recipients`, or more or an unknown cost where there is `max_cost`: then nobody is
-/// written to; VALIDATION_FAILED where the schedule has passed; UNAVAILABLE while what it costs is still being added up. A
-/// campaign to more people than the workspace lets one key launch is no error: it waits for an approval.
+/// written to; VALIDATION_FAILED where the schedule has passed, or where nobody would be sent to: nobody is in the audience
+/// of a campaign that comes once, or nobody in it has what a parameter asks for; STALE; UNAVAILABLE while what it costs is
+/// still being added up. A campaign to more people than the workspace lets one key launch is no error: it waits for an
+/// approval.
 pub async fn launch(
     gateway: &Arc<Gateway>,
     caller: &Caller,
@@ -185,7 +189,8 @@ pub async fn launch(
     let is_underway =
         matches!(campaign.status, CampaignStatus::Scheduled | CampaignStatus::Running);
     let now = gateway.clock.now();
-    let mut command = CampaignCommand::Launch { at: now };
+    let mut allowance = Allowance { by: Some(name_of(caller)), ..Allowance::default() };
+    let mut command = CampaignCommand::Launch { allowance: allowance.clone(), at: now };
     let mut expected = None;
     if !is_underway {
         check_launch(gateway, &campaign).await?;
@@ -194,37 +199,46 @@ pub async fn launch(
         });
         let max = max.transpose()?;
         let threshold = threshold(gateway, &campaign).await?;
+        let most = match (threshold, max) {
+            (Some(_), _) => PEOPLE_MAX,
+            (None, Some(max)) => max.saturating_add(1),
+            (None, None) => 1,
+        };
+        let is_counted = threshold.is_some() || max.is_some();
+        let counted = audience::check(gateway, &campaign, most, is_counted).await?;
+        let mut recipients = is_counted.then_some(counted);
         if let Some(max) = max {
-            check_size(gateway, &campaign, max).await?;
+            check_size(counted, max)?;
         }
         if let Some(max) = input.max_cost {
-            // What was priced is what is launched.
-            expected = Some(loaded.sequence);
-            forecast::check_cost(gateway, id, loaded.sequence, max).await?;
+            let priced = forecast::check_cost(gateway, id, loaded.sequence, max).await?;
+            recipients = recipients.or(Some(priced));
         }
-        if let Some(threshold) = threshold {
-            // What was counted is what is launched.
-            expected = Some(loaded.sequence);
-            let recipients = audience_size(gateway, &campaign, PEOPLE_MAX).await?;
-            if recipients > u64::from(threshold) {
-                command = CampaignCommand::RequestApproval {
-                    by: name_of(caller),
-                    recipients,
-                    threshold,
-                    max_recipients: max,
-                    max_cost: input.max_cost,
-                    at: now,
-                };
-            }
-        }
+        // What was counted and priced is what is launched.
+        expected = recipients.map(|_| loaded.sequence);
+        allowance =
+            Allowance { recipients, max_recipients: max, max_cost: input.max_cost, ..allowance };
+        command = match threshold.filter(|threshold| counted > u64::from(*threshold)) {
+            Some(threshold) => CampaignCommand::RequestApproval {
+                by: name_of(caller),
+                recipients: counted,
+                threshold,
+                max_recipients: max,
+                max_cost: input.max_cost,
+                at: now,
+            },
+            None => CampaignCommand::Launch { allowance, at: now },
+        };
     }
     run(gateway, caller, id, (command, expected), idempotency.as_ref()).await
 }
 
-/// Says yes to what another key has launched and may not launch alone; it starts, or is scheduled, with this. Scope SEND.
+/// Says yes to what another key has launched and may not launch alone: it starts, or is scheduled, with this. Of one that
+/// has grown beyond that by the time it starts, the occurrence that is held goes on. Scope SEND.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; CONFLICT where nobody asked, where the caller did, and as [`launch`].
+/// FORBIDDEN; NOT_FOUND; CONFLICT where nobody asked, where the caller did, where the audience has grown by more than a tenth
+/// since, and as [`launch`].
 pub async fn approve(
     gateway: &Arc<Gateway>,
     caller: &Caller,
@@ -245,13 +259,18 @@ pub async fn approve(
         Once::Now(idempotency) => idempotency,
     };
     let campaign = loaded.aggregate;
-    let command = CampaignCommand::Approve { by: name_of(caller), at: gateway.clock.now() };
+    let (by, at) = (name_of(caller), gateway.clock.now());
+    let mut command = CampaignCommand::Approve { by: by.clone(), recipients: None, at };
     if campaign.awaits_approval() {
         // Whoever may not approve it at all hears that before anything else.
         campaign.decide(command.clone()).map_err(|error| AppError::domain(error, ""))?;
+    }
+    if campaign.awaits_approval() && campaign.status == CampaignStatus::Draft {
         check_launch(gateway, &campaign).await?;
+        let counted = audience::check(gateway, &campaign, PEOPLE_MAX, true).await?;
+        command = CampaignCommand::Approve { by, recipients: Some(counted), at };
         if let Some(max) = campaign.approval.as_ref().and_then(|asked| asked.max_recipients) {
-            check_size(gateway, &campaign, max).await?;
+            check_size(counted, max)?;
         }
         if let Some(max) = campaign.approval.as_ref().and_then(|asked| asked.max_cost) {
             forecast::check_cost(gateway, id, loaded.sequence, max).await?;
@@ -312,51 +331,73 @@ async fn threshold(gateway: &Gateway, campaign: &Campaign) -> AppResult<Option<u
     Ok(workspace.approval_threshold)
 }
 
-/// Counts the audience as it is now, up to `most`: whoever was added before this call counts.
-async fn audience_size(gateway: &Gateway, campaign: &Campaign, most: u64) -> AppResult<u64> {
-    let (Some(plan), Some(workspace)) = (campaign.plan.as_ref(), campaign.workspace_id) else {
-        return Err(AppError::not_found("campaign"));
-    };
-    let head = gateway.ledger.head().await?;
-    read::wait(gateway, names::CONTACTS, Some(head)).await?;
-    read::wait_directory(gateway, Some(head)).await?;
-    let queries = read::queries(gateway);
-    let query = queries.audience(workspace.0, &plan.audience, None).await?;
-    Ok(queries.audience_count(&query, most).await?)
-}
-
-/// What is scheduled already starts without anybody being asked again, so it must not grow beyond what one may launch.
+/// What is scheduled already must not grow beyond what one may launch, or what its launch allowed. It would be held when it
+/// starts; whoever changes it hears that at once.
 async fn check_scheduled(
     gateway: &Gateway,
     campaign: &Campaign,
     plan: &CampaignPlan,
 ) -> AppResult<()> {
-    if campaign.status != CampaignStatus::Scheduled {
+    let is_same = campaign.plan.as_ref().is_some_and(|known| known.audience == plan.audience);
+    if campaign.status != CampaignStatus::Scheduled || is_same {
         return Ok(());
     }
-    let Some(threshold) = threshold(gateway, campaign).await?.map(u64::from) else {
-        return Ok(());
-    };
-    if campaign.plan.as_ref().is_some_and(|known| known.audience == plan.audience) {
+    let threshold = threshold(gateway, campaign).await?;
+    if !campaign.is_size_limited(threshold) {
         return Ok(());
     }
     let changed = Campaign { plan: Some(plan.clone()), ..campaign.clone() };
-    if audience_size(gateway, &changed, threshold.saturating_add(1)).await? > threshold {
+    let limit = campaign.allowed().max_recipients;
+    let most = [threshold.map(u64::from), limit].into_iter().flatten().max().unwrap_or_default();
+    let counted = audience::size(gateway, &changed, most.saturating_add(1)).await?;
+    if let Some(limit) = limit.filter(|limit| counted > *limit) {
         return Err(AppError::conflict(format!(
-            "the new audience has more than {threshold} people, which needs another key's approval, and the campaign is \
-             scheduled already; cancel it, clone it, change the clone and launch that"
+            "the new audience has more than {limit} people, the limit given at launch, and the campaign is scheduled already; \
+             cancel it, clone it, change the clone and launch that"
         )));
     }
-    Ok(())
+    match campaign.held_for_size(counted, threshold) {
+        None => Ok(()),
+        Some(_) => Err(AppError::conflict(format!(
+            "the new audience has more than {} people, which needs another key's approval, and the campaign is \
+             scheduled already; cancel it, clone it, change the clone and launch that",
+            threshold.unwrap_or_default()
+        ))),
+    }
 }
 
-async fn check_size(gateway: &Gateway, campaign: &Campaign, max: u64) -> AppResult<()> {
-    if audience_size(gateway, campaign, max.saturating_add(1)).await? > max {
+fn check_size(counted: u64, max: u64) -> AppResult<()> {
+    if counted > max {
         return Err(AppError::conflict(format!(
             "the audience has more than {max} people, so nothing was sent; raise maxRecipients or narrow the audience"
         )));
     }
     Ok(())
+}
+
+/// Whether an occurrence that has just started is more than its launch allowed, and why in words. `query` is its audience as
+/// it was frozen, `started` where it started, `sequence` the campaign's last event.
+///
+/// # Errors
+/// UNAVAILABLE while what it costs is still being added up: ask again; STALE.
+pub(crate) async fn held(
+    gateway: &Arc<Gateway>,
+    (id, campaign, sequence): (CampaignId, &Campaign, u64),
+    query: &projections::AudienceQuery,
+    started: Position,
+) -> AppResult<Option<(Hold, String)>> {
+    let threshold = threshold(gateway, campaign).await?;
+    if campaign.is_size_limited(threshold) {
+        let people = read::queries(gateway).audience_count(query, PEOPLE_MAX).await?;
+        let held = campaign.held_for_size(people, threshold);
+        if held.is_some() {
+            return Ok(held);
+        }
+    }
+    match campaign.cost_limit() {
+        Some(max) => forecast::held_for_cost(gateway, id, (sequence, started), max).await,
+        None => Ok(None),
+    }
 }
 
 /// Drafts the same campaign anew with everything its owner set, under the integrator's metadata but not under its external
@@ -447,13 +488,14 @@ pub async fn pause(
     caller.require(Scope::Send)?;
     let (id, _) = living(gateway, caller, id).await?;
     let reason = check_reason(reason)?;
-    execute(gateway, caller, id, CampaignCommand::Pause { reason, at: gateway.clock.now() }).await
+    let pause = CampaignCommand::Pause { reason, hold: None, at: gateway.clock.now() };
+    execute(gateway, caller, id, pause).await
 }
 
-/// Goes on. Scope SEND.
+/// Goes on, also with an occurrence that is held because it is more than its launch allowed. Scope SEND.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be resumed.
+/// FORBIDDEN; NOT_FOUND; CONFLICT for a status that cannot be resumed, and where another key has to approve it.
 pub async fn resume(
     gateway: &Gateway,
     caller: &Caller,

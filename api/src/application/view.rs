@@ -14,6 +14,7 @@ use domain::message::{
     DeliveryStatus, Direction, Message, MessageStatus, ParameterValue, SkipReason,
 };
 use domain::port::Position;
+use domain::pricing::Amount;
 use domain::primitives::{
     AccountId, Actor, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, Personal, PhoneNumber,
     SegmentId, TemplateId, WorkspaceId,
@@ -61,9 +62,9 @@ pub struct AccountView {
     pub status: AccountStatus,
     pub status_reason: Option<String>,
     pub paused_until: Option<DateTime<Utc>>,
-    /// The business's own number: nobody's personal data, never masked.
     /// What WhatsApp forbids, each until its end, which may have passed.
     pub restrictions: Vec<Restriction>,
+    /// The business's own number: nobody's personal data, never masked.
     pub phone_number: Option<String>,
     pub phone_number_id: String,
     pub waba_id: String,
@@ -228,6 +229,9 @@ pub struct CampaignView {
     pub deleted: bool,
     /// It was launched and waits for another key's yes.
     pub awaits_approval: bool,
+    /// What its launch said at most, of people and in the rate card's currency.
+    pub max_recipients: Option<u64>,
+    pub max_cost: Option<Amount>,
     /// Everybody of the latest occurrence's audience was judged.
     pub expanded: bool,
 }
@@ -356,11 +360,11 @@ impl AccountView {
             status: account.status,
             status_reason: account.status_reason.clone(),
             paused_until: account.paused_until,
+            restrictions: account.restrictions.clone(),
             phone_number: account.display_phone_number.as_ref().map(|shown| {
                 PhoneNumber::parse(shown).map_or_else(|_| shown.clone(), |n| n.as_str().to_owned())
             }),
             phone_number_id: account.phone_number_id.clone(),
-            restrictions: account.restrictions.clone(),
             waba_id: account.waba_id.clone(),
             portfolio_id: settings.portfolio_id.clone(),
             verified_name: account.verified_name.clone(),
@@ -491,6 +495,7 @@ impl CampaignView {
     pub(crate) fn new(id: CampaignId, campaign: &Campaign, caller: &Caller) -> Option<Self> {
         let show = Show::to(caller);
         let plan = campaign.plan.as_ref()?;
+        let allowed = campaign.allowed();
         let parameters = plan.parameters.known().cloned().unwrap_or_default();
         let schedule = plan.schedule.as_ref().map(|schedule| ScheduleView {
             start_at: schedule.start_at,
@@ -526,6 +531,8 @@ impl CampaignView {
             completed_at: campaign.ended_at,
             deleted: campaign.deleted,
             awaits_approval: campaign.awaits_approval(),
+            max_recipients: allowed.max_recipients,
+            max_cost: allowed.max_cost,
             expanded: campaign.expanded,
         })
     }

@@ -42,10 +42,15 @@ pub struct Campaign {
     name: String,
     /// How far it is.
     status: CampaignStatus,
-    /// It was launched by one key and waits for another's approveCampaign; statusReason says why.
+    /// It was launched by one key and waits for another's approveCampaign, or it has grown by its start beyond what one key
+    /// may send to alone; statusReason says why.
     awaits_approval: bool,
     /// Why it is paused or cancelled, or what it waits for.
     status_reason: Option<String>,
+    /// The launch's maxRecipients, which holds for every occurrence.
+    max_recipients: Option<i32>,
+    /// The launch's maxCost, which holds for every occurrence.
+    max_cost: Option<Decimal>,
     /// Template parameter → literal, or {{name}}, {{attributes.city}} filled per contact.
     parameters: Json,
     /// Whom it goes to.
@@ -82,6 +87,8 @@ impl From<CampaignView> for Campaign {
             status: view.status.into(),
             awaits_approval: view.awaits_approval,
             status_reason: view.status_reason.clone(),
+            max_recipients: view.max_recipients.map(int),
+            max_cost: view.max_cost.map(Decimal),
             parameters: Json(view.parameters.clone()),
             audience: view.audience.clone().into(),
             schedule: view.schedule.as_ref().map(|schedule| CampaignSchedule {
@@ -550,6 +557,8 @@ pub struct CampaignForecast {
     cost: Option<Cost>,
     /// Where those live who will be sent to, the most first.
     zones: Vec<ZoneCount>,
+    /// What may not be meant, in words: a tag that nobody ever had, an audience of a recurring campaign that is empty today.
+    warnings: Vec<String>,
     /// What was known then: a large forecast takes a while, and is good for a while.
     as_of: Instant,
 }
@@ -576,6 +585,7 @@ impl From<campaigns::CampaignForecast> for CampaignForecast {
             limited_by: forecast.limited_by.map(|limit| limit.as_str().to_owned()),
             cost: made.cost.clone().map(Cost::from),
             zones: zones.collect(),
+            warnings: made.warnings.clone(),
             as_of: Instant(made.as_of),
             made,
         }
@@ -812,7 +822,8 @@ impl CampaignQuery {
     }
 
     /// What launching now would do, without doing it: the same code as the real run on a clock that is moved forward. Of a
-    /// campaign that runs or is paused: what is left. Scope READ.
+    /// campaign that runs or is paused: what is left. Of a draft that launching would refuse, because nobody would be sent to:
+    /// VALIDATION_FAILED with the same words. Scope READ.
     async fn campaign_forecast(&self, ctx: &Context<'_>, id: ID) -> Answer<CampaignForecast> {
         let session = session(ctx);
         Ok(campaigns::forecast(&session.gateway, &session.caller, &id).await?.into())
@@ -846,7 +857,11 @@ impl CampaignMutation {
 
     /// Starts now, or at the campaign's own schedule if it has one. With maxRecipients or maxCost: more than that is
     /// CONFLICT and nothing is sent. Above the workspace's approvalThreshold it stays a draft until another key approves
-    /// it. Scope SEND.
+    /// it. All three are asked again when it starts, of every occurrence: one that is more by then sends to nobody, and the
+    /// campaign is PAUSED with a statusReason until somebody resumes or approves it; the next occurrence comes all the same.
+    /// VALIDATION_FAILED where nobody would be sent to: nobody is in the audience of a campaign that comes once, no matter
+    /// when (of a recurring one only where it is of tags that nobody ever had), or nobody in it has what a parameter without
+    /// a default asks for. Scope SEND.
     async fn launch_campaign(
         &self,
         ctx: &Context<'_>,
@@ -865,7 +880,9 @@ impl CampaignMutation {
         Ok(campaigns::launch(&session.gateway, &session.caller, launch).await?.into())
     }
 
-    /// Launches what another key has launched and may not launch alone. The one who asked cannot be the one who approves.
+    /// Launches what another key has launched and may not launch alone, or lets an occurrence go on that has grown beyond that
+    /// by its start. The one who asked cannot be the one who approves. The yes covers as many people as were counted and a
+    /// tenth more, in later occurrences too; an audience that has grown by more than that since it was asked for is CONFLICT.
     /// Scope SEND.
     async fn approve_campaign(
         &self,
@@ -911,7 +928,8 @@ impl CampaignMutation {
         Ok(campaigns::pause(gateway, caller, &id, reason).await?.into())
     }
 
-    /// Goes on where it was paused. Scope SEND.
+    /// Goes on where it was paused. Of an occurrence that is more than its launch allowed, it is the yes to as many people as
+    /// statusReason says and a tenth more, this time only; where another key has to say so it is CONFLICT. Scope SEND.
     async fn resume_campaign(&self, ctx: &Context<'_>, id: ID) -> Answer<CampaignPayload> {
         let (gateway, caller) = asked(ctx);
         Ok(campaigns::resume(gateway, caller, &id).await?.into())

@@ -22,6 +22,8 @@ use uuid::Uuid;
 use super::latest;
 use super::leave_out::leave_out;
 use crate::app::Gateway;
+use crate::application::campaigns;
+use crate::application::error::ErrorCode;
 
 /// Contacts judged and appended at once. A pause or a cancellation waits for at most one chunk.
 const CHUNK: usize = 1_000;
@@ -54,7 +56,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
                 let fence = Fence { lease: lease.name, epoch: lease.epoch };
                 let actor = Actor::process("campaign-launch");
                 let context = Context::new(actor, gateway.ids.next_id(now)).fenced(fence);
-                round(&gateway, &context).await
+                keeping_the_lease(&gateway, round(&gateway, &context)).await
             }
             Ok(None) => false,
             Err(error) => {
@@ -88,8 +90,25 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Counting a large audience may take longer than the lease.
+async fn keeping_the_lease(gateway: &Gateway, round: impl Future<Output = bool>) -> bool {
+    let mut round = std::pin::pin!(round);
+    loop {
+        tokio::select! {
+            biased;
+            busy = &mut round => return busy,
+            () = gateway.clock.sleep_for(LEASE / 3) => {
+                // Who has lost it appends nothing: the fence stops it.
+                if let Err(error) = gateway.store.leases.acquire(LEASE_NAME, &gateway.node, LEASE).await {
+                    warn!(%error, "the campaigns' lease could not be prolonged");
+                }
+            }
+        }
+    }
+}
+
 /// One step for every campaign that has one. Answers whether there is more to do at once.
-async fn round(gateway: &Gateway, context: &Context) -> bool {
+async fn round(gateway: &Arc<Gateway>, context: &Context) -> bool {
     let campaigns = match unfinished(gateway).await {
         Ok(campaigns) => campaigns,
         Err(error) => {
@@ -109,21 +128,26 @@ async fn round(gateway: &Gateway, context: &Context) -> bool {
     busy
 }
 
-/// Campaigns under way, and cancelled ones of which something still waits.
+/// Campaigns under way, those held at their start, and cancelled ones of which something still waits.
 async fn unfinished(gateway: &Gateway) -> Result<BTreeSet<CampaignId>, QueryError> {
     let queries = gateway.read.queries();
     let under_way =
         queries.campaigns_in(&[CampaignStatus::Scheduled, CampaignStatus::Running]).await?;
+    // Their next occurrence comes all the same.
+    let held = queries.campaigns_held().await?;
     let waiting = queries.campaigns_with_agenda().await?;
-    Ok(under_way.into_iter().map(|stored| stored.id).chain(waiting).map(CampaignId).collect())
+    let known = under_way.into_iter().chain(held).map(|stored| stored.id);
+    Ok(known.chain(waiting).map(CampaignId).collect())
 }
 
-async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::Result<bool> {
+async fn step(gateway: &Arc<Gateway>, id: CampaignId, context: &Context) -> anyhow::Result<bool> {
     let Some(loaded) = gateway.bus.load::<Campaign>(id.0).await? else { return Ok(false) };
-    let campaign = loaded.aggregate;
+    let (campaign, sequence) = (loaded.aggregate, loaded.sequence);
     let now = gateway.clock.now();
     match campaign.status {
-        CampaignStatus::Scheduled | CampaignStatus::Running if campaign.is_due(now) => {
+        CampaignStatus::Scheduled | CampaignStatus::Running | CampaignStatus::Paused
+            if campaign.is_due(now) =>
+        {
             let context = History::of(gateway, id).await?.start(context);
             gateway
                 .bus
@@ -133,7 +157,7 @@ async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::R
             Ok(true)
         }
         CampaignStatus::Running if !campaign.expanded => {
-            expand(gateway, id, &campaign, context).await
+            expand(gateway, id, (&campaign, sequence), context).await
         }
         CampaignStatus::Running => close(gateway, id, now, context).await,
         CampaignStatus::Cancelled => cancel_waiting(gateway, id, &campaign, now, context).await,
@@ -143,9 +167,9 @@ async fn step(gateway: &Gateway, id: CampaignId, context: &Context) -> anyhow::R
 
 /// One chunk of the audience: judged, frozen and turned into messages in one append with the campaign's own word.
 async fn expand(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     id: CampaignId,
-    campaign: &Campaign,
+    (campaign, sequence): (&Campaign, u64),
     context: &Context,
 ) -> anyhow::Result<bool> {
     let stream = StreamId::new(AggregateType::Campaign, id.0);
@@ -179,12 +203,29 @@ async fn expand(
                 "{error}; its audience cannot be told: clone the campaign and give the copy another one"
             ));
             let context = context.clone().answering(&start);
-            let pause = CampaignCommand::Pause { reason, at: gateway.clock.now() };
+            let pause = CampaignCommand::Pause { reason, hold: None, at: gateway.clock.now() };
             gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
             return Ok(false);
         }
         Err(error) => return Err(error.into()),
     };
+    if campaign.is_to_be_checked() {
+        let of = (id, campaign, sequence);
+        match campaigns::held(gateway, of, &audience, started).await {
+            Ok(None) => {}
+            Ok(Some((hold, reason))) => {
+                info!(campaign.id = %id, recipients = hold.recipients, "an occurrence is more than its launch allowed");
+                let (reason, hold) = (Some(reason), Some(hold));
+                let pause = CampaignCommand::Pause { reason, hold, at: gateway.clock.now() };
+                let context = context.clone().answering(start);
+                gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
+                return Ok(false);
+            }
+            // What it costs is still being added up.
+            Err(error) if error.code == ErrorCode::Unavailable => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
     let page = queries.audience_page(&audience, campaign.cursor, CHUNK).await?;
     let people: Vec<Uuid> = page.contacts.iter().map(|stored| stored.id).collect();
     // Judged by the log itself, not by a model that may be a moment behind.

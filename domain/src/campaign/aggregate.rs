@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::allowance::{Allowance, Hold, covered};
 use super::event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
 use super::schedule::{CampaignSchedule, Occurrence, ScheduleError};
 use crate::port::AggregateType;
@@ -71,6 +72,15 @@ pub struct Campaign {
     /// Launched, and waiting for another to say yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// What its launch allowed; see [`Campaign::allowed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowance>,
+    /// Why its latest occurrence waits for somebody's yes, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Somebody said yes to its latest occurrence with up to so many people, whatever the launch allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<u64>,
 }
 
 /// Who asked for a second person's yes, and for what.
@@ -126,6 +136,7 @@ pub enum CampaignCommand {
     },
     /// Starts now, or is scheduled where its schedule lies ahead.
     Launch {
+        allowance: Allowance,
         at: DateTime<Utc>,
     },
     /// Launched by one who may not launch so many alone: another has to say yes.
@@ -137,9 +148,11 @@ pub enum CampaignCommand {
         max_cost: Option<Amount>,
         at: DateTime<Utc>,
     },
-    /// Says yes, and starts it as [`CampaignCommand::Launch`] does.
+    /// Says yes, and starts it as [`CampaignCommand::Launch`] does, or lets the occurrence go on that is held.
     Approve {
         by: String,
+        /// People in the audience of one that was not launched yet, where they were counted.
+        recipients: Option<u64>,
         at: DateTime<Utc>,
     },
     /// The time of an occurrence has come: the scheduled one, or the next one while an earlier one still has messages
@@ -162,8 +175,11 @@ pub enum CampaignCommand {
     },
     Pause {
         reason: Option<String>,
+        /// The occurrence that has just started is more than was allowed.
+        hold: Option<Hold>,
         at: DateTime<Utc>,
     },
+    /// Goes on, also with an occurrence that is held, unless that takes another key's yes.
     Resume {
         at: DateTime<Utc>,
     },
@@ -201,6 +217,15 @@ pub enum CampaignError {
         "the campaign was approved as it is and cannot be changed any more; cancel it, clone it and launch the clone"
     )]
     ApprovedAsItIs,
+    #[error(
+        "the audience is larger than one key may send to alone; another key lets the campaign go on with approveCampaign"
+    )]
+    NeedsApproval,
+    #[error(
+        "the audience has grown from {asked} to {recipients} people since the approval was asked for; launch the campaign \
+         again, which asks for it anew"
+    )]
+    GrownSince { asked: u64, recipients: u64 },
     #[error("the audience was expanded from elsewhere meanwhile")]
     CursorMoved,
 }
@@ -214,6 +239,8 @@ impl DomainError for CampaignError {
             Self::NotRequested => "APPROVAL_NOT_REQUESTED",
             Self::OwnRequest => "APPROVAL_OF_ONES_OWN",
             Self::ApprovedAsItIs => "CAMPAIGN_APPROVED",
+            Self::NeedsApproval => "APPROVAL_NEEDED",
+            Self::GrownSince { .. } => "AUDIENCE_GROWN",
             Self::CursorMoved => "CURSOR_MOVED",
         }
     }
@@ -226,6 +253,8 @@ impl DomainError for CampaignError {
             | Self::NotRequested
             | Self::OwnRequest
             | Self::ApprovedAsItIs
+            | Self::NeedsApproval
+            | Self::GrownSince { .. }
             | Self::CursorMoved => None,
         }
     }
@@ -237,6 +266,8 @@ impl DomainError for CampaignError {
                 | Self::NotRequested
                 | Self::OwnRequest
                 | Self::ApprovedAsItIs
+                | Self::NeedsApproval
+                | Self::GrownSince { .. }
                 | Self::CursorMoved
         )
     }
@@ -303,7 +334,7 @@ impl GatewayAggregate for Campaign {
                 self.require(&[CampaignStatus::Draft], "deleted")?;
                 Ok(vec![CampaignEvent::Deleted { at }])
             }
-            CampaignCommand::Launch { at } => self.launch(at),
+            CampaignCommand::Launch { allowance, at } => self.launch(allowance, at),
             CampaignCommand::RequestApproval {
                 by,
                 recipients,
@@ -321,7 +352,7 @@ impl GatewayAggregate for Campaign {
                         && known.max_cost == max_cost
                 });
                 // What cannot be launched needs nobody's yes.
-                self.launch(at)?;
+                self.launch(Allowance::default(), at)?;
                 Ok(if is_known {
                     vec![]
                 } else {
@@ -335,7 +366,7 @@ impl GatewayAggregate for Campaign {
                     }]
                 })
             }
-            CampaignCommand::Approve { by, at } => self.approve(by, at),
+            CampaignCommand::Approve { by, recipients, at } => self.approve(by, recipients, at),
             CampaignCommand::Start { at } => self.start(at),
             CampaignCommand::Retime { at } => self.retime(at),
             CampaignCommand::RecordExpansion { from, cursor, queued, skipped, complete, at } => {
@@ -345,19 +376,27 @@ impl GatewayAggregate for Campaign {
                 }
                 Ok(vec![CampaignEvent::AudienceExpanded { cursor, queued, skipped, complete, at }])
             }
-            CampaignCommand::Pause { reason, at } => {
-                if self.status == CampaignStatus::Paused {
+            CampaignCommand::Pause { reason, hold, at } => {
+                // A person's pause stays until a person ends it; a hold ends with the next occurrence too.
+                let is_news = self.hold.is_some() && hold.is_none();
+                if self.status == CampaignStatus::Paused && !is_news {
                     return Ok(vec![]);
                 }
-                self.require(&[CampaignStatus::Scheduled, CampaignStatus::Running], "paused")?;
-                Ok(vec![CampaignEvent::Paused { reason, at }])
+                if !is_news {
+                    self.require(&[CampaignStatus::Scheduled, CampaignStatus::Running], "paused")?;
+                }
+                Ok(vec![CampaignEvent::Paused { reason, hold, at }])
             }
             CampaignCommand::Resume { at } => {
                 if matches!(self.status, CampaignStatus::Running | CampaignStatus::Scheduled) {
                     return Ok(vec![]);
                 }
                 self.require(&[CampaignStatus::Paused], "resumed")?;
-                Ok(vec![CampaignEvent::Resumed { at }])
+                if self.hold.is_some_and(|hold| hold.needs_approval) {
+                    return Err(CampaignError::NeedsApproval);
+                }
+                let allowed_recipients = self.hold.map(|hold| covered(hold.recipients));
+                Ok(vec![CampaignEvent::Resumed { allowed_recipients, at }])
             }
             CampaignCommand::Reopen { at } => {
                 if matches!(self.status, CampaignStatus::Running | CampaignStatus::Paused) {
@@ -368,7 +407,7 @@ impl GatewayAggregate for Campaign {
                 if !may_wait {
                     self.require(&[CampaignStatus::Completed], "tried again")?;
                 }
-                Ok(vec![CampaignEvent::Resumed { at }])
+                Ok(vec![CampaignEvent::Resumed { allowed_recipients: None, at }])
             }
             CampaignCommand::Cancel { reason, at } => {
                 if self.status == CampaignStatus::Cancelled {
@@ -448,7 +487,7 @@ impl Campaign {
                 .and_then(|schedule| schedule.following(local, start_at).ok())
                 .unwrap_or_default(),
             Some((None, _)) => vec![],
-            None if self.status == CampaignStatus::Running => self.following(),
+            None if self.status == CampaignStatus::Running || self.is_held() => self.following(),
             None => vec![],
         };
         let later = later
@@ -460,6 +499,11 @@ impl Campaign {
         begun.last().map(|(local, begins_at)| (*local, *begins_at, missed))
     }
 
+    /// Its latest occurrence waits for somebody's yes. The next one does not wait for that: it is asked for itself.
+    pub fn is_held(&self) -> bool {
+        self.status == CampaignStatus::Paused && self.hold.is_some()
+    }
+
     /// Whether an occurrence has to start by now.
     pub fn is_due(&self, at: DateTime<Utc>) -> bool {
         match self.status {
@@ -468,12 +512,17 @@ impl Campaign {
             CampaignStatus::Running => {
                 self.expanded && self.following().first().is_some_and(|(_, start)| *start <= at)
             }
+            CampaignStatus::Paused => {
+                self.is_held() && self.following().first().is_some_and(|(_, start)| *start <= at)
+            }
             _ => false,
         }
     }
 
     fn start(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
-        self.require(&[CampaignStatus::Scheduled, CampaignStatus::Running], "started")?;
+        if !self.is_held() {
+            self.require(&[CampaignStatus::Scheduled, CampaignStatus::Running], "started")?;
+        }
         if !self.is_due(at) {
             // Whoever was faster has started it, or it was put off.
             return Ok(vec![]);
@@ -484,6 +533,7 @@ impl Campaign {
                 occurrence_start,
                 local,
                 missed,
+                allowance: None,
                 at,
             })
             .into_iter()
@@ -502,7 +552,7 @@ impl Campaign {
         Ok(if self.start_at == Some(start_at) {
             vec![]
         } else {
-            vec![CampaignEvent::Scheduled { start_at, local: Some(local), at }]
+            vec![CampaignEvent::Scheduled { start_at, local: Some(local), allowance: None, at }]
         })
     }
 
@@ -518,7 +568,8 @@ impl Campaign {
         }
         Ok(vec![match self.following().first() {
             Some((next, start_at)) => {
-                CampaignEvent::Scheduled { start_at: *start_at, local: Some(next.local), at }
+                let (start_at, local) = (*start_at, Some(next.local));
+                CampaignEvent::Scheduled { start_at, local, allowance: None, at }
             }
             None => CampaignEvent::Completed { at },
         }])
@@ -549,6 +600,7 @@ impl Campaign {
         events.extend(reschedule.map(|(local, start_at)| CampaignEvent::Scheduled {
             start_at,
             local,
+            allowance: None,
             at,
         }));
         Ok(events)
@@ -586,47 +638,85 @@ impl Campaign {
         Ok((Some(next.local), start_at))
     }
 
-    /// Launched, and waiting for another to say yes.
+    /// Launched, or started and held, and waiting for another to say yes.
     pub fn awaits_approval(&self) -> bool {
         let is_open = |approval: &Approval| approval.approved_by.is_none();
-        self.status == CampaignStatus::Draft && self.approval.as_ref().is_some_and(is_open)
+        match self.status {
+            CampaignStatus::Draft => self.approval.as_ref().is_some_and(is_open),
+            CampaignStatus::Paused => self.hold.is_some_and(|hold| hold.needs_approval),
+            _ => false,
+        }
     }
 
-    fn approve(&self, by: String, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+    fn approve(
+        &self,
+        by: String,
+        recipients: Option<u64>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<CampaignEvent>, CampaignError> {
         let is_done = self.approval.as_ref().is_some_and(|a| a.approved_by.as_ref() == Some(&by));
         if is_done && matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
             return Ok(vec![]);
         }
-        self.require(&[CampaignStatus::Draft], "approved")?;
+        self.require(&[CampaignStatus::Draft, CampaignStatus::Paused], "approved")?;
+        if self.status == CampaignStatus::Paused {
+            let hold = self.hold.filter(|hold| hold.needs_approval);
+            let hold = hold.ok_or(CampaignError::NotRequested)?;
+            if self.allowed().by.as_ref() == Some(&by) {
+                return Err(CampaignError::OwnRequest);
+            }
+            let recipients = Some(covered(hold.recipients));
+            return Ok(vec![
+                CampaignEvent::Approved { by, recipients, at },
+                CampaignEvent::Resumed { allowed_recipients: recipients, at },
+            ]);
+        }
         let request = self.approval.as_ref().ok_or(CampaignError::NotRequested)?;
         if request.requested_by == by {
             return Err(CampaignError::OwnRequest);
         }
-        let mut events = vec![CampaignEvent::Approved { by, at }];
-        events.extend(self.launch(at)?);
+        let approved = covered(request.recipients);
+        if let Some(recipients) = recipients.filter(|recipients| *recipients > approved) {
+            return Err(CampaignError::GrownSince { asked: request.recipients, recipients });
+        }
+        let allowance = Allowance {
+            by: Some(request.requested_by.clone()),
+            recipients: recipients.or(Some(request.recipients)),
+            max_recipients: request.max_recipients,
+            max_cost: request.max_cost,
+            approved_recipients: Some(approved),
+        };
+        let mut events = vec![CampaignEvent::Approved { by, recipients: Some(approved), at }];
+        events.extend(self.launch(allowance, at)?);
         Ok(events)
     }
 
-    fn launch(&self, at: DateTime<Utc>) -> Result<Vec<CampaignEvent>, CampaignError> {
+    fn launch(
+        &self,
+        allowance: Allowance,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<CampaignEvent>, CampaignError> {
         if matches!(self.status, CampaignStatus::Scheduled | CampaignStatus::Running) {
             return Ok(vec![]);
         }
         self.require(&[CampaignStatus::Draft], "launched")?;
         let plan = self.plan.as_ref().ok_or(CampaignError::NotFound)?;
+        let allowance = Some(allowance).filter(|allowance| *allowance != Allowance::default());
         let Some(schedule) = &plan.schedule else {
             return Ok(vec![CampaignEvent::Started {
                 occurrence_start: at,
                 local: None,
                 missed: 0,
+                allowance,
                 at,
             }]);
         };
         schedule.check().map_err(|error| invalid_schedule(&error))?;
         let (local, start_at) = self.next_start(schedule, at)?;
         Ok(vec![if start_at > at {
-            CampaignEvent::Scheduled { start_at, local, at }
+            CampaignEvent::Scheduled { start_at, local, allowance, at }
         } else {
-            CampaignEvent::Started { occurrence_start: start_at, local, missed: 0, at }
+            CampaignEvent::Started { occurrence_start: start_at, local, missed: 0, allowance, at }
         }])
     }
 
@@ -680,20 +770,35 @@ impl Campaign {
                     approved_by: None,
                 });
             }
-            CampaignEvent::Approved { by, .. } => {
+            CampaignEvent::Approved { by, recipients, .. } => {
                 self.status_reason = None;
-                if let Some(approval) = &mut self.approval {
-                    approval.approved_by = Some(by);
+                if let Some(allowance) = &mut self.allowance {
+                    allowance.approved_recipients = recipients;
                 }
+                let approval = self.approval.get_or_insert_with(|| Approval {
+                    requested_by: String::new(),
+                    recipients: recipients.unwrap_or_default(),
+                    max_recipients: None,
+                    max_cost: None,
+                    approved_by: None,
+                });
+                approval.approved_by = Some(by);
             }
             CampaignEvent::Deleted { .. } => self.deleted = true,
-            CampaignEvent::Scheduled { start_at, local, .. } => {
+            CampaignEvent::Scheduled { start_at, local, allowance, .. } => {
                 self.status = CampaignStatus::Scheduled;
+                self.allowance = allowance.or(self.allowance.take());
                 self.start_at = Some(start_at);
                 self.next_local = local;
             }
-            CampaignEvent::Started { occurrence_start, local, at, .. } => {
+            CampaignEvent::Started { occurrence_start, local, allowance, at, .. } => {
                 self.status = CampaignStatus::Running;
+                self.status_reason = None;
+                self.paused_from = None;
+                self.allowance = allowance.or(self.allowance.take());
+                // A yes is to one occurrence.
+                self.hold = None;
+                self.released = None;
                 self.occurrence_start = Some(occurrence_start);
                 self.occurrence_local = local;
                 self.next_local = None;
@@ -710,12 +815,17 @@ impl Campaign {
                 self.skipped += skipped;
                 self.expanded = complete;
             }
-            CampaignEvent::Paused { reason, .. } => {
-                self.paused_from = Some(self.status);
+            CampaignEvent::Paused { reason, hold, .. } => {
+                if self.status != CampaignStatus::Paused {
+                    self.paused_from = Some(self.status);
+                }
                 self.status = CampaignStatus::Paused;
                 self.status_reason = reason;
+                self.hold = hold;
             }
-            CampaignEvent::Resumed { .. } => {
+            CampaignEvent::Resumed { allowed_recipients, .. } => {
+                self.hold = None;
+                self.released = allowed_recipients.or(self.released);
                 self.status = self.paused_from.take().unwrap_or(CampaignStatus::Running);
                 self.status_reason = None;
                 self.ended_at = None;
@@ -727,6 +837,7 @@ impl Campaign {
             }
             CampaignEvent::Cancelled { reason, at } => {
                 self.status = CampaignStatus::Cancelled;
+                self.hold = None;
                 self.status_reason = reason;
                 self.ended_at = Some(at);
             }
@@ -818,7 +929,7 @@ mod tests {
         }
         assert_eq!((campaign.status, campaign.ended_at), (CampaignStatus::Running, None));
         for command in [
-            CampaignCommand::Pause { reason: None, at: at(10) },
+            CampaignCommand::Pause { reason: None, hold: None, at: at(10) },
             CampaignCommand::Cancel { reason: None, at: at(10) },
             CampaignCommand::Complete { at: at(10) },
         ] {
@@ -922,7 +1033,10 @@ mod tests {
     #[test]
     fn a_campaign_that_comes_back_waits_after_each_occurrence_and_is_completed_after_the_last() {
         let mut campaign = drafted(Some(schedule(Some("FREQ=MONTHLY;BYMONTHDAY=-1;COUNT=3"))));
-        let launch = CampaignCommand::Launch { at: utc("2027-01-01T00:00Z") };
+        let launch = CampaignCommand::Launch {
+            allowance: Allowance::default(),
+            at: utc("2027-01-01T00:00Z"),
+        };
         assert_eq!(when(&mut campaign, launch), ["scheduled"]);
         let mut starts = vec![];
         for (begins, next) in [
@@ -955,7 +1069,13 @@ mod tests {
     fn daily(count: u32) -> Campaign {
         let rule = format!("FREQ=DAILY;COUNT={count}");
         let mut campaign = drafted(Some(schedule(Some(&rule))));
-        when(&mut campaign, CampaignCommand::Launch { at: utc("2027-01-01T00:00Z") });
+        when(
+            &mut campaign,
+            CampaignCommand::Launch {
+                allowance: Allowance::default(),
+                at: utc("2027-01-01T00:00Z"),
+            },
+        );
         campaign
     }
 
@@ -984,6 +1104,7 @@ mod tests {
                 occurrence_start: utc("2027-02-02T08:00Z"),
                 local: Some("2027-02-02T09:00:00".parse().unwrap()),
                 missed: 2,
+                allowance: None,
                 at: utc("2027-02-02T20:00Z"),
             }])
         );
@@ -998,7 +1119,8 @@ mod tests {
 
     #[test]
     fn a_campaign_that_comes_back_can_be_paused_resumed_and_cancelled_at_any_moment() {
-        let pause = || CampaignCommand::Pause { reason: None, at: utc("2027-01-31T08:01Z") };
+        let pause =
+            || CampaignCommand::Pause { reason: None, hold: None, at: utc("2027-01-31T08:01Z") };
         let resume = |at: &str| CampaignCommand::Resume { at: utc(at) };
         // While it waits: what came meanwhile is passed over.
         let mut campaign = daily(5);
@@ -1023,6 +1145,77 @@ mod tests {
         let cancel = CampaignCommand::Cancel { reason: None, at: utc("2027-02-02T10:00Z") };
         assert_eq!(when(&mut campaign, cancel), ["cancelled"]);
         assert!(!campaign.is_due(utc("2027-02-09T10:00Z")));
+    }
+
+    fn hold(recipients: u64, needs_approval: bool, at: &str) -> CampaignCommand {
+        let hold = Some(Hold { recipients, needs_approval });
+        CampaignCommand::Pause { reason: Some("too many".to_owned()), hold, at: utc(at) }
+    }
+
+    #[test]
+    fn an_occurrence_that_is_held_goes_on_with_a_yes_to_it_and_the_next_is_asked_anew() {
+        let mut campaign = daily(3);
+        start(&mut campaign, "2027-01-31T08:00Z");
+        assert!(campaign.is_to_be_checked());
+        assert_eq!(when(&mut campaign, hold(100, false, "2027-01-31T08:00Z")), ["paused"]);
+        assert!(campaign.is_held() && !campaign.may_send() && !campaign.awaits_approval());
+        assert_eq!(when(&mut campaign, hold(100, false, "2027-01-31T08:01Z")), [""; 0]);
+        let refused = campaign.decide(approve("b"));
+        assert_eq!(refused, Err(CampaignError::NotRequested), "it needs nobody else");
+        let resume = |at| CampaignCommand::Resume { at: utc(at) };
+        assert_eq!(when(&mut campaign, resume("2027-01-31T09:00Z")), ["resumed"]);
+        assert_eq!(campaign.status, CampaignStatus::Running);
+        assert_eq!((campaign.released, campaign.is_to_be_checked()), (Some(110), true));
+        expand(&mut campaign, "2027-01-31T09:00Z");
+        assert!(!campaign.is_to_be_checked());
+        start(&mut campaign, "2027-02-01T08:00Z");
+        assert_eq!((campaign.released, campaign.is_to_be_checked()), (None, true));
+    }
+
+    #[test]
+    fn a_held_occurrence_does_not_keep_the_next_from_coming_but_a_persons_pause_does() {
+        let mut campaign = daily(4);
+        start(&mut campaign, "2027-01-31T08:00Z");
+        when(&mut campaign, hold(100, false, "2027-01-31T08:00Z"));
+        assert!(!campaign.is_due(utc("2027-02-01T07:59Z")));
+        assert_eq!(start(&mut campaign, "2027-02-01T08:00Z"), ["started"]);
+        assert_eq!(campaign.status, CampaignStatus::Running);
+        assert_eq!((campaign.hold, &campaign.status_reason), (None, &None));
+        assert_eq!(campaign.occurrence_start, Some(utc("2027-02-01T08:00Z")));
+        when(&mut campaign, hold(100, false, "2027-02-01T08:00Z"));
+        let by_person =
+            CampaignCommand::Pause { reason: None, hold: None, at: utc("2027-02-01T08:30Z") };
+        assert_eq!(when(&mut campaign, by_person), ["paused"]);
+        assert!(!campaign.is_held());
+        assert_eq!(campaign.paused_from, Some(CampaignStatus::Running));
+        assert!(!campaign.is_due(utc("2027-02-02T08:00Z")));
+        when(&mut campaign, CampaignCommand::Resume { at: utc("2027-02-01T09:00Z") });
+        assert_eq!(campaign.released, None, "who ends a pause says nothing of the size");
+        assert!(campaign.is_to_be_checked());
+        when(&mut campaign, hold(100, false, "2027-02-01T09:00Z"));
+        let cancel = CampaignCommand::Cancel { reason: None, at: utc("2027-02-01T10:00Z") };
+        assert_eq!(when(&mut campaign, cancel), ["cancelled"]);
+    }
+
+    #[test]
+    fn more_than_one_key_may_send_to_goes_on_with_anothers_yes_only_and_that_stays() {
+        let mut campaign = drafted(Some(schedule(Some("FREQ=DAILY;COUNT=3"))));
+        let allowance = Allowance { by: Some("a".to_owned()), ..Allowance::default() };
+        let launch = CampaignCommand::Launch { allowance, at: utc("2027-01-01T00:00Z") };
+        assert_eq!(when(&mut campaign, launch), ["scheduled"]);
+        start(&mut campaign, "2027-01-31T08:00Z");
+        when(&mut campaign, hold(100, true, "2027-01-31T08:00Z"));
+        assert!(campaign.awaits_approval());
+        let resume = CampaignCommand::Resume { at: utc("2027-01-31T09:00Z") };
+        assert_eq!(campaign.decide(resume), Err(CampaignError::NeedsApproval));
+        assert_eq!(campaign.decide(approve("a")), Err(CampaignError::OwnRequest));
+        assert_eq!(when(&mut campaign, approve("b")), ["approved", "resumed"]);
+        assert_eq!(when(&mut campaign, approve("b")), [""; 0]);
+        assert_eq!(campaign.held_for_size(110, Some(10)), None);
+        expand(&mut campaign, "2027-01-31T09:00Z");
+        start(&mut campaign, "2027-02-01T08:00Z");
+        assert_eq!(campaign.held_for_size(110, Some(10)), None);
+        assert!(campaign.held_for_size(111, Some(10)).is_some());
     }
 
     #[test]
@@ -1081,7 +1274,13 @@ mod tests {
     #[test]
     fn what_comes_once_starts_once_however_late() {
         let mut campaign = drafted(Some(schedule(None)));
-        when(&mut campaign, CampaignCommand::Launch { at: utc("2027-01-01T00:00Z") });
+        when(
+            &mut campaign,
+            CampaignCommand::Launch {
+                allowance: Allowance::default(),
+                at: utc("2027-01-01T00:00Z"),
+            },
+        );
         assert_eq!(start(&mut campaign, "2027-02-28T08:00Z"), ["started"]);
         assert_eq!(campaign.occurrence_start, Some(utc("2027-01-31T08:00Z")));
         expand(&mut campaign, "2027-02-28T08:00Z");
@@ -1115,7 +1314,7 @@ mod tests {
     }
 
     fn approve(by: &str) -> CampaignCommand {
-        CampaignCommand::Approve { by: by.to_owned(), at: at(2) }
+        CampaignCommand::Approve { by: by.to_owned(), recipients: None, at: at(2) }
     }
 
     fn done(campaign: &mut Campaign, command: CampaignCommand) -> usize {
@@ -1137,6 +1336,26 @@ mod tests {
         assert_eq!(done(&mut campaign, approve("b")), 2);
         assert_eq!((campaign.status, &campaign.status_reason), (CampaignStatus::Running, &None));
         assert_eq!(done(&mut campaign, approve("b")), 0);
+    }
+
+    #[test]
+    fn a_yes_is_to_what_was_asked_for_and_a_tenth_more() {
+        let mut campaign = draft();
+        done(&mut campaign, request("a"));
+        let yes = |recipients| CampaignCommand::Approve {
+            by: "b".to_owned(),
+            recipients: Some(recipients),
+            at: at(2),
+        };
+        let grown = CampaignError::GrownSince { asked: 12, recipients: 14 };
+        assert_eq!(campaign.decide(yes(14)), Err(grown));
+        assert_eq!(done(&mut campaign, yes(13)), 2);
+        let allowed = campaign.allowed();
+        assert_eq!((allowed.recipients, allowed.approved_recipients), (Some(13), Some(13)));
+        assert_eq!(allowed.by.as_deref(), Some("a"));
+        // As a log of before has it.
+        campaign.allowance = None;
+        assert_eq!(campaign.allowed().approved_recipients, Some(13));
     }
 
     #[test]

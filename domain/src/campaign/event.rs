@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::aggregate::CampaignPlan;
+use super::allowance::{Allowance, Hold};
 use crate::pricing::Amount;
 use crate::primitives::{AccountId, CampaignId, ContactId, Personal, SegmentId, WorkspaceId};
 
@@ -116,9 +117,15 @@ pub enum CampaignEvent {
         max_cost: Option<Amount>,
         at: DateTime<Utc>,
     },
-    /// Another said yes; it starts or is scheduled with this.
+    /// Another said yes; it starts, is scheduled, or goes on with this.
     #[serde(rename = "campaign.approved")]
-    Approved { by: String, at: DateTime<Utc> },
+    Approved {
+        by: String,
+        /// The yes covers occurrences of up to so many people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipients: Option<u64>,
+        at: DateTime<Utc>,
+    },
     /// Launched, to start later, or back from one occurrence to wait for the next: the schedule says when, `start_at`
     /// is what that means by what is known now.
     #[serde(rename = "campaign.scheduled")]
@@ -127,6 +134,9 @@ pub enum CampaignEvent {
         /// The occurrence's time on the schedule's clock, or on each recipient's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         local: Option<NaiveDateTime>,
+        /// What the launch allows; only at the launch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allowance: Option<Allowance>,
         at: DateTime<Utc>,
     },
     /// An occurrence began, the only one or one of several. Contacts added to the log after this event are out of it.
@@ -140,6 +150,9 @@ pub enum CampaignEvent {
         /// Earlier occurrences that were passed over, because this one had begun before they could start.
         #[serde(default, skip_serializing_if = "is_zero")]
         missed: u32,
+        /// What the launch allows; only at a launch that starts it at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allowance: Option<Allowance>,
         at: DateTime<Utc>,
     },
     /// One chunk of the audience was judged, frozen and turned into messages, in the same append.
@@ -158,11 +171,20 @@ pub enum CampaignEvent {
     Paused {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The occurrence that has just started is more than was allowed, and waits for somebody's yes. `None`: somebody
+        /// paused it, or it cannot go on as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold: Option<Hold>,
         at: DateTime<Utc>,
     },
     /// It goes on after a pause, or runs once more for those who are tried again.
     #[serde(rename = "campaign.resumed")]
-    Resumed { at: DateTime<Utc> },
+    Resumed {
+        /// Somebody said yes to an occurrence that was held, with up to so many people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allowed_recipients: Option<u64>,
+        at: DateTime<Utc>,
+    },
     #[serde(rename = "campaign.completed")]
     Completed { at: DateTime<Utc> },
     #[serde(rename = "campaign.cancelled")]

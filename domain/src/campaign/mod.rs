@@ -2,11 +2,13 @@
 //! message streams, so that this one stays short however many there are.
 
 mod aggregate;
+mod allowance;
 mod event;
 mod recurrence;
 mod schedule;
 
 pub use aggregate::{Approval, Campaign, CampaignCommand, CampaignError, CampaignPlan};
+pub use allowance::{Allowance, Hold, covered};
 pub use event::{Audience, CampaignEvent, CampaignStatus, FrequencyCap};
 pub use recurrence::{OCCURRENCES_MAX, RecurrenceError, YEARS_MAX, recur};
 pub use schedule::{

@@ -138,19 +138,23 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "It was launched, and its audience is larger than one key may launch alone. It stays a \
          draft until another key approves it; a changed plan needs a new launch.",
     ),
-    ("campaign.approved", "Another key said yes. It is scheduled or starts with this."),
+    (
+        "campaign.approved",
+        "Another key said yes to up to `recipients` people. It is scheduled, starts or goes on with this.",
+    ),
     (
         "campaign.scheduled",
         "It was launched, to start later; or an occurrence is done and the next one is waited \
          for; or the schedule means another instant now. `start_at` is what the schedule means, \
-         `local` the occurrence's time on the wall.",
+         `local` the occurrence's time on the wall. At the launch `allowance` is what it allows: it \
+         is asked again of every occurrence.",
     ),
     (
         "campaign.started",
         "It runs, and where it comes back, once per occurrence. Contacts added to the log after \
          this event are out of it. `occurrence_start` is when it was meant to start, `local` that \
          time on the wall. `missed` counts earlier occurrences that were passed over, because \
-         this one's time had come before they could start.",
+         this one's time had come before they could start. With `allowance` it is the launch too.",
     ),
     (
         "campaign.audience_expanded",
@@ -159,9 +163,15 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "campaign.paused",
-        "Somebody paused it, or its template was stopped. What is with WhatsApp already goes on.",
+        "Somebody paused it, or it cannot go on as it is. With `hold` the occurrence that has just \
+         started is more than its launch allowed: it waits for somebody's yes, the next one comes \
+         all the same. What is with WhatsApp already goes on.",
     ),
-    ("campaign.resumed", "It goes on."),
+    (
+        "campaign.resumed",
+        "It goes on. `allowed_recipients`: somebody said yes to an occurrence that was held, with \
+         up to so many people.",
+    ),
     (
         "campaign.completed",
         "Nobody waits any more, and no doubt is left that would still end by itself. Statuses \

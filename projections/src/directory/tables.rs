@@ -16,7 +16,7 @@ use crate::store::{Kind, Schema, Table, Value, keep, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "directory",
-    version: 1,
+    version: 2,
     ddl: include_str!("../../migrations/directory.sql"),
     tables: &[
         &WORKSPACES,
@@ -248,6 +248,7 @@ pub static CAMPAIGNS: Table = Table {
         set("template_id", Kind::Uuid),
         set("status", Kind::Text),
         set("deleted", Kind::Int),
+        set("held", Kind::Int),
         set("start_at", Kind::Int),
         set("external_id", Kind::Text),
         set("search", Kind::Text),
@@ -269,6 +270,7 @@ impl Listed for Campaign {
             plan.map(|plan| plan.template_id.0).into(),
             self.status.as_str().into(),
             self.deleted.into(),
+            self.is_held().into(),
             self.start_at.into(),
             self.external_id.as_deref().into(),
             search([plan.map(|plan| plan.name.as_str()), self.external_id.as_deref()]),

@@ -293,6 +293,15 @@ impl Queries {
         self.stored(sql).await
     }
 
+    /// Paused campaigns whose latest occurrence waits for somebody's yes.
+    pub async fn campaigns_held(&self) -> Result<Vec<Stored<Campaign>>, QueryError> {
+        let sql = Sql::new(
+            "SELECT id, sequence, doc FROM {campaigns} \
+             WHERE status = 'PAUSED' AND held = 1 AND deleted = 0 ORDER BY created_at, id",
+        );
+        self.stored(sql).await
+    }
+
     /// Scheduled campaigns whose time has come.
     pub async fn campaigns_due(
         &self,

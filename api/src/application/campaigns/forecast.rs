@@ -10,11 +10,12 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 use domain::account::Account;
 use domain::api_key::Scope;
-use domain::campaign::Audience;
+use domain::campaign::{Audience, Hold};
 use domain::contact::Contact;
 use domain::delivery::forecast::{Forecast, SAMPLE_MAX, SampleMessage, Stage};
 use domain::delivery::{Planning, plan_recipient};
 use domain::message::Message;
+use domain::port::Position;
 use domain::pricing::{Amount, Cost, RateCard, cost};
 use domain::primitives::{CampaignId, ContactId, Personal};
 use domain::segment::Segment;
@@ -45,6 +46,8 @@ pub struct CampaignForecast {
     pub forecast: Arc<Forecast>,
     /// `None`: nothing is sent, or nothing is known of its currency.
     pub cost: Option<Cost>,
+    /// What its owner may want to know before it starts, in words.
+    pub warnings: Vec<String>,
 }
 
 /// One message of a forecast.
@@ -60,7 +63,8 @@ pub struct ForecastMessage {
 /// What launching the campaign now would do; of one that runs or is paused, what is left of it. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where launching it would be refused for its schedule; CONFLICT where its audience
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where launching it would be refused for its schedule, or because nobody would be
+/// sent to; CONFLICT where its audience
 /// names a segment that was deleted; UNAVAILABLE while a large one is still being made: ask again.
 pub async fn forecast(
     gateway: &Arc<Gateway>,
@@ -75,6 +79,7 @@ pub async fn forecast(
         as_of: made.as_of,
         cost: cost(&made.card, made.forecast.bills.iter().map(|(bill, count)| (bill, *count))),
         forecast: made.forecast.clone(),
+        warnings: made.warnings.clone(),
     })
 }
 
@@ -175,7 +180,8 @@ async fn may_be_named(gateway: &Gateway, caller: &Caller, audience: &Audience) -
     Ok(())
 }
 
-/// Refuses a launch that would cost more than `max`, or nobody knows how much. By the forecast of this moment.
+/// Refuses a launch that would cost more than `max`, or nobody knows how much. By the forecast of this moment; answers how
+/// many people it is of.
 ///
 /// # Errors
 /// CONFLICT; what [`forecast`] answers.
@@ -184,29 +190,80 @@ pub(super) async fn check_cost(
     id: CampaignId,
     sequence: u64,
     max: Amount,
-) -> AppResult<()> {
+) -> AppResult<u64> {
     let made = ask(gateway, id, sequence).await?;
-    let missing = missing_rates(&made.card, &made.forecast);
-    if !missing.is_empty() {
-        return Err(AppError::conflict(format!(
+    let message = match beyond(&made, max) {
+        None => return Ok(made.forecast.recipients),
+        Some(Beyond::Unknown { missing }) => format!(
             "what it costs is not known, so nothing was sent: the rate card has no rate for {missing}; add it with \
              setRateCard, or leave maxCost out"
-        )));
+        ),
+        Some(Beyond::More { amount }) => format!(
+            "it would cost {amount} and not {max} at most, so nothing was sent; raise maxCost or narrow the audience"
+        ),
+        Some(Beyond::Currencies) => {
+            "what it costs cannot be compared with maxCost, so nothing was sent: the rates are of several currencies"
+                .to_owned()
+        }
+    };
+    Err(AppError::conflict(message))
+}
+
+/// Why an occurrence that has just started at `position` is held for what it costs, in words.
+///
+/// # Errors
+/// UNAVAILABLE while that is still being added up: ask again.
+pub(super) async fn held_for_cost(
+    gateway: &Arc<Gateway>,
+    id: CampaignId,
+    (sequence, position): (u64, Position),
+    max: Amount,
+) -> AppResult<Option<(Hold, String)>> {
+    let made =
+        gateway.local.forecasts.ask(gateway, id, Reuse::Since { sequence, position }).await?;
+    let Some(beyond) = beyond(&made, max) else { return Ok(None) };
+    let what = match beyond {
+        Beyond::Unknown { missing } => {
+            format!("what it costs is not known, the rate card has no rate for {missing}")
+        }
+        Beyond::More { amount } => format!("it would cost {amount}"),
+        Beyond::Currencies => {
+            "what it costs is not known, the rates are of several currencies".to_owned()
+        }
+    };
+    let reason = format!(
+        "{what}; the limit given at launch is {max}. Nobody of it was sent to: resumeCampaign lets it go on to all of them, \
+         cancelCampaign ends it"
+    );
+    let hold = Hold { recipients: made.forecast.recipients, needs_approval: false };
+    Ok(Some((hold, reason)))
+}
+
+/// Why a cost does not keep to a limit.
+enum Beyond {
+    Unknown {
+        missing: String,
+    },
+    /// With its currency.
+    More {
+        amount: String,
+    },
+    Currencies,
+}
+
+fn beyond(made: &Made, max: Amount) -> Option<Beyond> {
+    let missing = missing_rates(&made.card, &made.forecast);
+    if !missing.is_empty() {
+        return Some(Beyond::Unknown { missing });
     }
     let bills = made.forecast.bills.iter().map(|(bill, count)| (bill, *count));
-    match cost(&made.card, bills) {
-        None => Ok(()),
-        Some(Cost { amount: Some(amount), .. }) if amount <= max => Ok(()),
-        Some(Cost { amount: Some(amount), currency, .. }) => {
+    match cost(&made.card, bills)? {
+        Cost { amount: Some(amount), .. } if amount <= max => None,
+        Cost { amount: Some(amount), currency, .. } => {
             let currency = currency.map(|currency| format!(" {}", currency.as_str()));
-            Err(AppError::conflict(format!(
-                "it would cost {amount}{} and not {max} at most, so nothing was sent; raise maxCost or narrow the audience",
-                currency.unwrap_or_default()
-            )))
+            Some(Beyond::More { amount: format!("{amount}{}", currency.unwrap_or_default()) })
         }
-        Some(Cost { amount: None, .. }) => Err(AppError::conflict(
-            "what it costs cannot be compared with maxCost, so nothing was sent: the rates are of several currencies",
-        )),
+        Cost { amount: None, .. } => Some(Beyond::Currencies),
     }
 }
 

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use crate::GatewayAggregate;
-use crate::campaign::{Campaign, CampaignCommand, CampaignError, CampaignStatus};
+use crate::campaign::{
+    Allowance, Campaign, CampaignCommand, CampaignError, CampaignEvent, CampaignStatus,
+};
 
 /// What of a campaign lies ahead.
 #[derive(Clone, Debug)]
@@ -28,8 +30,14 @@ impl Stage {
         let is_draft = campaign.status == CampaignStatus::Draft;
         let mut paper = Box::new(campaign.clone());
         match paper.status {
-            CampaignStatus::Draft => carry_out(&mut paper, CampaignCommand::Launch { at: now })?,
-            CampaignStatus::Paused => carry_out(&mut paper, CampaignCommand::Resume { at: now })?,
+            CampaignStatus::Draft => {
+                let allowance = Allowance::default();
+                carry_out(&mut paper, CampaignCommand::Launch { allowance, at: now })?;
+            }
+            // On paper nobody's yes is missing.
+            CampaignStatus::Paused => {
+                paper.fold(CampaignEvent::Resumed { allowed_recipients: None, at: now });
+            }
             _ => {}
         }
         Ok(match (paper.status, paper.start_at) {

@@ -9,7 +9,7 @@ use super::*;
 use crate::GatewayAggregate;
 use crate::account::{Account, AccountSettings};
 use crate::campaign::{
-    Audience, Campaign, CampaignCommand, CampaignError, CampaignPlan, CampaignSchedule,
+    Allowance, Audience, Campaign, CampaignCommand, CampaignError, CampaignPlan, CampaignSchedule,
     CampaignStatus, FrequencyCap, LATE_MINUTES, WhenPast,
 };
 use crate::contact::{ConsentStatus, ContactCommand};
@@ -290,7 +290,7 @@ impl World {
         let tell = |campaign: &mut Campaign, command| {
             campaign.decide(command).unwrap().into_iter().for_each(|event| campaign.fold(event));
         };
-        tell(&mut campaign, CampaignCommand::Launch { at: clock });
+        tell(&mut campaign, CampaignCommand::Launch { allowance: Allowance::default(), at: clock });
         if campaign.status == CampaignStatus::Scheduled {
             clock = campaign.start_at.unwrap().max(clock);
             tell(&mut campaign, CampaignCommand::Start { at: clock });
@@ -613,7 +613,7 @@ proptest! {
             Ok(forecast) => forecast,
             // Launching is refused for the same reason.
             Err(error) => {
-                let launch = CampaignCommand::Launch { at: world.now };
+                let launch = CampaignCommand::Launch { allowance: Allowance::default(), at: world.now };
                 prop_assert_eq!(world.campaign().decide(launch), Err(error));
                 return Ok(());
             }
@@ -836,9 +836,9 @@ fn a_campaign_that_is_over_has_nothing_ahead_and_a_paused_one_what_it_had() {
         }
         Stage::of(&campaign, now).unwrap()
     };
-    let stage = tell(CampaignCommand::Launch { at: now });
+    let stage = tell(CampaignCommand::Launch { allowance: Allowance::default(), at: now });
     assert!(matches!(stage, Stage::UnderWay { .. }));
-    let stage = tell(CampaignCommand::Pause { reason: None, at: now });
+    let stage = tell(CampaignCommand::Pause { reason: None, hold: None, at: now });
     let Stage::UnderWay { campaign: resumed } = stage else { panic!("{stage:?}") };
     assert_eq!(resumed.status, CampaignStatus::Running);
     assert!(matches!(tell(CampaignCommand::Cancel { reason: None, at: now }), Stage::Over));

@@ -39,6 +39,9 @@ const GLANCED_AT_FOR: Duration = Duration::from_secs(5);
 pub(crate) enum Reuse {
     /// As good as made now, of the campaign as its event of this sequence left it.
     Current { sequence: u64 },
+    /// Of the campaign as its event of this sequence left it, by all that was in the log at this position. Whoever asks
+    /// comes again until it is there.
+    Since { sequence: u64, position: Position },
     /// A few seconds do not matter, and nobody wants to wait.
     Lately,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Made {
     pub forecast: Arc<Forecast>,
     pub card: Arc<RateCard>,
     pub as_of: DateTime<Utc>,
+    /// What the campaign's owner may want to know before it starts, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is none; the chain behind it is in the log.
@@ -102,6 +107,9 @@ impl Entry {
         };
         let is_same_world = match reuse {
             Reuse::Lately => true,
+            Reuse::Since { sequence, position } => {
+                self.sequence == Some(sequence) && self.head >= position
+            }
             Reuse::Current { sequence } => {
                 self.sequence == Some(sequence) && (self.head == head || took >= SLOW)
             }
@@ -138,7 +146,10 @@ impl Forecasts {
         let head = gateway.ledger.head().await?;
         let entry = self.entry(gateway, id, head, reuse)?;
         let mut outcome = entry.outcome.clone();
-        let patience = if reuse == Reuse::Lately { GLANCE } else { PATIENCE };
+        let patience = match reuse {
+            Reuse::Current { .. } => PATIENCE,
+            Reuse::Since { .. } | Reuse::Lately => GLANCE,
+        };
         let done = tokio::time::timeout(patience, outcome.wait_for(Option::is_some)).await;
         match done {
             Ok(Ok(outcome)) => match &*outcome {
@@ -180,7 +191,7 @@ impl Forecasts {
             entries.remove(&oldest);
         }
         let sequence = match reuse {
-            Reuse::Current { sequence } => Some(sequence),
+            Reuse::Current { sequence } | Reuse::Since { sequence, .. } => Some(sequence),
             Reuse::Lately => None,
         };
         let entry = self.begin(gateway.clone(), id, (sequence, head), now);

@@ -12,16 +12,19 @@ use domain::contact::Contact;
 use domain::delivery::forecast::{
     Circumstances, Conditions, Forecast, Forecaster, Limit, Opens, Other, Person, Stage,
 };
-use domain::delivery::{Planning, Reach, SendingHours, limit_of, recipient_of, zone_of_recipient};
+use domain::delivery::{
+    Planning, Reach, SendingHours, fills, limit_of, recipient_of, zone_of_recipient,
+};
 use domain::message::Priority;
 use domain::port::{AggregateType, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, ContactId, MessageId};
 use domain::template::{Template, TemplateCategory, TemplateStatus};
 use domain::workspace::Workspace;
 use infrastructure::phone::{country_of_recipient, zone_of};
-use projections::{DueCursor, Queries, Scope, Stored};
+use projections::{AudienceSurvey, DueCursor, Queries, Scope, Stored};
 use uuid::Uuid;
 
+use super::super::audience;
 use super::book::Made;
 use crate::app::Gateway;
 use crate::application::error::{AppError, AppResult};
@@ -73,7 +76,8 @@ pub(super) async fn make(
         Stage::ToStart { campaign, at } => (campaign, *at),
         Stage::UnderWay { campaign } => (campaign, now),
         Stage::Over => {
-            return Ok(Made { forecast: Arc::new(Forecast::default()), card, as_of: now });
+            let forecast = Arc::new(Forecast::default());
+            return Ok(Made { forecast, card, as_of: now, warnings: vec![] });
         }
     };
     let plan = paper.plan.as_ref().ok_or_else(not_found)?;
@@ -130,6 +134,7 @@ pub(super) async fn make(
         added_up_to = started.map(|event| event.position);
         (after, is_expanded) = (campaign.cursor, campaign.expanded);
     }
+    let mut survey = AudienceSurvey { people: 0, unfilled: audience::paths(plan) };
     if !is_expanded {
         let audience = scene.queries.audience(workspace_id.0, &plan.audience, added_up_to).await?;
         loop {
@@ -138,7 +143,11 @@ pub(super) async fn make(
             for stored in &page.contacts {
                 let about = about.get(&stored.id).copied().unwrap_or_default();
                 forecaster.plan(&planning, &stored.state, about, starts_at);
+                if !survey.unfilled.is_empty() {
+                    survey.unfilled.retain(|path| !fills(&stored.state, path));
+                }
             }
+            survey.people += page.contacts.len() as u64;
             counted.store(forecaster.recipients(), Ordering::Relaxed);
             if page.is_last {
                 break;
@@ -147,9 +156,19 @@ pub(super) async fn make(
             tokio::task::yield_now().await;
         }
     }
+    let mut warnings = vec![];
+    if matches!(stage, Stage::ToStart { .. }) {
+        let found = audience::findings(gateway, &scene.queries, workspace_id, plan, survey).await?;
+        warnings = found.warnings;
+        match found.refusal {
+            Some(refusal) if is_draft => return Err(refusal),
+            Some(refusal) => warnings.push(refusal.message),
+            None => {}
+        }
+    }
     let forecast = tokio::task::spawn_blocking(move || forecaster.finish());
     let forecast = forecast.await.map_err(AppError::internal)?;
-    Ok(Made { forecast: Arc::new(forecast), card, as_of: now })
+    Ok(Made { forecast: Arc::new(forecast), card, as_of: now, warnings })
 }
 
 /// When the number may send what the campaign has. A draft's template is judged person by person.
