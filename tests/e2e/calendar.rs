@@ -30,18 +30,18 @@ const PROMPT: chrono::Duration = chrono::Duration::minutes(2);
 const NUMBER: &str = "402000000000031";
 
 /// A gateway in this process and its WhatsApp, both by the same clock.
-struct World {
-    clock: Arc<ManualClock>,
+pub struct World {
+    pub clock: Arc<ManualClock>,
     store: Store,
-    sandbox: SandboxProcess,
+    pub sandbox: SandboxProcess,
     passing: JoinHandle<()>,
     running: Option<(Arc<Gateway>, http::Server, Workers)>,
     port: u16,
-    client: Client,
+    pub client: Client,
 }
 
 impl World {
-    async fn new(kind: StoreKind, now: &str) -> Self {
+    pub async fn new(kind: StoreKind, now: &str) -> Self {
         let clock = Arc::new(ManualClock::new(utc(now)));
         let passing = tokio::spawn({
             let clock = clock.clone();
@@ -98,14 +98,14 @@ impl World {
         }
     }
 
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         self.stop().await;
         self.passing.abort();
         self.sandbox.stop().await;
     }
 
     /// Moves the clock to an instant, unless that has passed.
-    fn jump_to(&self, at: DateTime<Utc>) {
+    pub fn jump_to(&self, at: DateTime<Utc>) {
         if let Ok(ahead) = (at - self.clock.now()).to_std() {
             self.clock.advance(ahead);
         }
@@ -610,6 +610,117 @@ fn dues_of(campaign: &Value, status: &str) -> BTreeMap<String, DateTime<Utc>> {
     let nodes = campaign["messages"]["nodes"].as_array().expect("messages");
     let found = nodes.iter().filter(|node| node["status"] == status);
     found.map(|node| (text(&node["to"]), instant(&node["dueAt"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_hour_has_passed_when_the_campaign_starts_is_left_out_or_put_off_as_its_owner_said() {
+    for kind in stores() {
+        // 09:00 has passed in Tokyo and Berlin, and not in New York.
+        let world = World::new(kind, "2027-03-01T10:00Z").await;
+        let account = world.account().await;
+        let template = approved_template(&world.client, &account, "offers").await;
+        let zones = ["Asia/Tokyo", "Europe/Berlin", "America/New_York"];
+        for (index, zone) in zones.into_iter().enumerate() {
+            world.add(&phone(index), Some(zone), "all").await;
+        }
+        let schedule = |when_past: &str| {
+            json!({
+                "startAt": "2027-03-01T09:00:00", "timeZone": "Europe/Berlin", "recipientLocal": true,
+                "whenPast": when_past,
+            })
+        };
+        let skips = world.launch(&account, &template, "all", schedule("SKIP")).await;
+        let planned = world.campaign_when(&skips, "all are judged", |c| is_planned(c, 3)).await;
+        let reason = |number: &str| {
+            let nodes = planned["messages"]["nodes"].as_array().expect("messages");
+            let message = nodes.iter().find(|node| node["to"] == number).expect(number);
+            (text(&message["status"]), message["skipReason"].clone())
+        };
+        for past in 0..2 {
+            let expected = ("SKIPPED".to_owned(), json!("LOCAL_TIME_PAST"));
+            assert_eq!(reason(&phone(past)), expected, "{}", zones[past]);
+        }
+        let counted = json!([{ "reason": "LOCAL_TIME_PAST", "count": 2 }]);
+        assert_eq!(planned["progress"]["skips"], counted, "{planned}");
+        let waiting = dues_of(&planned, "SCHEDULED");
+        assert_eq!(waiting, BTreeMap::from([(phone(2), utc("2027-03-01T14:00Z"))]));
+        assert!(world.sandbox.sends(NUMBER).is_empty());
+
+        // The same put off to the next day.
+        let put_off = world.launch(&account, &template, "all", schedule("NEXT_DAY")).await;
+        let planned = world.campaign_when(&put_off, "all are judged", |c| is_planned(c, 3)).await;
+        assert_eq!(planned["progress"]["skipped"], 0, "{planned}");
+        assert_eq!(dues(&planned)[&phone(0)], utc("2027-03-02T00:00Z"));
+
+        world.jump_to(utc("2027-03-01T14:00Z"));
+        world.sends(2).await;
+        let is_done = |c: &Value| c["status"] == "COMPLETED";
+        let done = world.campaign_when(&skips, "it is done", is_done).await;
+        assert_eq!(done["progress"]["accepted"], 1, "{done}");
+        for past in 0..2 {
+            assert!(world.sandbox.sends_to(NUMBER, &phone(past)).is_empty(), "{}", zones[past]);
+        }
+        assert_eq!(world.sandbox.sends_to(NUMBER, &phone(2)).len(), 2);
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_occurrence_that_is_held_does_not_keep_the_next_one_from_coming() {
+    for kind in stores() {
+        let world = World::new(kind, "2027-02-28T00:00Z").await;
+        let account = world.account().await;
+        let template = approved_template(&world.client, &account, "club").await;
+        for index in 0..2 {
+            world.add(&phone(index), None, "club").await;
+        }
+        let schedule = json!({
+            "startAt": "2027-03-01T09:00:00", "timeZone": "UTC", "recurrence": "FREQ=DAILY;COUNT=4",
+        });
+        let input = json!({
+            "accountId": account, "templateId": template, "name": "Daily", "parameters": { "body.1": "there" },
+            "audience": { "tags": ["club"] }, "schedule": schedule,
+        });
+        let create = "mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }";
+        let data = world.client.ask(create, json!({ "input": input })).await;
+        let campaign = text(&data["createCampaign"]["campaign"]["id"]);
+        let launch =
+            "mutation($id: ID!) { launchCampaign(id: $id, maxRecipients: 2) { campaign { id } } }";
+        world.client.ask(launch, json!({ "id": campaign })).await;
+        let is = |status: &'static str| move |c: &Value| c["status"] == status;
+        let started = |c: &Value| {
+            let events = c["history"]["nodes"].as_array().expect("events");
+            events.iter().filter(|event| event["type"] == "campaign.started").count()
+        };
+        world.jump_to(utc("2027-03-01T09:00Z"));
+        world.sends(2).await;
+        world.campaign_when(&campaign, "the first is done", is("SCHEDULED")).await;
+
+        // Too many on the second day, and nobody says anything; on the third they are few again.
+        let third = world.add(&phone(2), None, "club").await;
+        world.jump_to(utc("2027-03-02T09:00Z"));
+        world.campaign_when(&campaign, "the second is held", is("PAUSED")).await;
+        let untag = "mutation($input: UpdateContactInput!) { updateContact(input: $input) { contact { id } } }";
+        world.client.ask(untag, json!({ "input": { "id": third, "removeTags": ["club"] } })).await;
+        assert_eq!(world.sandbox.sends(NUMBER).len(), 2);
+        world.jump_to(utc("2027-03-03T09:00Z"));
+        world.sends(4).await;
+        let done = world.campaign_when(&campaign, "the third is done", is("SCHEDULED")).await;
+        assert_eq!(started(&done), 3, "{done}");
+        assert_eq!(instant(&done["startAt"]), utc("2027-03-04T09:00Z"));
+
+        // Too many once more, with a person's yes this time: it is the last.
+        for index in 3..5 {
+            world.add(&phone(index), None, "club").await;
+        }
+        world.jump_to(utc("2027-03-04T09:00Z"));
+        world.campaign_when(&campaign, "the fourth is held", is("PAUSED")).await;
+        let resume = "mutation($id: ID!) { resumeCampaign(id: $id) { campaign { id } } }";
+        world.client.ask(resume, json!({ "id": campaign })).await;
+        world.sends(8).await;
+        world.campaign_when(&campaign, "all is done", is("COMPLETED")).await;
+        world.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

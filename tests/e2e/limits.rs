@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::Utc;
+use domain::port::Clock;
 use gateway_tests::{
     Binary, BinaryOptions, Client, Number, SandboxProcess, Store, WABA, eventually, stores,
 };
 use infrastructure::sandbox::TemplateEvent;
 use serde_json::{Value, json};
 
+use crate::calendar::World;
 use crate::common::{
     PROGRESS, approved_template, count, import_csv, import_people, launch, progress_when,
+    utility_template,
 };
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -196,6 +199,127 @@ async fn a_banned_account_and_a_lowered_limit_hold_what_they_touch_until_they_ar
         assert!(got.len() == 400 && got.values().all(|times| *times == 2), "{got:?}");
         gateway.terminate().await;
         sandbox.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_account_holds_what_the_restriction_names_and_nothing_else_until_its_end() {
+    const NUMBER: &str = "402000000000079";
+    const PERSON: &str = "+447700900000";
+    for kind in stores() {
+        let world = World::new(kind, "2027-03-01T10:00Z").await;
+        let (client, sandbox) = (&world.client, &world.sandbox);
+        let account = sandbox.connect(client, NUMBER, 10).await;
+        let elsewhere =
+            Number { waba_id: "301000000000079".to_owned(), ..Number::new("402000000000078") };
+        let other = sandbox.connect_number(client, &elsewhere).await;
+        import_people(client, 120, "all").await;
+        let offers = approved_template(client, &account, "offers").await;
+        let orders = utility_template(client, &account, "orders").await;
+        let news = approved_template(client, &other, "news").await;
+        let tell = |value: Value| {
+            let webhook = json!({ "wabaId": WABA, "field": "account_update", "value": value });
+            sandbox.sandbox.webhook(&webhook).expect("a webhook");
+        };
+        let restrict = |info: Value| {
+            tell(json!({ "event": "ACCOUNT_RESTRICTION", "restriction_info": info }));
+        };
+        let reply = async |text: &str| {
+            let input = json!({ "accountId": account, "to": PERSON, "text": text });
+            let send = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { message { id } } }";
+            let data = client.ask(send, json!({ "input": input })).await;
+            data["sendMessage"]["message"]["id"].as_str().expect("an id").to_owned()
+        };
+        let status = async |id: &str| {
+            let query = "query($id: ID!) { message(id: $id) { status } }";
+            let data = client.ask(query, json!({ "id": id })).await;
+            data["message"]["status"].as_str().expect("a status").to_owned()
+        };
+        let is_taken = async |id: &str, what: &str| {
+            eventually(what, || async {
+                let taken = ["ACCEPTED", "SENT", "DELIVERED", "READ"];
+                taken.contains(&status(id).await.as_str()).then_some(())
+            })
+            .await;
+        };
+        let inbound = json!({
+            "phoneNumberId": NUMBER, "from": PERSON.trim_start_matches('+'), "type": "text", "text": { "body": "Hello" },
+        });
+        sandbox.sandbox.inbound(&inbound).expect("a person writes");
+        eventually("their window is open", || async {
+            let query = "query($ids: [ID!]) { messages(filter: { accountIds: $ids, direction: INBOUND }) { nodes { id } } }";
+            let data = client.ask(query, json!({ "ids": [account] })).await;
+            (data["messages"]["nodes"].as_array()?.len() == 1).then_some(())
+        })
+        .await;
+        let templates = || {
+            let calls = sandbox.sends(NUMBER).into_iter();
+            calls.filter(|call| call.kind.as_deref() == Some("template")).collect::<Vec<_>>()
+        };
+
+        // No templates for a while: its campaign is held, an answer to somebody is not.
+        let held = launch(client, &account, &offers, "all").await;
+        progress_when(client, &held, PATIENCE, "it is under way", |c| count(c, "accepted") >= 10)
+            .await;
+        let until = world.clock.now() + chrono::Duration::hours(6);
+        restrict(json!([{
+            "restriction_type": "RESTRICTED_BIZ_INITIATED_MESSAGING", "expiration": until.timestamp(),
+        }]));
+        let why = held_by(client, &held, "WhatsApp has restricted the account").await;
+        assert!(why.contains("it takes no templates until 2027-03-01T16"), "{why}");
+        let answer = reply("We are here").await;
+        is_taken(&answer, "an answer goes out under a restriction of templates").await;
+        let (before, sent) = (campaign(client, &held).await, templates().len());
+        let free = launch(client, &other, &news, "all").await;
+        progress_when(client, &free, PATIENCE, "the other account's is done", |c| {
+            count(c, "accepted") == 120
+        })
+        .await;
+        let during = campaign(client, &held).await;
+        assert_eq!(count(&during, "pending"), count(&before, "pending"), "{before} {during}");
+        assert!(count(&during, "pending") > 0 && during["status"] == "RUNNING", "{during}");
+        assert_eq!(templates().len(), sent, "something was tried all the same");
+        let query = "query($id: ID!) { account(id: $id) { status health { check ok detail } } }";
+        let data = client.ask(query, json!({ "id": account })).await;
+        assert_eq!(data["account"]["status"], "CONNECTED", "{data}");
+        let health = data["account"]["health"].as_array().expect("checks").clone();
+        let check = health.iter().find(|check| check["check"] == "restrictions");
+        assert_eq!(check.expect("one of restrictions")["ok"], false, "{health:?}");
+        world.jump_to(until);
+        progress_when(client, &held, PATIENCE, "it goes on by itself at the end", |c| {
+            count(c, "accepted") == 120
+        })
+        .await;
+        assert_eq!(waiting_for(client, &held).await, None);
+        assert!(templates()[sent..].iter().all(|call| call.at >= until), "one left too early");
+
+        // No replies and no utility templates until WhatsApp says otherwise: marketing goes on.
+        restrict(json!([
+            { "restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING" },
+            { "restriction_type": "RESTRICTED_UTILITY_TEMPLATES" },
+            { "restriction_type": "RESTRICTED_ADD_PHONE_NUMBER_ACTION" },
+        ]));
+        let utility = launch(client, &account, &orders, "all").await;
+        let why = "WhatsApp has restricted the account: it takes no utility templates";
+        held_by(client, &utility, why).await;
+        let taken = count(&campaign(client, &utility).await, "accepted");
+        let answer = reply("And here").await;
+        let free = launch(client, &account, &offers, "all").await;
+        progress_when(client, &free, PATIENCE, "marketing goes on", |c| {
+            count(c, "accepted") == 120
+        })
+        .await;
+        assert_eq!(status(&answer).await, "QUEUED");
+        let during = campaign(client, &utility).await;
+        assert!(
+            count(&during, "accepted") <= taken + 10 && count(&during, "pending") > 0,
+            "{during}"
+        );
+        tell(json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "REINSTATE" } }));
+        is_taken(&answer, "the answer goes out").await;
+        progress_when(client, &utility, PATIENCE, "all goes on", |c| count(c, "accepted") == 120)
+            .await;
+        world.end().await;
     }
 }
 

@@ -13,6 +13,7 @@ mod erase;
 mod forecast;
 mod imports;
 mod journal;
+mod launch;
 mod limits;
 mod main_job;
 mod media;
