@@ -328,11 +328,14 @@ mod tests {
         let input = sending::campaign(&account, &template);
         let made = campaigns::create(gateway, admin, input).await.unwrap().value;
         let id = made.id.to_string();
+        let mut contacts = vec![];
+        for n in 0..3_u32 {
+            contacts.push(world.contact(&format!("+49151123456{n:02}")).await);
+        }
         campaigns::launch(gateway, admin, sending::launch(&id, None)).await.unwrap();
         let context = command::context(gateway, admin);
         let mut messages = vec![];
-        for n in 0..3_u32 {
-            let contact = world.contact(&format!("+49151123456{n:02}")).await;
+        for contact in contacts {
             let message = gateway.ids.next_id(gateway.clock.now());
             let now = gateway.clock.now();
             let mut plan = plan(made.id.0.as_u128(), contact.id.0, false, now);

@@ -199,7 +199,7 @@ async fn bad_questions_get_clear_answers() {
 }
 
 #[tokio::test]
-async fn a_template_that_is_not_approved_and_an_audience_of_nobody_are_told_and_no_errors() {
+async fn a_template_that_is_not_approved_is_told_and_an_audience_of_nobody_is_an_error() {
     let world = World::new().await;
     let id = world.draft().await;
     let (gateway, admin) = (&world.gateway, &world.admin);
@@ -219,6 +219,8 @@ async fn a_template_that_is_not_approved_and_an_audience_of_nobody_are_told_and_
         ..Default::default()
     };
     campaigns::update(gateway, admin, nobody).await.unwrap();
-    let made = campaigns::forecast(gateway, admin, &id).await.unwrap();
-    assert_eq!((made.forecast.recipients, made.forecast.to_send), (0, 0));
+    let refused = campaigns::forecast(gateway, admin, &id).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ValidationFailed);
+    assert_eq!(refused.field.as_deref(), Some("audience"));
+    assert!(refused.message.contains("the tag nobody"), "{refused}");
 }
