@@ -217,7 +217,7 @@ async fn expand(
                 info!(campaign.id = %id, recipients = hold.recipients, "an occurrence is more than its launch allowed");
                 let (reason, hold) = (Some(reason), Some(hold));
                 let pause = CampaignCommand::Pause { reason, hold, at: gateway.clock.now() };
-                let context = context.clone().answering(start);
+                let context = context.clone().answering(&start);
                 gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
                 return Ok(false);
             }
