@@ -22,6 +22,9 @@ const MAX_ATTRIBUTES: usize = 200;
 const MAX_ATTRIBUTES_BYTES: usize = 32 * 1024;
 /// Numbers, user ids and external ids that came with merged contacts, together.
 const MAX_ALIASES: usize = 100;
+/// Contacts that may have gone into one, and into those before: all of them are asked about with every message to the
+/// person.
+pub const HALVES_MAX: usize = 64;
 const MAX_SOURCE_CHARS: usize = 256;
 const MAX_EVIDENCE_CHARS: usize = 4096;
 /// The source of an opt-out that comes back from before an erasure.
@@ -56,6 +59,9 @@ pub struct Contact {
     pub consent: ConsentLedger,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<ContactId>,
+    /// Who went into this one, and who had gone into them: other ids of the same person.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub halves: BTreeSet<ContactId>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub erased: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +162,11 @@ pub enum ContactCommand {
     },
     MarkMerged {
         into: ContactId,
+        at: DateTime<Utc>,
+    },
+    /// These went into this one: the other side of [`Self::MarkMerged`].
+    Absorb {
+        halves: BTreeSet<ContactId>,
         at: DateTime<Utc>,
     },
     /// `suppressions`: keyed hashes of the identities, kept where the person had opted out of anything.
@@ -272,6 +283,7 @@ impl GatewayAggregate for Contact {
                 self.require_alive()?;
                 Ok(vec![ContactEvent::Merged { into, at }])
             }
+            ContactCommand::Absorb { halves, at } => self.absorb(halves, at),
             ContactCommand::Erase { reason, suppressions, at } => {
                 if self.workspace_id.is_none() {
                     return Err(ContactError::NotFound);
@@ -477,6 +489,15 @@ impl Contact {
         Ok(events)
     }
 
+    fn absorb(&self, mut halves: BTreeSet<ContactId>, at: DateTime<Utc>) -> Decision {
+        self.require_alive()?;
+        halves.retain(|half| Some(*half) != self.id && !self.halves.contains(half));
+        if self.halves.len() + halves.len() > HALVES_MAX {
+            return Err(invalid("merge", "at most 64 contacts can go into one, all told"));
+        }
+        Ok(if halves.is_empty() { vec![] } else { vec![ContactEvent::Absorbed { halves, at }] })
+    }
+
     fn record_consent(
         &self,
         category: Option<TemplateCategory>,
@@ -670,6 +691,7 @@ impl Contact {
                 self.consent.hear_stop(category, word, at);
             }
             ContactEvent::Merged { into, .. } => self.merged_into = Some(into),
+            ContactEvent::Absorbed { halves, .. } => self.halves.extend(halves),
             ContactEvent::Erased { .. } => {
                 self.erased = true;
                 self.details = ContactDetails {
@@ -864,5 +886,87 @@ mod tests {
         assert_eq!((found("CITY"), found("street")), (Some("Köln"), Some("A")));
         assert_eq!((found("GRÖSSE"), found("GRößE")), (None, Some("M")));
         assert_eq!((found("cit"), found("")), (None, None));
+    }
+
+    fn id(n: u32) -> ContactId {
+        ContactId(Uuid::from_u128(n.into()))
+    }
+
+    fn ids(range: std::ops::Range<u32>) -> BTreeSet<ContactId> {
+        range.map(id).collect()
+    }
+
+    fn at() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_000_000, 0).unwrap()
+    }
+
+    /// A contact with the id 1 to whom this was done.
+    fn given(commands: Vec<ContactCommand>) -> Contact {
+        let changes = ContactChanges {
+            phone: Some(Some(PhoneNumber::parse("+4915112345678").unwrap())),
+            ..ContactChanges::default()
+        };
+        let add = ContactCommand::Add {
+            workspace_id: WorkspaceId(Uuid::from_u128(9)),
+            contact_id: id(1),
+            changes: Box::new(changes),
+            origin: ContactOrigin::Api,
+            at: at(),
+        };
+        let mut contact = Contact::default();
+        for command in std::iter::once(add).chain(commands) {
+            for event in contact.decide(command).unwrap() {
+                contact.fold(event);
+            }
+        }
+        contact
+    }
+
+    fn absorb(halves: BTreeSet<ContactId>) -> ContactCommand {
+        ContactCommand::Absorb { halves, at: at() }
+    }
+
+    #[test]
+    fn who_went_into_a_contact_is_recorded_once_and_never_the_contact_itself() {
+        let contact = given(vec![absorb(ids(2..4))]);
+        assert_eq!(contact.halves, ids(2..4));
+        assert_eq!(contact.decide(absorb(ids(2..4))), Ok(vec![]));
+        let news = contact.decide(absorb(ids(1..5)));
+        assert_eq!(news, Ok(vec![ContactEvent::Absorbed { halves: ids(4..5), at: at() }]));
+    }
+
+    #[test]
+    fn a_person_of_too_many_contacts_takes_in_no_more() {
+        let most = u32::try_from(HALVES_MAX).unwrap();
+        let full = given(vec![absorb(ids(2..most + 2))]);
+        assert_eq!(full.halves.len(), HALVES_MAX);
+        // What is known already is done.
+        assert_eq!(full.decide(absorb(ids(2..4))), Ok(vec![]));
+        let refused = full.decide(absorb(ids(most + 2..most + 3))).unwrap_err();
+        assert_eq!(refused.field().as_deref(), Some("merge"));
+        // All or none: half of a merge is no merge.
+        let almost = given(vec![absorb(ids(2..most + 1))]);
+        assert!(almost.decide(absorb(ids(most + 1..most + 3))).is_err());
+    }
+
+    #[test]
+    fn who_is_merged_or_erased_takes_nobody_in() {
+        let merged = given(vec![ContactCommand::MarkMerged { into: id(7), at: at() }]);
+        assert_eq!(merged.decide(absorb(ids(2..3))), Err(ContactError::Merged));
+        let erase =
+            ContactCommand::Erase { reason: "asked".to_owned(), suppressions: vec![], at: at() };
+        let erased = given(vec![absorb(ids(2..3)), erase]);
+        assert_eq!(erased.decide(absorb(ids(3..4))), Err(ContactError::Erased));
+        assert_eq!(erased.halves, ids(2..3), "ids are nobody's data");
+        assert_eq!(Contact::default().decide(absorb(ids(2..3))), Err(ContactError::NotFound));
+    }
+
+    #[test]
+    fn a_state_from_before_halves_were_known_reads_and_without_any_is_written_as_before() {
+        let mut state = serde_json::to_value(given(vec![])).unwrap();
+        assert_eq!(state.get("halves"), None);
+        state["merged_into"] = json!(id(7));
+        let read: Contact = serde_json::from_value(state).unwrap();
+        assert_eq!((read.merged_into, read.halves), (Some(id(7)), BTreeSet::new()));
     }
 }

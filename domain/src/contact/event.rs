@@ -150,6 +150,9 @@ pub enum ContactEvent {
     /// This one went into another.
     #[serde(rename = "contact.merged")]
     Merged { into: ContactId, at: DateTime<Utc> },
+    /// Others went into this one, and whoever had gone into them before.
+    #[serde(rename = "contact.absorbed")]
+    Absorbed { halves: BTreeSet<ContactId>, at: DateTime<Utc> },
     /// The key is destroyed with this event: everything personal before it is unreadable from now on.
     #[serde(rename = "contact.erased")]
     Erased {
@@ -169,6 +172,7 @@ crate::events!(ContactEvent {
     StartNoted => "contact.start_noted" v 1,
     OptedOut => "contact.opted_out" v 1,
     Merged => "contact.merged" v 1,
+    Absorbed => "contact.absorbed" v 1,
     Erased => "contact.erased" v 1,
 });
 

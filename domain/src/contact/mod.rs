@@ -8,7 +8,7 @@ mod tests;
 
 pub use aggregate::{
     Contact, ContactChanges, ContactCommand, ContactDetails, ContactError, ContactOrigin,
-    SUPPRESSION_SOURCE,
+    HALVES_MAX, SUPPRESSION_SOURCE,
 };
 pub use consent::{CategoryWord, ConsentLedger, ConsentStatus, ConsentWord};
 pub use event::{Aliases, ContactEvent, PortfolioIdentity, Suppression};

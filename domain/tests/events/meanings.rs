@@ -106,6 +106,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     ("contact.merged", "Two entries were one person: this one went into another, which goes on."),
     (
+        "contact.absorbed",
+        "Other entries were this person too and went into this one: they, and whoever had gone \
+         into them before. What is known of any of them is known of the person.",
+    ),
+    (
         "contact.erased",
         "The person's key was destroyed: all personal data in their events reads as erased from \
          now on, this stream's and their messages'. `suppressions` keeps an opt-out, as keyed \

@@ -205,17 +205,21 @@ impl Names {
 async fn family(gateway: &Gateway, id: Uuid) -> AppResult<Vec<Uuid>> {
     let mut root = id;
     let mut seen = BTreeSet::from([id]);
-    while let Some(into) = command::folded::<Contact>(gateway, root, "contact").await?.merged_into {
+    let mut contact = command::folded::<Contact>(gateway, root, "contact").await?;
+    while let Some(into) = contact.merged_into {
         if !seen.insert(into.0) {
             break;
         }
         root = into.0;
+        contact = command::folded::<Contact>(gateway, root, "contact").await?;
     }
     let mut family = vec![root];
+    family.extend(contact.halves.iter().map(|half| half.0));
     let mut next = 0;
     while next < family.len() && family.len() < FAMILY_MAX {
         let merged = merge::merged_into(&gateway.bus, family[next]).await?;
-        family.extend(merged.into_iter().filter(|id| *id != root));
+        let news: Vec<Uuid> = merged.into_iter().filter(|id| !family.contains(id)).collect();
+        family.extend(news);
         next += 1;
     }
     family.sort_unstable();

@@ -30,8 +30,8 @@ const LOOK_UP: usize = 16;
 /// from now on. An opt-out of either half holds for the whole person, in general and by category. Messages stay where they are in history; new ones go to `keep`. Scope MANAGE.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where both are the same or of different workspaces; CONFLICT where one was
-/// erased or merged before.
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where both are the same or of different workspaces, or more contacts would be one
+/// person than [`HALVES_MAX`](domain::contact::HALVES_MAX) allows; CONFLICT where one was erased or merged before.
 pub async fn merge(
     gateway: &Gateway,
     caller: &Caller,
@@ -59,7 +59,7 @@ pub async fn merge(
 /// Makes one person of two within a transaction, the first of whom stays.
 ///
 /// # Errors
-/// NOT_FOUND; CONFLICT where one was erased or merged before.
+/// NOT_FOUND; VALIDATION_FAILED where too many contacts would be one person; CONFLICT where one was erased or merged before.
 pub(crate) async fn join(
     tx: &mut Transaction<'_>,
     (keep_id, merge_id): (Uuid, Uuid),
@@ -74,6 +74,10 @@ pub(crate) async fn join(
     // The identities are freed first, so that the one who stays can claim them in the same unit.
     let command = ContactCommand::MarkMerged { into: ContactId(keep_id), at: now };
     tx.execute::<Contact>(merge_id, command).await.map_err(|error| command::refused(error, ""))?;
+    // The person is known by what was sent to either from now on, and by what was sent to whoever went into them before.
+    let halves = other.halves.iter().copied().chain([ContactId(merge_id)]).collect();
+    let command = ContactCommand::Absorb { halves, at: now };
+    tx.execute::<Contact>(keep_id, command).await.map_err(|error| command::refused(error, ""))?;
     let changes = Box::new(gaps(&keep, &other));
     let command = ContactCommand::Update { changes, origin: origin.clone(), at: now };
     tx.execute::<Contact>(keep_id, command).await.map_err(|error| command::refused(error, ""))?;
