@@ -461,6 +461,7 @@ impl Workers {
         self.supervise("dispatch", worker::dispatch::run);
         self.supervise("upkeep", worker::upkeep::run);
         self.supervise("erasures", worker::upkeep::finish_erasures);
+        self.supervise("merges", worker::merges::run);
     }
 
     /// Starts a process manager, and starts it again where it panics: everything it knows, it reads anew.

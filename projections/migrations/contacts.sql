@@ -23,6 +23,7 @@ CREATE INDEX IF NOT EXISTS contacts{g}_workspace ON contacts{g} (workspace_id, i
 CREATE INDEX IF NOT EXISTS contacts{g}_phone ON contacts{g} (workspace_id, phone) WHERE phone IS NOT NULL;
 CREATE INDEX IF NOT EXISTS contacts{g}_external ON contacts{g} (workspace_id, external_id)
   WHERE external_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS contacts{g}_merged ON contacts{g} (merged_into, id) WHERE merged_into IS NOT NULL;
 
 -- Numbers that a contact has beside its own, from contacts that were merged into it.
 CREATE TABLE IF NOT EXISTS contact_phones{g} (

@@ -779,3 +779,43 @@ async fn a_copy_has_everything_its_owner_set_but_a_schedule_that_is_over() {
     assert_eq!(third, expected);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_merged_contact_follows_whom_they_went_into() {
+    let world = World::new(StoreKind::Sqlite, "2027-05-01T00:00Z").await;
+    let account = world.account().await;
+    let template = approved_template(&world.client, &account, "offers").await;
+    let [half, keeper, last] = [1, 2, 3].map(phone);
+    let merged = world.add(&half, Some("Europe/Berlin"), "all").await;
+    let kept = world.add(&keeper, Some("Asia/Kolkata"), "none").await;
+    let last = world.add(&last, Some("America/New_York"), "none").await;
+    let local = json!({
+        "startAt": "2027-05-05T09:00:00", "timeZone": "Europe/Berlin", "recipientLocal": true,
+    });
+    let campaign = world.launch(&account, &template, "all", local).await;
+    world.jump_to(utc("2027-05-04T19:00Z"));
+    let is_due = async |what: &str, at: &str| {
+        let is_due = |campaign: &Value| {
+            let messages = campaign["messages"]["nodes"].as_array().expect("messages");
+            messages.iter().any(|node| instant(&node["dueAt"]) == utc(at))
+        };
+        world.campaign_when(&campaign, what, is_due).await;
+    };
+    let merge = async |keep: &str, merge: &str| {
+        let mutation = "mutation($keep: ID!, $merge: ID!) { mergeContacts(keep: $keep, merge: $merge) { position } }";
+        world.client.ask(mutation, json!({ "keep": keep, "merge": merge })).await;
+    };
+    is_due("it is planned by their own zone", "2027-05-05T07:00Z").await;
+    merge(&kept, &merged).await;
+    is_due("it is the time of whom they went into", "2027-05-05T03:30Z").await;
+    let update = json!({ "input": { "id": kept, "timeZone": "Europe/London" } });
+    let mutation =
+        "mutation($input: UpdateContactInput!) { updateContact(input: $input) { contact { id } } }";
+    world.client.ask(mutation, update).await;
+    is_due("it follows a change of that", "2027-05-05T08:00Z").await;
+    merge(&last, &kept).await;
+    is_due("it follows one step further", "2027-05-05T13:00Z").await;
+    world.jump_to(utc("2027-05-05T13:00Z"));
+    world.sends(1).await;
+    world.end().await;
+}

@@ -17,6 +17,7 @@ mod launch;
 mod limits;
 mod main_job;
 mod media;
+mod merged;
 mod nodes;
 mod operations;
 mod pace;

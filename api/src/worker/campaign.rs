@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::latest;
 use super::leave_out::leave_out;
+use super::people::People;
 use crate::app::Gateway;
 use crate::application::campaigns;
 use crate::application::error::ErrorCode;
@@ -35,7 +36,7 @@ const IDLE: Duration = Duration::milliseconds(500);
 /// How long an expansion waits for the contact model to reach the campaign's start before it tries again.
 const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(5);
 /// An id that is another message's is asked for again with the next salt, this often.
-const SALTS_MAX: u64 = 16;
+pub(super) const SALTS_MAX: u64 = 16;
 /// Events of a campaign's stream that others are the answer to.
 const SCHEDULED: &str = "campaign.scheduled";
 const STARTED: &str = "campaign.started";
@@ -230,6 +231,8 @@ async fn expand(
     let people: Vec<Uuid> = page.contacts.iter().map(|stored| stored.id).collect();
     // Judged by the log itself, not by a model that may be a moment behind.
     let people = gateway.bus.load_many::<domain::contact::Contact>(&people).await?;
+    let people = people.into_iter().map(|(id, loaded)| (id, loaded.aggregate)).collect();
+    let people = People::of(gateway, people).await?;
     let now = gateway.clock.now();
     let planning = Planning {
         campaign_id: id,
@@ -241,7 +244,7 @@ async fn expand(
         number_zone: zone_of,
     };
     let planned = |contact_id: &ContactId, salt: u64| {
-        let contact = &people.get(&contact_id.0)?.aggregate;
+        let contact = people.get(contact_id.0)?.addressee;
         let mut recipient = plan_recipient(&planning, contact, salt, now)?;
         recipient.plan.header.country = phone::country_of_recipient(&recipient.plan.to);
         Some(recipient)

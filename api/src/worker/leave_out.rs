@@ -1,27 +1,27 @@
-//! Whom a campaign leaves out when it is planned, beside what one contact alone tells: marketing that WhatsApp would not
-//! deliver, and more marketing than the campaign's cap allows. What may change is judged again when the message falls due.
+//! Whom a campaign leaves out when it is planned, beside what one contact alone tells: people who have its message already
+//! as another contact that went into theirs, marketing that WhatsApp would not deliver, and more marketing than the
+//! campaign's cap allows. What may change is judged again when the message falls due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::campaign::Campaign;
-use domain::contact::Contact;
 use domain::delivery::{AtPlanning, PlannedRecipient};
 use domain::template::TemplateCategory;
-use infrastructure::ledger::Loaded;
 use uuid::Uuid;
 
 use super::dispatch::takes_no_marketing;
+use super::people::{People, there_twice};
 use crate::app::Gateway;
 
 /// Marks those of these recipients that the campaign leaves out; who is left out already stays so for the first reason.
 ///
 /// # Errors
 /// Where the store or the read models are away.
-pub async fn leave_out(
+pub(crate) async fn leave_out(
     gateway: &Gateway,
     campaign: &Campaign,
-    people: &HashMap<Uuid, Loaded<Contact>>,
+    people: &People,
     recipients: &mut HashMap<Uuid, PlannedRecipient>,
 ) -> anyhow::Result<()> {
     let is_marketing = |recipient: &PlannedRecipient| {
@@ -33,18 +33,32 @@ pub async fn leave_out(
         .filter(|recipient| recipient.plan.skip.is_none() && is_marketing(recipient))
         .map(|recipient| (recipient.plan.header.contact_id.0, recipient.plan.due_at))
         .collect();
+    let messages: Vec<_> = recipients
+        .values()
+        .filter(|recipient| recipient.plan.skip.is_none())
+        .filter_map(|recipient| {
+            let header = &recipient.plan.header;
+            let person = people.get(header.contact_id.0)?;
+            Some((recipient.message_id.0, header.campaign_id?, person))
+        })
+        .collect();
+    let twice = there_twice(gateway, &messages).await?;
     let mut sent = HashMap::new();
     if let (Some(cap), Some(first)) = (cap, due.values().min()) {
-        let ids: Vec<Uuid> = due.keys().copied().collect();
+        let ids = due.keys().filter_map(|id| people.get(*id));
+        let ids: HashSet<Uuid> = ids.flat_map(|person| person.everyone()).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
         let queries = gateway.read.queries();
         sent = queries.marketing_sent(&ids, *first - cap.span(), cap.messages).await?;
     }
     for recipient in recipients.values_mut().filter(|recipient| recipient.plan.skip.is_none()) {
         let contact_id = recipient.plan.header.contact_id.0;
-        let sent = sent.get(&contact_id).into_iter().flatten().map(|(_, at)| *at);
-        let contact = people.get(&contact_id);
+        let person = people.get(contact_id);
+        let sent = person.map(|person| person.all(&sent)).unwrap_or_default();
+        let sent = sent.into_iter().map(|(_, at)| at);
         let facts = AtPlanning {
-            takes_no_marketing: contact.is_some_and(|known| takes_no_marketing(&known.aggregate)),
+            is_there_twice: twice.contains(&recipient.message_id.0),
+            takes_no_marketing: person.is_some_and(|person| takes_no_marketing(person.addressee)),
             capped_until: cap.and_then(|cap| cap.opens_at(sent)),
         };
         let reason = facts.skip(recipient.plan.header.category(), recipient.plan.due_at);

@@ -1,5 +1,5 @@
 //! The retiming process manager: turns waiting messages of campaigns into instants again when what they depend on has
-//! changed: a contact's zone or number, an account's quiet hours or zone, a campaign's schedule, the rules of the zones
+//! changed: a contact's zone or number, or whom they went into, an account's quiet hours or zone, a campaign's schedule, the rules of the zones
 //! themselves. It may look at the same message any number of times, and moves only what no longer lies where it should;
 //! what was put off by a person, or was tried already, it leaves alone.
 
@@ -9,21 +9,21 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, NaiveDateTime, Utc};
 use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand, CampaignEvent, CampaignStatus};
-use domain::contact::Contact;
 use domain::delivery::{Redue, SendIntent, quiet_hours_for, zone_of_recipient};
 use domain::message::{Message, MessageCommand, MessageHeader};
 use domain::port::{
-    AggregateType, EventFeed, EventFilter, FeedError, Fence, Position, RecordedEvent, StreamId,
+    AggregateType, EventFeed, EventFilter, Fence, Position, RecordedEvent, StreamId,
 };
 use domain::primitives::{Actor, CampaignId};
 use infrastructure::event_store::Lease;
-use infrastructure::ledger::{BusAggregate, CommandError, Context};
+use infrastructure::ledger::{CommandError, Context};
 use infrastructure::phone::zone_of;
 use projections::names;
 use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::people::{People, readable};
 use crate::app::Gateway;
 
 const LEASE_NAME: &str = "retiming";
@@ -43,6 +43,7 @@ const RECENT_FOR: Duration = Duration::minutes(2);
 const RECENT_MAX: usize = 10_000;
 
 const CONTACT_UPDATED: &str = "contact.updated";
+const CONTACT_ABSORBED: &str = "contact.absorbed";
 const ACCOUNT_UPDATED: &str = "account.updated";
 const CAMPAIGN_UPDATED: &str = "campaign.updated";
 const CAMPAIGN_EXPANDED: &str = "campaign.audience_expanded";
@@ -145,7 +146,8 @@ async fn look(
             *state.cursor.insert((position, position))
         }
     };
-    let types = [CONTACT_UPDATED, ACCOUNT_UPDATED, CAMPAIGN_UPDATED, CAMPAIGN_EXPANDED];
+    let types =
+        [CONTACT_UPDATED, CONTACT_ABSORBED, ACCOUNT_UPDATED, CAMPAIGN_UPDATED, CAMPAIGN_EXPANDED];
     let filter =
         EventFilter { event_types: types.map(str::to_owned).to_vec(), ..EventFilter::default() };
     let page = gateway.ledger.read_after(cursor, &filter, PAGE).await?;
@@ -154,13 +156,15 @@ async fn look(
         return move_to(gateway, state, page.scanned_to, is_far).await.map(|()| !page.at_head);
     };
     // The models must know whatever was planned before.
-    gateway.read.wait_for(names::MESSAGES, last.position, CATCH_UP).await?;
+    for model in [names::MESSAGES, names::CONTACTS] {
+        gateway.read.wait_for(model, last.position, CATCH_UP).await?;
+    }
     let mut contacts: BTreeSet<Uuid> = BTreeSet::new();
     let mut accounts: BTreeSet<Uuid> = BTreeSet::new();
     let mut campaigns: BTreeSet<Uuid> = BTreeSet::new();
     for event in &page.events {
         match event.event_type.as_str() {
-            CONTACT_UPDATED => {
+            CONTACT_UPDATED | CONTACT_ABSORBED => {
                 state.remember(event.stream.id, event.recorded_at);
                 contacts.insert(event.stream.id);
             }
@@ -175,6 +179,9 @@ async fn look(
     for campaign in campaigns.into_iter().filter(|id| !id.is_nil()) {
         sweep.campaign(campaign).await?;
     }
+    // What waits for somebody who went into another follows that one.
+    let changed: Vec<Uuid> = contacts.iter().copied().collect();
+    contacts.extend(gateway.read.queries().merged_into(&changed).await?);
     sweep.contacts(&contacts.into_iter().collect::<Vec<_>>()).await?;
     move_to(gateway, state, page.scanned_to, true).await?;
     Ok(!page.at_head)
@@ -311,7 +318,7 @@ pub async fn moved(
     if ids.is_empty() {
         return Ok(moved);
     }
-    let messages = readable::<Message>(gateway, ids).await?;
+    let messages = readable::<Message>(gateway, ids).await?.found;
     let waiting: Vec<(Uuid, &Message, &MessageHeader)> = messages
         .iter()
         .filter(|(_, message)| message.may_be_retimed())
@@ -323,11 +330,10 @@ pub async fn moved(
         ids.into_iter().collect()
     };
     let campaigns = ids_of(|header| header.campaign_id.map(|id| id.0));
-    let campaigns = readable::<Campaign>(gateway, &campaigns).await?;
-    let accounts =
-        readable::<Account>(gateway, &ids_of(|header| Some(header.account_id.0))).await?;
-    let contacts =
-        readable::<Contact>(gateway, &ids_of(|header| Some(header.contact_id.0))).await?;
+    let campaigns = readable::<Campaign>(gateway, &campaigns).await?.found;
+    let accounts = ids_of(|header| Some(header.account_id.0));
+    let accounts = readable::<Account>(gateway, &accounts).await?.found;
+    let people = People::load(gateway, &ids_of(|header| Some(header.contact_id.0))).await?;
     let mut occurrences = Occurrences::new(gateway);
     let now = gateway.clock.now();
     for (id, message, header) in waiting {
@@ -337,16 +343,15 @@ pub async fn moved(
         let known = campaigns
             .get(&campaign_id.0)
             .zip(accounts.get(&header.account_id.0))
-            .zip(contacts.get(&header.contact_id.0));
+            .zip(people.get(header.contact_id.0));
         // What is for somebody who was erased is left out when it falls due.
-        let Some(((campaign, account), contact)) = known.filter(|(_, contact)| !contact.erased)
-        else {
+        let Some(((campaign, account), person)) = known.filter(|(_, p)| !p.contact.erased) else {
             continue;
         };
         let occurrence = occurrences.of(campaign_id, campaign, id).await?;
         let Some((plan, occurrence)) = campaign.plan.as_ref().zip(occurrence) else { continue };
         let intent = SendIntent::of_occurrence(plan, occurrence.local, occurrence.start);
-        let zone = zone_of_recipient(campaign.zone(), account, contact, zone_of);
+        let zone = zone_of_recipient(campaign.zone(), account, person.contact, zone_of);
         let quiet = quiet_hours_for(account, header.category());
         match intent.redue(planned_at, zone, quiet, occurrence.began_at, now) {
             Redue::Keep => {}
@@ -359,31 +364,6 @@ pub async fn moved(
         }
     }
     Ok(moved)
-}
-
-/// What of these is there. What cannot be read is left out with a warning, and stands in no other's way.
-async fn readable<A: BusAggregate>(
-    gateway: &Gateway,
-    ids: &[Uuid],
-) -> Result<HashMap<Uuid, A>, FeedError> {
-    match gateway.bus.load_many::<A>(ids).await {
-        Ok(loaded) => {
-            return Ok(loaded.into_iter().map(|(id, loaded)| (id, loaded.aggregate)).collect());
-        }
-        Err(error @ FeedError::Unavailable(_)) => return Err(error),
-        Err(FeedError::Corrupt(_)) => {}
-    }
-    let mut found = HashMap::new();
-    for id in ids {
-        match gateway.bus.load::<A>(*id).await {
-            Ok(loaded) => found.extend(loaded.map(|loaded| (*id, loaded.aggregate))),
-            Err(error @ FeedError::Unavailable(_)) => return Err(error),
-            Err(error) => {
-                warn!(aggregate.id = %id, %error, "what cannot be read is not looked at again");
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// When an occurrence was meant to start, and when it did.

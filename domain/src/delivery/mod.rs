@@ -11,6 +11,7 @@ mod pace;
 mod plan;
 mod reach;
 mod retry;
+mod twice;
 mod zone;
 
 pub use due::{Due, Intended, Redue, SendIntent};
@@ -27,4 +28,5 @@ pub use plan::{
 };
 pub use reach::{Reach, Room, limit_of};
 pub use retry::{MAX_ATTEMPTS, backoff};
+pub use twice::{OneOfSeveral, is_there_twice};
 pub use zone::{RecipientZone, ZoneSource};

@@ -172,6 +172,8 @@ pub fn plan_recipient(
 /// What is asked of a recipient when they are planned, beside what the campaign and their contact say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AtPlanning {
+    /// Their person has another message of the same occurrence ([`is_there_twice`](super::is_there_twice)).
+    pub is_there_twice: bool,
     /// WhatsApp delivers no marketing to them.
     pub takes_no_marketing: bool,
     /// The campaign's frequency cap lets no marketing through before.
@@ -186,7 +188,9 @@ impl AtPlanning {
         due_at: DateTime<Utc>,
     ) -> Option<SkipReason> {
         let is_marketing = category == Some(TemplateCategory::Marketing);
-        if is_marketing && self.takes_no_marketing {
+        if self.is_there_twice {
+            Some(SkipReason::Duplicate)
+        } else if is_marketing && self.takes_no_marketing {
             Some(SkipReason::MarketingBlocked)
         } else if is_marketing && self.capped_until.is_some_and(|until| due_at < until) {
             Some(SkipReason::FrequencyCap)

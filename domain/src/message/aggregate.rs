@@ -54,6 +54,9 @@ pub struct Message {
     /// The wamid of a message that was not sent by an attempt of ours: received, or echoed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_wamid: Option<Personal<Wamid>>,
+    /// Received, it opened the service window of whom it came from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opens_window: bool,
     /// What the person did about it.
     #[serde(default, skip_serializing_if = "Engagement::is_none")]
     pub engagement: Engagement,
@@ -633,8 +636,9 @@ impl Message {
                 self.skip = Some(reason);
                 self.status_reason = detail;
             }
-            MessageEvent::Received { header, from, wamid, content, at, .. } => {
+            MessageEvent::Received { header, from, wamid, content, opens_window, at } => {
                 self.begin(header, Direction::Inbound, from, content, at);
+                self.opens_window = opens_window;
                 self.waiting = Some(Waiting::Received);
                 self.own_wamid = Some(wamid);
             }

@@ -25,6 +25,15 @@ impl Recipient {
             (None, None) => "",
         }
     }
+
+    /// Whether both are one other side for WhatsApp: by number, which goes first, and by user id where one of them has no
+    /// number. A person of several numbers may have the user id that belongs to another of them.
+    pub fn is_also(&self, other: &Self) -> bool {
+        match (&self.phone, &other.phone) {
+            (Some(one), Some(other)) => one.canonical() == other.canonical(),
+            _ => self.user_id.is_some() && self.user_id == other.user_id,
+        }
+    }
 }
 
 /// What a message says, in the gateway's own form; the Cloud API's JSON is made from it at the edge.
@@ -164,4 +173,29 @@ impl MediaKind {
 pub enum MediaSource {
     Id(String),
     Link(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_side_is_the_same_by_number_in_either_form_and_else_by_user_id() {
+        let side = |phone: Option<&str>, user_id: Option<&str>| Recipient {
+            phone: phone.map(|phone| PhoneNumber::parse(phone).unwrap()),
+            user_id: user_id.map(|user_id| UserId::parse(user_id).unwrap()),
+        };
+        let (old, new) = (Some("+555198765432"), Some("+5551998765432"));
+        let (ana, ben) = (Some("BR.1"), Some("BR.2"));
+        assert!(side(old, None).is_also(&side(new, None)));
+        assert!(side(None, ana).is_also(&side(new, ana)));
+        assert!(
+            !side(old, ana).is_also(&side(Some("+4915112345678"), ana)),
+            "the number goes first"
+        );
+        assert!(!side(old, None).is_also(&side(None, ana)));
+        assert!(!side(None, ana).is_also(&side(None, ben)));
+        assert!(!side(old, None).is_also(&side(Some("+4915112345678"), None)));
+        assert!(!side(None, None).is_also(&side(None, None)), "nobody is nobody");
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::campaign::Audience;
-use domain::contact::Contact;
+use domain::contact::{Contact, HALVES_MAX};
 use domain::delivery::fills;
 use domain::port::Position;
 use domain::primitives::{ContactId, SegmentId};
@@ -14,12 +14,10 @@ use uuid::Uuid;
 use super::contacts::SCAN;
 use super::rules::{ContactFacts, MessageFacts, Needs, Prefilter, joined, leading_tags};
 use super::{Queries, QueryError, Scope, Stored};
-use crate::store::{Row, Sql};
+use crate::store::{Row, Sql, StoreError};
 
 /// Contacts that one page looks at, at most.
 const LOOK_AT_MAX: usize = 50_000;
-/// Merges followed from a contact that was named to the one that it went into.
-const MERGES_MAX: usize = 10;
 
 /// An audience with all that judging it needs: the segments' rules, and merged contacts replaced by those they went into.
 #[derive(Clone, Debug)]
@@ -81,7 +79,8 @@ impl Queries {
     async fn follow_merges(&self, audience: &mut Audience) -> Result<(), QueryError> {
         let mut part = Some(audience);
         while let Some(audience) = part {
-            for _ in 0..MERGES_MAX {
+            // One after the other, at worst.
+            for _ in 0..=HALVES_MAX {
                 let ids = audience.contact_ids.iter().map(|id| id.0);
                 let merged = self
                     .db
@@ -119,18 +118,21 @@ impl Queries {
         let chunk = limit.clamp(1, SCAN);
         for _ in 0..LOOK_AT_MAX.div_ceil(chunk) {
             let candidates = self.candidates(query, page.cursor, chunk).await?;
-            let ids =
-                candidates.rows.iter().map(|row| row.uuid(0)).collect::<Result<Vec<_>, _>>()?;
-            let facts = MessageFacts::load(&self.db, needs, &ids).await?;
-            for (id, row) in ids.into_iter().zip(&candidates.rows) {
+            let stored = |row: &Row| {
+                Ok(Stored { id: row.uuid(0)?, sequence: row.count(1)?, state: row.doc(2)? })
+            };
+            let stored: Vec<Stored<Contact>> =
+                candidates.rows.iter().map(stored).collect::<Result<_, StoreError>>()?;
+            let people = stored.iter().map(|stored| (stored.id, &stored.state));
+            let facts = MessageFacts::load(&self.db, needs, people).await?;
+            for stored in stored {
                 if page.contacts.len() == limit {
                     return Ok(page);
                 }
-                let state: Contact = row.doc(2)?;
-                if query.includes(&facts.about(id, &state)) {
-                    page.contacts.push(Stored { id, sequence: row.count(1)?, state });
+                page.cursor = Some(ContactId(stored.id));
+                if query.includes(&facts.about(stored.id, &stored.state)) {
+                    page.contacts.push(stored);
                 }
-                page.cursor = Some(ContactId(id));
             }
             page.cursor = candidates.last.or(page.cursor);
             if candidates.is_end {

@@ -1,8 +1,8 @@
 //! Contacts by id, by what identifies them, in lists and in segments; and what imports did to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use domain::contact::{ConsentStatus, Contact};
+use domain::contact::{ConsentStatus, Contact, HALVES_MAX};
 use domain::port::Position;
 use domain::primitives::{PhoneNumber, SegmentId};
 use domain::segment::{Rule, Segment};
@@ -12,7 +12,7 @@ use super::page::{Listing, Order, Span, position, single};
 use super::rules::{MessageFacts, Needs, Prefilter};
 use super::{Cursor, Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
 use crate::contacts::WordKind;
-use crate::store::{LIST_MAX, Sql, StoreError};
+use crate::store::{LIST_MAX, Row, Sql, StoreError};
 
 /// Contacts that one page of a segment looks at, at most. Where that is not enough the page is short and its end says
 /// where to go on.
@@ -121,6 +121,62 @@ impl Queries {
         let rows = self.db.query(sql).await?;
         let read = rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.count(1)?)));
         Ok(read.collect::<Result<_, StoreError>>()?)
+    }
+
+    /// Who went into any of these contacts, and who had gone into them: sorted, and without those that were asked for.
+    /// For the gateway's own workers, so without a scope.
+    ///
+    /// # Errors
+    /// Where the read model cannot be reached.
+    pub async fn merged_into(&self, contact_ids: &[Uuid]) -> Result<Vec<Uuid>, QueryError> {
+        let mut found: BTreeSet<Uuid> = BTreeSet::new();
+        let mut next = contact_ids.to_vec();
+        // One after the other, at worst.
+        for _ in 0..=HALVES_MAX {
+            let rows = self
+                .db
+                .query_chunked(std::mem::take(&mut next), |ids| {
+                    Sql::new(
+                        "SELECT id FROM {contacts} WHERE merged_into ?* AND merged_into IS NOT NULL",
+                    )
+                    .with_list(ids)
+                })
+                .await?;
+            for row in rows {
+                let id = row.uuid(0)?;
+                if found.insert(id) {
+                    next.push(id);
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+        }
+        Ok(found.into_iter().filter(|id| !contact_ids.contains(id)).collect())
+    }
+
+    /// Contacts that went into others, after `after` in the order of whom they went into and then their own: at most
+    /// `limit`, each with that other. For the gateway's own workers, so without a scope.
+    ///
+    /// # Errors
+    /// Where the read model cannot be reached.
+    pub async fn merges(
+        &self,
+        after: Option<(Uuid, Uuid)>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, Uuid)>, QueryError> {
+        let (into, id) = after.unwrap_or_default();
+        let sql = Sql::new(
+            "SELECT merged_into, id FROM {contacts} \
+             WHERE merged_into IS NOT NULL AND (merged_into, id) > (?, ?) \
+             ORDER BY merged_into, id LIMIT ?",
+        )
+        .with(into)
+        .with(id)
+        .with(limit as u64);
+        let rows = self.db.query(sql).await?;
+        let merges = rows.iter().map(|row| Ok((row.uuid(0)?, row.uuid(1)?)));
+        Ok(merges.collect::<Result<_, StoreError>>()?)
     }
 
     /// The list, and the rule that its rows must also keep to, where SQL does not say it all.
@@ -255,15 +311,17 @@ impl Queries {
     ) -> Result<(Vec<(Cursor, Stored<Contact>)>, Option<(Cursor, bool)>), QueryError> {
         let rows = listing.rows(&self.db, "sequence, doc", span, SCAN).await?;
         let last = rows.last().map(|(cursor, _)| (*cursor, rows.len() < SCAN));
-        let ids: Vec<Uuid> = rows.iter().map(|(cursor, _)| cursor.id).collect();
-        let facts = MessageFacts::load(&self.db, Needs::of(rule), &ids).await?;
-        let mut found = Vec::new();
-        for (cursor, row) in rows {
-            let state: Contact = row.doc(3)?;
-            if rule.matches(&facts.about(cursor.id, &state)) {
-                found.push((cursor, Stored { id: cursor.id, sequence: row.count(2)?, state }));
-            }
-        }
+        let stored = |(cursor, row): &(Cursor, Row)| {
+            Ok((*cursor, Stored { id: cursor.id, sequence: row.count(2)?, state: row.doc(3)? }))
+        };
+        let stored: Vec<(Cursor, Stored<Contact>)> =
+            rows.iter().map(stored).collect::<Result<_, StoreError>>()?;
+        let people = stored.iter().map(|(_, stored)| (stored.id, &stored.state));
+        let facts = MessageFacts::load(&self.db, Needs::of(rule), people).await?;
+        let found = stored
+            .into_iter()
+            .filter(|(_, stored)| rule.matches(&facts.about(stored.id, &stored.state)))
+            .collect();
         Ok((found, last))
     }
 

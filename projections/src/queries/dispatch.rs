@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::delivery::counts_towards_cap;
-use domain::message::{Attempt, AttemptOutcome, ContentKind, Message, MessageStatus};
+use domain::message::{Attempt, AttemptOutcome, ContentKind, Message, MessageStatus, Recipient};
+use domain::primitives::Personal;
 use domain::template::TemplateCategory;
 use uuid::Uuid;
 
@@ -16,6 +17,8 @@ use crate::store::{Row, Sql, StoreError};
 
 /// Rows of one answer at most.
 const ROWS_MAX: usize = 10_000;
+/// Messages that a person wrote, looked at for where they wrote from.
+const WRITTEN_MAX: usize = 1_000;
 
 /// A message that dispatch has to do something about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,26 +303,6 @@ impl Queries {
         Ok(found)
     }
 
-    /// A campaign's messages to a person that reached them or still may, of all its occurrences.
-    ///
-    /// # Errors
-    /// Where the read model cannot be reached.
-    pub async fn of_campaign_to(
-        &self,
-        campaign_id: Uuid,
-        contact_id: Uuid,
-    ) -> Result<Vec<Uuid>, QueryError> {
-        let sql = Sql::new(
-            "SELECT id FROM {messages} WHERE contact_id = ? \
-             AND COALESCE(campaign_id, campaign_id) = ? AND is_test = 0 AND direction = 0 \
-             AND status NOT IN ('SKIPPED', 'FAILED', 'EXPIRED', 'CANCELLED')",
-        )
-        .with(contact_id)
-        .with(campaign_id);
-        let rows = self.db.query(sql).await?;
-        Ok(rows.iter().map(|row| row.uuid(0)).collect::<Result<_, _>>()?)
-    }
-
     /// When these people last wrote to this number in a way that opens the service window.
     pub async fn windows(
         &self,
@@ -338,6 +321,38 @@ impl Queries {
             })
             .await?;
         instants(&rows)
+    }
+
+    /// From which of their numbers and user ids a person, whose contacts these are, wrote to this number at `since` or
+    /// later in a way that opens the service window, and when: of what they wrote last, as much as is looked at.
+    ///
+    /// # Errors
+    /// Where the read model cannot be reached.
+    pub async fn written_from(
+        &self,
+        account_id: Uuid,
+        contact_ids: &[Uuid],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Recipient, DateTime<Utc>)>, QueryError> {
+        // The person's messages are few, the number's many: the second column only filters.
+        let sql = Sql::new(
+            "SELECT created_at, doc FROM {messages} WHERE contact_id ?* AND direction = 1 \
+             AND COALESCE(account_id, account_id) = ? AND created_at >= ? \
+             ORDER BY created_at DESC, id DESC LIMIT ?",
+        )
+        .with_list(contact_ids.iter().copied())
+        .with(account_id)
+        .with(since)
+        .with(WRITTEN_MAX as u64);
+        let mut written = Vec::new();
+        for row in self.db.query(sql).await? {
+            let message: Message = row.doc(1)?;
+            let from = message.counterpart.and_then(Personal::into_known);
+            if let Some(from) = from.filter(|_| message.opens_window) {
+                written.push((from, row.instant(0)?));
+            }
+        }
+        Ok(written)
     }
 
     /// Until when WhatsApp wants these people left alone with marketing, past instants included.

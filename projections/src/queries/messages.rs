@@ -52,25 +52,25 @@ impl Queries {
         Ok(self.stored(sql).await?.into_iter().find(|stored| has_it(&stored.state)))
     }
 
-    /// Messages that left for a person through a number, or may have, the last first. Of each its last try tells. For the
+    /// Messages that left through a number for a person, whose contacts these are, or may have, the last first. Of each its last try tells. For the
     /// gateway's own workers, so without a scope.
     pub async fn last_sent(
         &self,
         account_id: Uuid,
-        contact_id: Uuid,
+        contact_ids: &[Uuid],
         (from, until): (DateTime<Utc>, DateTime<Utc>),
         limit: usize,
     ) -> Result<Vec<Uuid>, QueryError> {
         // The person's messages are few, the number's many: the second column only filters. One that was echoed has no try.
         let sql = Sql::new(
-            "SELECT id FROM {messages} WHERE contact_id = ? AND direction = 0 \
+            "SELECT id FROM {messages} WHERE contact_id ?* AND direction = 0 \
              AND COALESCE(account_id, account_id) = ? \
              AND (last_requested_at IS NOT NULL OR status = 'SENT') \
              AND COALESCE(last_requested_at, created_at) >= ? \
              AND COALESCE(last_requested_at, created_at) <= ? \
              ORDER BY COALESCE(last_requested_at, created_at) DESC, id DESC LIMIT ?",
         )
-        .with(contact_id)
+        .with_list(contact_ids.iter().copied())
         .with(account_id)
         .with(from)
         .with(until)

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use domain::contact::{ConsentStatus, Contact};
+use domain::message::MessageStatus;
 use domain::primitives::CampaignId;
 use domain::segment::{LastMessage, MessageOutcome, Rule, RuleFacts};
 use serde_json::Value;
@@ -146,11 +148,19 @@ impl Needs {
 #[derive(Default)]
 pub(super) struct MessageFacts {
     last: HashMap<Uuid, LastMessage>,
-    campaigns: HashMap<(Uuid, CampaignId), MessageOutcome>,
+    /// The youngest of each contact, with when it was planned.
+    campaigns: HashMap<(Uuid, CampaignId), (DateTime<Utc>, MessageOutcome)>,
 }
 
 impl MessageFacts {
-    pub async fn load(db: &ReadDb, needs: Needs, contacts: &[Uuid]) -> Result<Self, QueryError> {
+    /// About these people, whatever went to a contact that is one of them by now.
+    pub async fn load(
+        db: &ReadDb,
+        needs: Needs,
+        contacts: impl IntoIterator<Item = (Uuid, &Contact)>,
+    ) -> Result<Self, QueryError> {
+        let contacts: Vec<Uuid> =
+            contacts.into_iter().flat_map(|(id, contact)| everyone(id, contact)).collect();
         let mut facts = Self::default();
         if needs.last_message {
             let rows = db
@@ -175,7 +185,8 @@ impl MessageFacts {
             let rows = db
                 .query_chunked(contacts.iter().copied(), |ids| {
                     Sql::new(
-                        "SELECT contact_id, campaign_id, status, replied_at, clicked_at FROM {messages} \
+                        "SELECT contact_id, campaign_id, status, replied_at, clicked_at, created_at \
+                         FROM {messages} \
                          WHERE contact_id ?* AND COALESCE(campaign_id, campaign_id) IS NOT NULL \
                          AND is_test = 0 AND direction = 0 ORDER BY created_at, id",
                     )
@@ -184,7 +195,7 @@ impl MessageFacts {
                 .await?;
             for row in rows {
                 let key = (row.uuid(0)?, CampaignId(row.uuid(1)?));
-                facts.campaigns.insert(key, outcome(&row, 2)?);
+                facts.campaigns.insert(key, (row.instant(5)?, outcome(&row, 2)?));
             }
         }
         Ok(facts)
@@ -193,6 +204,11 @@ impl MessageFacts {
     pub fn about<'a>(&'a self, id: Uuid, contact: &'a Contact) -> ContactFacts<'a> {
         ContactFacts { id, contact, messages: self }
     }
+}
+
+/// A contact, and those who went into it.
+fn everyone(id: Uuid, contact: &Contact) -> impl Iterator<Item = Uuid> + '_ {
+    std::iter::once(id).chain(contact.halves.iter().map(|half| half.0))
 }
 
 /// From three columns: the status, and when the person answered and tapped.
@@ -233,10 +249,16 @@ impl RuleFacts for ContactFacts<'_> {
     }
 
     fn last_message(&self) -> Option<LastMessage> {
-        self.messages.last.get(&self.id).copied()
+        let last = everyone(self.id, self.contact).filter_map(|id| self.messages.last.get(&id));
+        last.max_by_key(|last| last.at).copied()
     }
 
     fn campaign(&self, id: CampaignId) -> Option<MessageOutcome> {
-        self.messages.campaigns.get(&(self.id, id)).copied()
+        let everyone = everyone(self.id, self.contact);
+        let known = everyone.filter_map(|contact| self.messages.campaigns.get(&(contact, id)));
+        // Who is left out as one of their contacts may have got it as another.
+        let known =
+            known.max_by_key(|(at, outcome)| (outcome.status != MessageStatus::Skipped, *at));
+        known.map(|(_, outcome)| *outcome)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::campaign::Audience;
 use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand, ContactOrigin};
-use domain::message::{Message, MessageCommand};
+use domain::message::{Message, MessageCommand, SkipReason};
 use domain::port::Position;
 use domain::primitives::{ContactId, SegmentId};
 use domain::segment::{Rule, Segment, SegmentCommand};
@@ -170,6 +170,40 @@ async fn a_segment_holds_whom_its_rule_holds_for() {
             assert_eq!(sample.len(), 2);
             let elsewhere = Scope::workspace(OTHER_WORKSPACE);
             assert_eq!(queries.count_contacts(&elsewhere, &filter).await.unwrap().count, 0);
+        }
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_went_to_a_contact_that_went_into_another_is_asked_of_the_person() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        create_workspace(&log, WORKSPACE, 0);
+        for n in 1..4 {
+            add_contact(&log, n, &[], 0);
+        }
+        // The one who stays was left out of it, and the third has nothing to do with it.
+        queue(&log, 1, header(1, Some(CAMPAIGN)), 0, 0);
+        let left_out = queue(&log, 2, header(2, Some(CAMPAIGN)), 0, 0);
+        let skip = MessageCommand::Skip { reason: SkipReason::Duplicate, detail: None, at: at(5) };
+        log.command::<Message>(left_out, skip, at(5));
+        let into = ContactId(id(2));
+        log.command::<Contact>(id(1), ContactCommand::MarkMerged { into, at: at(6) }, at(6));
+        let halves = [ContactId(id(1))].into();
+        log.command::<Contact>(id(2), ContactCommand::Absorb { halves, at: at(6) }, at(6));
+        let queries = filled(&db, &log).await;
+        let campaign = CAMPAIGN.0.to_string();
+        for (rule, expected) in [
+            (json!({ "campaign": { "id": campaign } }), vec![id(2)]),
+            (json!({ "campaign": { "id": campaign, "status": "QUEUED" } }), vec![id(2)]),
+            (json!({ "campaign": { "id": campaign, "status": "SKIPPED" } }), vec![]),
+            (json!({ "not": [{ "campaign": { "id": campaign } }] }), vec![id(3)]),
+        ] {
+            let rule = Rule::parse(&rule).unwrap();
+            let sample = queries.sample_rule(WORKSPACE.0, &rule, 10).await.unwrap();
+            let found: Vec<Uuid> = sample.into_iter().map(|stored| stored.id).collect();
+            assert_eq!(found, expected, "{rule:?}");
         }
         db.close().await;
     }

@@ -208,6 +208,21 @@ async fn contacts_are_found_by_what_is_known_of_them_until_they_are_merged_or_er
         let still = queries.contacts_by_id(&scope, &[id(2), id(3)]).await.unwrap();
         assert_eq!(still[&id(2)].state.merged_into, Some(ContactId(id(4))));
         assert!(still[&id(3)].state.erased);
+        // Who went into whom, also by way of another.
+        assert_eq!(queries.merged_into(&[id(4)]).await.unwrap(), [id(2)]);
+        log.command::<Contact>(
+            id(4),
+            ContactCommand::MarkMerged { into: ContactId(id(1)), at: at(3) },
+            at(3),
+        );
+        projections.catch_up(None).await.unwrap();
+        assert_eq!(queries.merged_into(&[id(1), id(3)]).await.unwrap(), [id(2), id(4)]);
+        assert_eq!(queries.merged_into(&[id(1), id(4)]).await.unwrap(), [id(2)]);
+        assert!(queries.merged_into(&[id(2), id(3)]).await.unwrap().is_empty());
+        let merges = queries.merges(None, 10).await.unwrap();
+        assert_eq!(merges, [(id(1), id(4)), (id(4), id(2))]);
+        assert_eq!(queries.merges(Some(merges[0]), 10).await.unwrap(), merges[1..]);
+        assert_eq!(queries.merges(None, 1).await.unwrap(), merges[..1]);
         db.close().await;
     }
 }

@@ -204,6 +204,14 @@ async fn windows_open_with_inbound_messages_and_blocks_with_the_code() {
         let windows = queries.windows(ACCOUNT.0, &[id(1), id(2)]).await.unwrap();
         assert_eq!(windows.get(&id(1)), Some(&at(5_000)));
         assert_eq!(windows.get(&id(2)), None);
+        let from = Recipient { phone: Some(phone(1)), user_id: None };
+        let written = async |contact: u128, since: i64| {
+            queries.written_from(ACCOUNT.0, &[id(contact), id(9)], at(since)).await.unwrap()
+        };
+        let opening = [(from.clone(), at(5_000)), (from, at(1_000))];
+        assert_eq!(written(1, 0).await, opening, "one of the three opens nothing");
+        assert_eq!(written(1, 5_000).await, opening[..1]);
+        assert!(written(2, 0).await.is_empty());
         let blocks = queries.marketing_blocks(&[id(1), id(2)]).await.unwrap();
         assert_eq!(blocks.get(&id(2)), Some(&at(200 + 25 * 3_600_000)));
         assert_eq!(blocks.len(), 1);

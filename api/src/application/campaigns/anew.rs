@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use domain::account::Account;
 use domain::campaign::Campaign;
 use domain::contact::Contact;
 use domain::delivery::{
     DeliveryFacts, PlannedRecipient, Planning, SendingHours, Verdict, judge, plan_recipient,
+    recipient_of,
 };
 use domain::message::Plan;
 use domain::primitives::{AccountId, CampaignId};
@@ -23,6 +24,7 @@ use crate::application::error::{AppError, AppResult, ErrorCode};
 use crate::application::read;
 use crate::worker::dispatch::takes_no_marketing;
 use crate::worker::leave_out::leave_out;
+use crate::worker::people::{People, windows};
 
 /// What people of a campaign's latest occurrence are judged by.
 pub(super) struct Anew<'a> {
@@ -67,6 +69,8 @@ impl<'a> Anew<'a> {
     ) -> AppResult<HashMap<Uuid, Plan>> {
         let contacts: Vec<Uuid> = messages.iter().map(|(_, contact)| *contact).collect();
         let people = self.gateway.bus.load_many::<Contact>(&contacts).await?;
+        let people = people.into_iter().map(|(id, loaded)| (id, loaded.aggregate)).collect();
+        let people = People::of(self.gateway, people).await.map_err(not_known(self.id))?;
         // A local time that has passed meanwhile is one that had passed at the start, as when a contact moves.
         let began_at = self.campaign.started_at.max(Some(now));
         let campaign = Campaign { started_at: began_at, ..self.campaign.clone() };
@@ -81,49 +85,46 @@ impl<'a> Anew<'a> {
         };
         let mut recipients: HashMap<Uuid, PlannedRecipient> = HashMap::new();
         for (message, contact) in messages {
-            let Some(loaded) = people.get(contact) else { continue };
-            if loaded.aggregate.merged_into.is_some() {
+            let Some(person) = people.get(*contact).filter(|person| !person.is_merged()) else {
                 continue;
-            }
-            let Some(mut recipient) = plan_recipient(&planning, &loaded.aggregate, 0, now) else {
+            };
+            let Some(mut recipient) = plan_recipient(&planning, person.contact, 0, now) else {
                 continue;
             };
             recipient.plan.header.country = country_of_recipient(&recipient.plan.to);
             recipients.insert(*message, recipient);
         }
         let left_out = leave_out(self.gateway, &campaign, &people, &mut recipients).await;
-        left_out.map_err(|error| {
-            warn!(campaign.id = %self.id, error = %format!("{error:#}"), "people could not be judged anew");
-            AppError::new(
-                ErrorCode::Unavailable,
-                "who is to be left out is not known right now; try again in a moment",
-            )
-        })?;
+        left_out.map_err(not_known(self.id))?;
         // What a message is judged by when it falls due is known to some part already: who would be left out then again
         // stays left out.
         let queries = read::queries(self.gateway);
-        let windows = queries.windows(self.account_id.0, &contacts).await?;
-        let blocks = queries.marketing_blocks(&contacts).await?;
-        let unreachable = queries.unreachable(&contacts).await?;
+        let everyone = people.everyone();
+        let addressed: Vec<_> = people
+            .iter()
+            .map(|person| (person, recipient_of(person.addressee, &self.account)))
+            .collect();
+        let windows = windows(&queries, self.account_id, &addressed, now).await?;
+        let blocks = queries.marketing_blocks(&everyone).await?;
+        let unreachable = queries.unreachable(&everyone).await?;
         let window = campaign.plan.as_ref().and_then(|plan| plan.schedule.as_ref()?.send_window);
         for recipient in recipients.values_mut().filter(|found| found.plan.skip.is_none()) {
             let plan = &mut recipient.plan;
             let contact_id = plan.header.contact_id.0;
-            let Some(contact) = people.get(&contact_id).map(|loaded| &loaded.aggregate) else {
-                continue;
-            };
+            let Some(person) = people.get(contact_id) else { continue };
+            let contact = person.contact;
             let verdict = judge(&DeliveryFacts {
                 now: plan.due_at,
                 contact,
                 content_kind: plan.header.content_kind,
                 category: self.template.category,
                 template_status: Some(self.template.status),
-                window_until: windows.get(&contact_id).map(|heard| *heard + Duration::hours(24)),
-                marketing_blocked_until: blocks.get(&contact_id).copied(),
+                window_until: windows.get(&contact_id).copied(),
+                marketing_blocked_until: person.latest(&blocks),
                 takes_no_marketing: takes_no_marketing(contact),
                 // Seen to already, with the campaign's own cap.
                 is_capped: false,
-                unreachable_until: unreachable.get(&contact_id).copied(),
+                unreachable_until: person.latest(&unreachable),
                 zone: recipient.zone.zone,
                 hours: SendingHours { window, quiet: self.account.settings.quiet_hours },
                 expires_at: None,
@@ -133,5 +134,15 @@ impl<'a> Anew<'a> {
             }
         }
         Ok(recipients.into_iter().map(|(id, recipient)| (id, recipient.plan)).collect())
+    }
+}
+
+fn not_known(campaign: CampaignId) -> impl FnOnce(anyhow::Error) -> AppError {
+    move |error| {
+        warn!(campaign.id = %campaign, error = %format!("{error:#}"), "people could not be judged anew");
+        AppError::new(
+            ErrorCode::Unavailable,
+            "who is to be left out is not known right now; try again in a moment",
+        )
     }
 }

@@ -7,7 +7,7 @@ use domain::Identity;
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::campaign::Campaign;
-use domain::contact::{Contact, ContactChanges, ContactOrigin, PortfolioIdentity};
+use domain::contact::{Contact, ContactChanges, ContactOrigin, HALVES_MAX, PortfolioIdentity};
 use domain::delivery::{
     DeliveryFacts, SendingHours, TimeToLive, Verdict, judge, personalise, recipient_of,
     zone_of_recipient,
@@ -38,13 +38,12 @@ use crate::application::error::{AppError, AppResult, ErrorCode};
 use crate::application::view::{MessageView, Written};
 use crate::application::{check, read};
 use crate::worker::dispatch::takes_no_marketing;
+use crate::worker::people::{Person, windows};
 
 /// Messages of one batch that are planned at the same time: they share the log's group commit.
 const AT_ONCE: usize = 32;
 /// How often a send that met another one to the same new number is tried again.
 const TRIES: usize = 4;
-/// Merges followed from the contact that was named to the one that it went into.
-const MERGES_MAX: usize = 10;
 /// How long an answer within the service window waits for the read model to have seen the person's last words.
 const WINDOW_PATIENCE: StdDuration = StdDuration::from_secs(2);
 /// Thirty days: WhatsApp itself tries no longer.
@@ -300,7 +299,8 @@ async fn find(
     let identity = match whom {
         Whom::Contact(id) => {
             let mut id = *id;
-            for _ in 0..MERGES_MAX {
+            // One after the other, at worst.
+            for _ in 0..=HALVES_MAX {
                 let contact = command::folded::<Contact>(gateway, id.0, "contact").await?;
                 match contact.merged_into {
                     Some(into) => id = into,
@@ -341,18 +341,20 @@ async fn introduce(
 /// What judging needs beside the contact itself. Skipping is for good, so a closed window is looked at again once the read
 /// model has seen all there was when this was asked.
 async fn facts(gateway: &Gateway, draft: &Draft, contact: ContactId) -> AppResult<Facts> {
-    let people = [contact.0];
-    let day = chrono::Duration::hours(24);
+    let known = command::folded::<Contact>(gateway, contact.0, "contact").await?;
+    let person = Person::unmerged(contact.0, &known);
+    let everyone: Vec<Uuid> = person.everyone().collect();
+    let addressed = [(person, recipient_of(&known, &draft.account))];
     let queries = read::queries(gateway);
     let window = async || -> AppResult<Option<DateTime<Utc>>> {
-        let heard = queries.windows(draft.account_id.0, &people).await?;
-        Ok(heard.get(&contact.0).map(|heard| *heard + day))
+        let windows = windows(&queries, draft.account_id, &addressed, draft.now).await?;
+        Ok(windows.get(&contact.0).copied())
     };
-    let unreachable_until = queries.unreachable(&people).await?.get(&contact.0).copied();
+    let unreachable_until = person.latest(&queries.unreachable(&everyone).await?);
     let mut window_until = window().await?;
     if draft.template.is_some() {
-        let blocks = queries.marketing_blocks(&people).await?;
-        let marketing_blocked_until = blocks.get(&contact.0).copied();
+        let blocks = queries.marketing_blocks(&everyone).await?;
+        let marketing_blocked_until = person.latest(&blocks);
         return Ok(Facts { window_until, marketing_blocked_until, unreachable_until });
     }
     if window_until.is_none_or(|until| until <= draft.now) {

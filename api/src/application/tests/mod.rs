@@ -2,6 +2,7 @@
 
 mod access;
 mod forecast;
+mod merged;
 mod people;
 pub(in crate::application) mod sending;
 mod suppressed;

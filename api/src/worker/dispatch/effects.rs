@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::outcome::Effect;
 use crate::app::Gateway;
+use crate::worker::people::People;
 use crate::worker::{all_accounts, webhook};
 
 /// Words with effects that share an append; where it fails, each is tried for itself.
@@ -342,6 +343,9 @@ async fn orders(
             }
             Effect::OptOutOfMarketing { source } => {
                 let Some(contact_id) = target.contact_id else { continue };
+                // Who went into another has no word any more: it is the person's.
+                let people = People::load(gateway, &[contact_id.0]).await.map_err(away)?;
+                let person = people.get(contact_id.0).map_or(contact_id.0, |person| person.id);
                 let command = ContactCommand::OptOut {
                     category: Some(TemplateCategory::Marketing),
                     source: source.clone(),
@@ -349,7 +353,7 @@ async fn orders(
                     said_at: shown_at,
                     at,
                 };
-                orders.push(Order::Contact(contact_id.0, command));
+                orders.push(Order::Contact(person, command));
             }
         }
     }

@@ -31,12 +31,13 @@ use uuid::Uuid;
 use super::effects::{self, EffectTarget, Recorded, Word};
 use super::marketing::{InFlight, takes_no_marketing};
 use super::outcome::{AttemptFacts, Effect, settle, unsendable};
-use super::people::{load_kept, load_people, marketing_sent, there_twice};
+use super::people::{duplicates, marketing_sent};
 use super::queues::{Queues, SETTLED_AFTER, interleave};
 use super::reach::{Entered, PortfolioReach};
 use super::steady::Steady;
 use super::wire::{WireError, send_request};
 use crate::app::{AccessError, Gateway, RECENT, Sender};
+use crate::worker::people::{People, windows};
 use crate::worker::webhook::settle_parked;
 use crate::worker::{latest, retime};
 
@@ -116,6 +117,8 @@ pub struct Shared {
 
 /// A message that goes now.
 struct Ready {
+    /// Who speaks for whom it goes to.
+    person: Uuid,
     due: AgendaItem,
     recipient: Recipient,
     /// When its person's place was spent; `None`: it costs no reach.
@@ -125,6 +128,7 @@ struct Ready {
 /// One call that ended.
 struct Called {
     message_id: MessageId,
+    person: Uuid,
     due: AgendaItem,
     recipient: Recipient,
     spent_at: Option<DateTime<Utc>>,
@@ -196,7 +200,7 @@ impl Lane {
             gateway.read.queries().recent_attempts(account_id.0, wall - PAIR_MEMORY).await?;
         let contacts: Vec<Uuid> =
             attempts.iter().map(|(id, _)| *id).collect::<HashSet<_>>().into_iter().collect();
-        let contacts = load_people(&gateway, &contacts).await?;
+        let people = People::load(&gateway, &contacts).await?;
         let account = gateway
             .bus
             .load::<Account>(account_id.0)
@@ -204,11 +208,9 @@ impl Lane {
             .map(|loaded| loaded.aggregate)
             .unwrap_or_default();
         for (contact_id, at) in attempts {
-            let contact = contacts.get(&contact_id);
-            let Some(recipient) = contact.and_then(|contact| recipient_of(contact, &account))
-            else {
-                continue;
-            };
+            let person = people.get(contact_id);
+            let recipient = person.and_then(|person| recipient_of(person.addressee, &account));
+            let Some(recipient) = recipient else { continue };
             let at = steady.of(at);
             let pair =
                 pairs.get(recipient.key()).map_or(PairLimit::first(at), |pair| pair.sent(at));
@@ -618,16 +620,16 @@ impl Lane {
         let portfolio = self.shared.reach.clone();
         let reach = portfolio.enter(&self.gateway, (self.account_id, account)).await?;
         let reach_was_full = reach.was_full_lately();
-        let mut people = load_people(&self.gateway, &contacts).await?;
-        let kept = load_kept(&self.gateway, &mut people).await?;
-        let contacts: Vec<Uuid> =
-            contacts.into_iter().chain(kept.values().map(|(id, _)| *id)).collect();
+        let people = People::load(&self.gateway, &contacts).await?;
+        let everyone = people.everyone();
+        let addressed: Vec<_> =
+            people.iter().map(|person| (person, recipient_of(person.addressee, account))).collect();
         let (windows, blocks, unreachable, marketing_sent, twice) = tokio::try_join!(
-            async { Ok(queries.windows(self.account_id.0, &contacts).await?) },
-            async { Ok(queries.marketing_blocks(&contacts).await?) },
-            async { Ok(queries.unreachable(&contacts).await?) },
-            marketing_sent(&queries, &due, &caps, &kept, wall),
-            there_twice(&queries, &due, &kept),
+            async { anyhow::Ok(windows(&queries, self.account_id, &addressed, wall).await?) },
+            async { Ok(queries.marketing_blocks(&everyone).await?) },
+            async { Ok(queries.unreachable(&everyone).await?) },
+            async { Ok(marketing_sent(&queries, &due, &caps, &people, wall).await?) },
+            async { Ok(duplicates(&self.gateway, &due, &people).await?) },
         )?;
         // What is to come at the recipient's own time is asked for it once more: their zone, or its rules, may have
         // changed a moment ago, or while the gateway was stopped.
@@ -645,19 +647,12 @@ impl Lane {
         let mut settled: Vec<(AgendaItem, MessageCommand)> = vec![];
         let mut full: HashSet<Uuid> = HashSet::new();
         for due in due {
-            let Some(addressee) = people.get(&due.contact_id) else {
-                // Its person cannot be read; the others go.
+            let Some(person) = people.get(due.contact_id) else {
+                // Who it is for cannot be read; the others go.
                 self.wait(due, None, now, wall);
                 continue;
             };
-            // Whom a merged contact went into speaks for the person from then on.
-            let merged = kept.get(&due.contact_id);
-            let contact = merged.map_or(addressee, |(_, contact)| contact);
-            let merged_id = merged.map(|(id, _)| *id);
-            let latest = |known: &HashMap<Uuid, DateTime<Utc>>| {
-                let of = |id: &Uuid| known.get(id).copied();
-                of(&due.contact_id).max(merged_id.as_ref().and_then(of))
-            };
+            let contact = person.contact;
             if due.campaign_id.is_some_and(|id| full.contains(&id)) {
                 continue;
             }
@@ -678,11 +673,10 @@ impl Lane {
             let category = template.and_then(|template| template.category).or(due.category);
             let is_marketing = category == Some(TemplateCategory::Marketing);
             let cap = caps.get(&due.message_id).copied();
-            let ids = std::iter::once(due.contact_id).chain(merged_id);
-            let known: Vec<(Uuid, DateTime<Utc>)> =
-                ids.filter_map(|id| marketing_sent.get(&id)).flatten().copied().collect();
+            let known: Vec<(Uuid, DateTime<Utc>)> = person.all(&marketing_sent);
             let known = known.as_slice();
-            let (person, message_id) = (due.contact_id, due.message_id);
+            let everyone: Vec<Uuid> = person.everyone().collect();
+            let message_id = due.message_id;
             let in_flight = self.shared.marketing.clone();
             // Nobody asked for the default to end what could not have gone: the limit is WhatsApp's, not its owner's.
             let is_excused = reach_was_full
@@ -697,11 +691,13 @@ impl Lane {
                 template_status: due
                     .template_id
                     .map(|_| template.map_or(TemplateStatus::Deleted, |t| t.status)),
-                window_until: latest(&windows).map(|at| at + Duration::hours(24)),
-                marketing_blocked_until: latest(&blocks),
-                takes_no_marketing: is_marketing && takes_no_marketing(contact),
-                is_capped: is_marketing && !in_flight.allows(person, message_id, cap, known, wall),
-                unreachable_until: latest(&unreachable),
+                window_until: windows.get(&due.contact_id).copied(),
+                marketing_blocked_until: person.latest(&blocks),
+                // By the number that it goes to.
+                takes_no_marketing: is_marketing && takes_no_marketing(person.addressee),
+                is_capped: is_marketing
+                    && !in_flight.allows(&everyone, message_id, cap, known, wall),
+                unreachable_until: person.latest(&unreachable),
                 zone,
                 hours: SendingHours { window, quiet: account.settings.quiet_hours },
                 expires_at: due.expires_at.filter(|_| !is_excused),
@@ -717,7 +713,7 @@ impl Lane {
                 }
                 Verdict::Send => {
                     // Addressed as it was planned; who is merged may have had another number.
-                    let Some(recipient) = recipient_of(addressee, account) else {
+                    let Some(recipient) = recipient_of(person.addressee, account) else {
                         self.wait(due, None, now, wall);
                         continue;
                     };
@@ -728,7 +724,7 @@ impl Lane {
                         continue;
                     }
                     let costs_reach = !facts.window_is_open();
-                    if costs_reach && let Some(wait) = reach.wait_of(person) {
+                    if costs_reach && let Some(wait) = reach.wait_of(due.contact_id) {
                         self.wait(due, wait.map(|wait| now + wait), now, wall);
                         continue;
                     }
@@ -742,27 +738,28 @@ impl Lane {
                         continue;
                     }
                     // Another lane may have taken the last place since.
-                    if is_marketing && !in_flight.take(person, message_id, cap, known, wall) {
+                    if is_marketing && !in_flight.take(&everyone, message_id, cap, known, wall) {
                         let reason = SkipReason::FrequencyCap;
                         let skip = MessageCommand::Skip { reason, detail: None, at: wall };
                         settled.push((due, skip));
                         continue;
                     }
-                    let spent_at = match costs_reach.then(|| reach.spend(person)).transpose() {
-                        Ok(spent_at) => spent_at,
-                        Err(wait) => {
-                            in_flight.give_back(person, message_id);
-                            self.wait(due, wait.map(|wait| now + wait), now, wall);
-                            continue;
-                        }
-                    };
+                    let spent_at =
+                        match costs_reach.then(|| reach.spend(due.contact_id)).transpose() {
+                            Ok(spent_at) => spent_at,
+                            Err(wait) => {
+                                in_flight.give_back(person.id, message_id);
+                                self.wait(due, wait.map(|wait| now + wait), now, wall);
+                                continue;
+                            }
+                        };
                     self.pace.take(1, now);
                     let pair = self
                         .pairs
                         .get(recipient.key())
                         .map_or(PairLimit::first(now), |p| p.sent(now));
                     self.pairs.insert(recipient.key().to_owned(), pair);
-                    ready.push(Ready { due, recipient, spent_at });
+                    ready.push(Ready { person: person.id, due, recipient, spent_at });
                 }
             }
         }
@@ -870,8 +867,8 @@ impl Lane {
             .collect();
         let results = self.gateway.bus.execute_many::<Message>(commands).await;
         let marketing = self.shared.marketing.clone();
-        for (Ready { due, recipient, spent_at }, result) in ready.into_iter().zip(results) {
-            let (person, message_id) = (due.contact_id, due.message_id);
+        for (Ready { person, due, recipient, spent_at }, result) in ready.into_iter().zip(results) {
+            let message_id = due.message_id;
             let (message, requested) = match result {
                 Ok(committed) => {
                     marketing.recorded(person, message_id, committed.position);
@@ -881,7 +878,7 @@ impl Lane {
                     // In the log or not, nothing is called.
                     marketing.give_back(person, message_id);
                     if let Some(spent_at) = spent_at {
-                        reach.give_back(person, spent_at);
+                        reach.give_back(due.contact_id, spent_at);
                     }
                     self.look_again(due.message_id, &error);
                     if matches!(error, CommandError::Unavailable(_)) {
@@ -918,6 +915,7 @@ impl Lane {
                 };
                 let called = Called {
                     message_id: MessageId(due.message_id),
+                    person,
                     due,
                     recipient,
                     spent_at,
@@ -961,10 +959,9 @@ impl Lane {
                 Err(error) => (unsendable(&error, facts), vec![]),
             };
             if matches!(command, MessageCommand::RecordRefused { .. }) {
-                let person = call.due.contact_id;
-                self.shared.marketing.give_back(person, call.message_id.0);
+                self.shared.marketing.give_back(call.person, call.message_id.0);
                 if let Some(spent_at) = call.spent_at {
-                    self.shared.reach.give_back(person, spent_at).await;
+                    self.shared.reach.give_back(call.due.contact_id, spent_at).await;
                 }
             }
             let word = Word {

@@ -38,31 +38,31 @@ struct People {
 
 impl InFlight {
     /// Whether `cap` allows one more to this person now, beside what the read model knows (`known`). Without a cap it
-    /// always does.
+    /// always does. `everyone`: whom the person is, who speaks for them first.
     pub fn allows(
         &self,
-        contact_id: Uuid,
+        everyone: &[Uuid],
         message_id: Uuid,
         cap: Option<FrequencyCap>,
         known: &[(Uuid, DateTime<Utc>)],
         now: DateTime<Utc>,
     ) -> bool {
-        self.lock().allow(contact_id, message_id, cap, known, now)
+        self.lock().allow(everyone, message_id, cap, known, now)
     }
 
-    /// Takes the place where [`Self::allows`] says that there is one.
+    /// Takes the place where [`Self::allows`] says that there is one, in the name of who speaks for the person.
     pub fn take(
         &self,
-        contact_id: Uuid,
+        everyone: &[Uuid],
         message_id: Uuid,
         cap: Option<FrequencyCap>,
         known: &[(Uuid, DateTime<Utc>)],
         now: DateTime<Utc>,
     ) -> bool {
         let mut people = self.lock();
-        let is_allowed = people.allow(contact_id, message_id, cap, known, now);
-        if is_allowed {
-            let pending = people.pending.entry(contact_id).or_default();
+        let is_allowed = people.allow(everyone, message_id, cap, known, now);
+        if let Some(person) = everyone.first().filter(|_| is_allowed) {
+            let pending = people.pending.entry(*person).or_default();
             pending.retain(|pending| pending.message_id != message_id);
             pending.push(Pending { message_id, at: now, position: None });
         }
@@ -111,15 +111,15 @@ impl InFlight {
 impl People {
     fn allow(
         &self,
-        contact_id: Uuid,
+        everyone: &[Uuid],
         message_id: Uuid,
         cap: Option<FrequencyCap>,
         known: &[(Uuid, DateTime<Utc>)],
         now: DateTime<Utc>,
     ) -> bool {
         let Some(cap) = cap else { return true };
-        let pending = self.pending.get(&contact_id).map(Vec::as_slice).unwrap_or_default();
-        let in_flight = pending.iter().map(|pending| (pending.message_id, pending.at));
+        let pending = everyone.iter().filter_map(|id| self.pending.get(id)).flatten();
+        let in_flight = pending.map(|pending| (pending.message_id, pending.at));
         // The read model may know some of them.
         let others = known.iter().copied().chain(in_flight).filter(|(id, _)| *id != message_id);
         let others: HashMap<Uuid, DateTime<Utc>> = others.collect();
@@ -158,25 +158,42 @@ mod tests {
     #[test]
     fn of_two_campaigns_at_once_one_takes_the_last_place() {
         let book = InFlight::default();
-        assert!(book.take(id(1), id(10), ONE_A_DAY, &[], at(0)));
-        assert!(!book.take(id(1), id(11), ONE_A_DAY, &[], at(0)));
-        assert!(book.take(id(2), id(12), ONE_A_DAY, &[], at(0)));
+        assert!(book.take(&[id(1)], id(10), ONE_A_DAY, &[], at(0)));
+        assert!(!book.take(&[id(1)], id(11), ONE_A_DAY, &[], at(0)));
+        assert!(book.take(&[id(2)], id(12), ONE_A_DAY, &[], at(0)));
         // The same message again is no second one, and what has no cap always goes.
-        assert!(book.take(id(1), id(10), ONE_A_DAY, &[(id(10), at(0))], at(1)));
-        assert!(book.take(id(1), id(13), None, &[], at(1)));
+        assert!(book.take(&[id(1)], id(10), ONE_A_DAY, &[(id(10), at(0))], at(1)));
+        assert!(book.take(&[id(1)], id(13), None, &[], at(1)));
         book.give_back(id(1), id(10));
-        assert!(!book.take(id(1), id(11), ONE_A_DAY, &[], at(2)), "one without a cap counts, too");
+        assert!(
+            !book.take(&[id(1)], id(11), ONE_A_DAY, &[], at(2)),
+            "one without a cap counts, too"
+        );
         book.give_back(id(1), id(13));
-        assert!(book.take(id(1), id(11), ONE_A_DAY, &[], at(2)));
-        assert!(!book.take(id(3), id(14), ONE_A_DAY, &[(id(15), at(-86_399))], at(0)));
-        assert!(book.take(id(3), id(14), ONE_A_DAY, &[(id(15), at(-86_400))], at(0)));
+        assert!(book.take(&[id(1)], id(11), ONE_A_DAY, &[], at(2)));
+        assert!(!book.take(&[id(3)], id(14), ONE_A_DAY, &[(id(15), at(-86_399))], at(0)));
+        assert!(book.take(&[id(3)], id(14), ONE_A_DAY, &[(id(15), at(-86_400))], at(0)));
+    }
+
+    #[test]
+    fn whoever_a_person_is_counts_for_the_person() {
+        let book = InFlight::default();
+        // What was on its way to two contacts when they became one with a third, and what goes to them since.
+        assert!(book.take(&[id(1)], id(10), None, &[], at(0)));
+        let two_a_day = Some(FrequencyCap { messages: 2, hours: 24 });
+        let everyone = [id(3), id(1), id(2)];
+        assert!(book.take(&everyone, id(11), two_a_day, &[], at(1)));
+        assert!(!book.allows(&everyone, id(12), two_a_day, &[], at(2)));
+        book.give_back(id(3), id(11));
+        assert!(book.allows(&everyone, id(12), two_a_day, &[], at(2)));
+        assert!(!book.allows(&everyone, id(12), two_a_day, &[(id(13), at(0))], at(2)));
     }
 
     #[test]
     fn what_is_not_known_elsewhere_is_not_forgotten() {
         let book = InFlight::default();
         for n in 0..4_000 {
-            assert!(book.take(id(n), id(n), None, &[], at(0)));
+            assert!(book.take(&[id(n)], id(n), None, &[], at(0)));
             if n % 2 == 0 {
                 book.recorded(id(n), id(n), Position(u64::try_from(n).unwrap()));
             }
@@ -184,7 +201,7 @@ mod tests {
         book.sweep(Position(2_000), at(60));
         // In the log by then, and seen: every other one up to 2,000.
         assert_eq!(book.lock().pending.len(), 4_000 - 1_001);
-        assert!(!book.take(id(3), id(5_000), ONE_A_DAY, &[], at(60)));
-        assert!(book.take(id(4), id(5_000), ONE_A_DAY, &[], at(60)));
+        assert!(!book.take(&[id(3)], id(5_000), ONE_A_DAY, &[], at(60)));
+        assert!(book.take(&[id(4)], id(5_000), ONE_A_DAY, &[], at(60)));
     }
 }

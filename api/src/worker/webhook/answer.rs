@@ -24,6 +24,7 @@ use super::apply::received_id;
 use super::error::ItemError;
 use super::status::wamid_hash;
 use crate::app::Gateway;
+use crate::worker::people::People;
 
 /// How long the list of messages may take to catch up before answers are parked.
 const CATCH_UP: StdDuration = StdDuration::from_secs(5);
@@ -269,11 +270,15 @@ pub async fn refused(
 /// What had gone to the person last when they gave their sign.
 async fn last(gateway: &Gateway, moment: &Moment, stage: Stage) -> Result<Found, ItemError> {
     let Moment { account_id, contact_id, at, until, except } = *moment;
-    let candidates = gateway
-        .read
-        .queries()
-        .last_sent(account_id.0, contact_id.0, (at - ANSWERED_WITHIN - SKEW, at + SKEW), LOOK_BACK)
-        .await?;
+    let people = People::load(gateway, &[contact_id.0]).await.map_err(ItemError::StoreAway)?;
+    // Somebody answers what went to any of their contacts.
+    let everyone = match people.get(contact_id.0) {
+        Some(person) => person.everyone().collect(),
+        None => vec![contact_id.0],
+    };
+    let within = (at - ANSWERED_WITHIN - SKEW, at + SKEW);
+    let queries = gateway.read.queries();
+    let candidates = queries.last_sent(account_id.0, &everyone, within, LOOK_BACK).await?;
     let mut messages = gateway.bus.load_many::<Message>(&candidates).await?;
     let candidates: Vec<(Uuid, Message)> = candidates
         .into_iter()

@@ -116,6 +116,8 @@ pub struct Other {
 /// What is known of a person beside their contact, by now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Circumstances {
+    /// Their person has another message of the campaign ([`is_there_twice`](super::is_there_twice)).
+    pub is_there_twice: bool,
     /// Their country, for what a message costs.
     pub country: Option<Country>,
     /// See [`DeliveryFacts`](super::DeliveryFacts).
@@ -248,46 +250,56 @@ impl Forecaster {
     }
 
     /// One contact of the audience that is not planned yet, in the audience's order; `now` is when the campaign starts.
+    /// Answers whether planning lets a message to them pass.
     pub fn plan(
         &mut self,
         planning: &Planning<'_>,
         contact: &Contact,
         about: Circumstances,
         now: DateTime<Utc>,
-    ) {
+    ) -> bool {
         // Nothing is planned for what never was, in the run neither.
-        let Some(planned) = plan_recipient(planning, contact, 0, now) else { return };
+        let Some(planned) = plan_recipient(planning, contact, 0, now) else { return false };
         self.recipients += 1;
         if let Some((reason, _)) = planned.plan.skip {
-            return self.skip(reason);
+            self.skip(reason);
+            return false;
         }
         let due_at = planned.plan.due_at;
         let facts = AtPlanning {
+            is_there_twice: about.is_there_twice,
             takes_no_marketing: about.takes_no_marketing,
             capped_until: about.capped_until,
         };
         if let Some(reason) = facts.skip(Some(self.conditions.category), due_at) {
-            return self.skip(reason);
+            self.skip(reason);
+            return false;
         }
         let seconds = planned.plan.header.time_to_live_s;
         let expires_at = seconds.map(|seconds| due_at + Duration::seconds(i64::from(seconds)));
         let times = (due_at, expires_at);
-        self.expect(planned.message_id, contact, planned.zone, times, about);
+        let of = (planned.message_id, planned.plan.header.contact_id);
+        self.expect(of, contact, planned.zone, times, about);
+        true
     }
 
-    /// One message that was planned before and waits until its first time, to be given up at its second.
+    /// One message that was planned before, for a contact, and waits until its first time, to be given up at its second.
+    /// `contact` is who speaks for the person by now.
     pub fn waiting(
         &mut self,
-        message_id: MessageId,
+        planned: (MessageId, ContactId),
         contact: &Contact,
         zone: RecipientZone,
         times: (DateTime<Utc>, Option<DateTime<Utc>>),
         about: Circumstances,
     ) {
         self.recipients += 1;
+        if about.is_there_twice {
+            return self.skip(SkipReason::Duplicate);
+        }
         match person_problem(contact, Some(self.conditions.category)) {
             Some(reason) => self.skip(reason),
-            None => self.expect(message_id, contact, zone, times, about),
+            None => self.expect(planned, contact, zone, times, about),
         }
     }
 
@@ -302,7 +314,7 @@ impl Forecaster {
 
     fn expect(
         &mut self,
-        message_id: MessageId,
+        (message_id, contact_id): (MessageId, ContactId),
         contact: &Contact,
         zone: RecipientZone,
         (due_at, expires_at): (DateTime<Utc>, Option<DateTime<Utc>>),
@@ -312,8 +324,7 @@ impl Forecaster {
         if self.conditions.is_draft && !is_approved {
             return self.skip(SkipReason::TemplateNotApproved);
         }
-        let place = u32::try_from(self.queue.len());
-        let (Some(contact_id), Ok(place)) = (contact.id, place) else { return };
+        let Ok(place) = u32::try_from(self.queue.len()) else { return };
         let mut kind = Kind { due_at, expires_at, zone: zone.zone, source: zone.source, about };
         if self.kinds.len() >= KINDS_MAX && !self.kind_ids.contains_key(&kind) {
             kind = kind.coarse();

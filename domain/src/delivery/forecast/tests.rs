@@ -118,6 +118,7 @@ impl Someone {
     fn about(&self, begins: DateTime<Utc>, cap: Option<FrequencyCap>) -> Circumstances {
         let after = |hours: &Option<i64>| hours.map(|hours| begins + Duration::hours(hours));
         Circumstances {
+            is_there_twice: false,
             country: None,
             window_until: after(&self.window_until),
             marketing_blocked_until: after(&self.blocked_until),
@@ -909,7 +910,7 @@ fn what_waits_is_forecast_as_what_is_yet_to_be_planned_and_an_opt_out_since_coun
             let times = (due_at, Some(due_at + Duration::seconds(seconds)));
             let about = someone.about(world.now, None);
             forecaster.waiting(
-                message.message_id,
+                (message.message_id, message.plan.header.contact_id),
                 &someone.contact(number),
                 message.zone,
                 times,
@@ -924,4 +925,37 @@ fn what_waits_is_forecast_as_what_is_yet_to_be_planned_and_an_opt_out_since_coun
     let forecast = left(&world);
     assert_eq!((forecast.recipients, forecast.to_send), (90, 88));
     assert_eq!(forecast.skipped, BTreeMap::from([(SkipReason::OptedOut, 2)]));
+}
+
+#[test]
+fn who_has_another_message_is_left_out_whether_planned_already_or_not_and_says_so() {
+    let world = World::usual(2);
+    let Stage::ToStart { campaign, at } = Stage::of(&world.campaign(), world.now).unwrap() else {
+        panic!("a draft is to start");
+    };
+    let (account, (template, components)) = (world.account(), world.template());
+    let planning = Planning {
+        campaign_id: CAMPAIGN,
+        campaign: &campaign,
+        account_id: ACCOUNT,
+        account: &account,
+        template: &template,
+        components: &components,
+        number_zone,
+    };
+    let mut forecaster = Forecaster::new(world.conditions(at));
+    let mut passes = vec![];
+    for is_there_twice in [true, false] {
+        let about = Circumstances { is_there_twice, ..world.people[0].about(at, None) };
+        passes.push(forecaster.plan(&planning, &world.people[0].contact(0), about, at));
+        let contact = world.people[1].contact(1);
+        let planned = plan_recipient(&planning, &contact, 0, at).unwrap();
+        let times = (planned.plan.due_at, None);
+        let of = (planned.message_id, planned.plan.header.contact_id);
+        forecaster.waiting(of, &contact, planned.zone, times, about);
+    }
+    assert_eq!(passes, [false, true]);
+    let forecast = forecaster.finish();
+    assert_eq!((forecast.recipients, forecast.to_send), (4, 2));
+    assert_eq!(forecast.skipped, BTreeMap::from([(SkipReason::Duplicate, 2)]));
 }

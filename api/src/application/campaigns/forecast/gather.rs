@@ -1,7 +1,7 @@
 //! What a forecast is made from: the campaign on paper, its audience by the query that the launch uses, what is known of
 //! each person, what else waits, and the portfolio's count. Only reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,11 +17,11 @@ use domain::delivery::{
 };
 use domain::message::Priority;
 use domain::port::{AggregateType, Position, StreamId};
-use domain::primitives::{AccountId, CampaignId, ContactId, MessageId};
+use domain::primitives::{AccountId, CampaignId, ContactId, MessageId, message_id_of_campaign};
 use domain::template::{Template, TemplateCategory, TemplateStatus};
 use domain::workspace::Workspace;
 use infrastructure::phone::{country_of_recipient, zone_of};
-use projections::{AudienceSurvey, DueCursor, Queries, Scope, Stored};
+use projections::{AudienceSurvey, DueCursor, Queries, Scope};
 use uuid::Uuid;
 
 use super::super::audience;
@@ -30,14 +30,13 @@ use crate::app::Gateway;
 use crate::application::error::{AppError, AppResult};
 use crate::application::{command, read};
 use crate::worker::dispatch::{reached, takes_no_marketing};
+use crate::worker::people::{People, there_twice, windows};
 use crate::worker::{all_accounts, latest};
 
 /// Contacts looked up together.
 const PAGE: usize = 1_000;
 /// What waits is planned no further ahead than this.
 const HORIZON: Duration = Duration::days(3_660);
-/// How long a person's word to us opens the service window.
-const WINDOW: Duration = Duration::hours(24);
 /// The event from which on contacts are out of the audience.
 const STARTED: &str = "campaign.started";
 
@@ -126,7 +125,6 @@ pub(super) async fn make(
     let (mut after, mut added_up_to) = (None, None);
     let mut is_expanded = false;
     if let Stage::UnderWay { campaign } = &stage {
-        scene.take_waiting(&mut forecaster, now).await?;
         let stream = StreamId::new(AggregateType::Campaign, id.0);
         let started = latest(gateway, stream, STARTED)
             .await
@@ -135,19 +133,39 @@ pub(super) async fn make(
         (after, is_expanded) = (campaign.cursor, campaign.expanded);
     }
     let mut survey = AudienceSurvey { people: 0, unfilled: audience::paths(plan) };
+    // Those whose halves' messages, where they still wait, give way to theirs.
+    let mut keepers: HashSet<Uuid> = HashSet::new();
     if !is_expanded {
         let audience = scene.queries.audience(workspace_id.0, &plan.audience, added_up_to).await?;
         loop {
             let page = scene.queries.audience_page(&audience, after, PAGE).await?;
-            let about = scene.circumstances(page.contacts.iter(), now).await?;
-            for stored in &page.contacts {
-                let about = about.get(&stored.id).copied().unwrap_or_default();
-                forecaster.plan(&planning, &stored.state, about, starts_at);
-                if !survey.unfilled.is_empty() {
-                    survey.unfilled.retain(|path| !fills(&stored.state, path));
+            let contacts = page.contacts.into_iter().map(|stored| (stored.id, stored.state));
+            let contacts: Vec<(Uuid, Contact)> = contacts.collect();
+            survey.people += contacts.len() as u64;
+            for (_, contact) in &contacts {
+                survey.unfilled.retain(|path| !fills(contact, path));
+            }
+            let ids: Vec<Uuid> = contacts.iter().map(|(id, _)| *id).collect();
+            let people = scene.people(contacts.into_iter().collect()).await?;
+            let about = scene.circumstances(&people, now).await?;
+            let start = paper.occurrence_start.unwrap_or(starts_at);
+            let messages: Vec<_> = ids
+                .iter()
+                .filter_map(|contact| {
+                    let message = message_id_of_campaign(id, start, ContactId(*contact), 0);
+                    Some((message.0, id, people.get(*contact)?))
+                })
+                .collect();
+            let twice = there_twice(gateway, &messages).await?;
+            for (message, _, person) in messages {
+                let about = about.get(&person.addressee_id).copied().unwrap_or_default();
+                let is_there_twice = twice.contains(&message);
+                let about = Circumstances { is_there_twice, ..about };
+                let passes = forecaster.plan(&planning, person.addressee, about, starts_at);
+                if passes && !person.contact.halves.is_empty() {
+                    keepers.insert(person.id);
                 }
             }
-            survey.people += page.contacts.len() as u64;
             counted.store(forecaster.recipients(), Ordering::Relaxed);
             if page.is_last {
                 break;
@@ -165,6 +183,9 @@ pub(super) async fn make(
             Some(refusal) => warnings.push(refusal.message),
             None => {}
         }
+    }
+    if let Stage::UnderWay { .. } = &stage {
+        scene.take_waiting(&mut forecaster, &keepers, now).await?;
     }
     let forecast = tokio::task::spawn_blocking(move || forecaster.finish());
     let forecast = forecast.await.map_err(AppError::internal)?;
@@ -251,7 +272,14 @@ impl Scene<'_> {
     }
 
     /// The campaign's own messages that wait.
-    async fn take_waiting(&self, forecaster: &mut Forecaster, now: DateTime<Utc>) -> AppResult<()> {
+    async fn take_waiting(
+        &self,
+        forecaster: &mut Forecaster,
+        keepers: &HashSet<Uuid>,
+        now: DateTime<Utc>,
+    ) -> AppResult<()> {
+        // Of two who went into a third that has none, the one that is due first goes.
+        let mut first: HashSet<(u128, Uuid)> = HashSet::new();
         let bulk = usize::try_from(Priority::Bulk.rank()).unwrap_or_default();
         let mut after: [Option<DueCursor>; 3] = [None; 3];
         loop {
@@ -260,14 +288,30 @@ impl Scene<'_> {
             let items = self.queries.due_in(account, campaign, until, after, PAGE).await?;
             let ids: Vec<Uuid> = items.iter().map(|item| item.contact_id).collect();
             let people = self.queries.contacts_by_id(&Scope::everything(), &ids).await?;
-            let about = self.circumstances(people.values(), now).await?;
+            let people = people.into_iter().map(|(id, stored)| (id, stored.state)).collect();
+            let people = self.people(people).await?;
+            let about = self.circumstances(&people, now).await?;
+            let messages: Vec<_> = items
+                .iter()
+                .filter_map(|item| {
+                    let person = people.get(item.contact_id)?;
+                    Some((item.message_id, self.campaign_id, person))
+                })
+                .collect();
+            let twice = there_twice(self.gateway, &messages).await?;
             for item in &items {
-                let Some(person) = people.get(&item.contact_id) else { continue };
-                let contact = &person.state;
+                let Some(person) = people.get(item.contact_id) else { continue };
+                let contact = person.contact;
                 let zone = zone_of_recipient(self.campaign.zone(), self.account, contact, zone_of);
                 let about = about.get(&item.contact_id).copied().unwrap_or_default();
+                let gives_way = person.is_merged()
+                    && (keepers.contains(&person.id)
+                        || !first.insert((item.message_id.as_u128() >> 80, person.id)));
+                let is_there_twice = gives_way || twice.contains(&item.message_id);
+                let about = Circumstances { is_there_twice, ..about };
                 let times = (item.at.max(now), item.expires_at);
-                forecaster.waiting(MessageId(item.message_id), contact, zone, times, about);
+                let planned = (MessageId(item.message_id), ContactId(item.contact_id));
+                forecaster.waiting(planned, contact, zone, times, about);
             }
             self.counted.store(forecaster.recipients(), Ordering::Relaxed);
             if items.len() < PAGE {
@@ -279,43 +323,52 @@ impl Scene<'_> {
         }
     }
 
-    /// What is known of these people beside their contacts.
-    async fn circumstances<'c>(
+    async fn people(&self, contacts: HashMap<Uuid, Contact>) -> AppResult<People> {
+        let people = People::of(self.gateway, contacts).await;
+        people.map_err(|error| AppError::unavailable(std::io::Error::other(error)))
+    }
+
+    /// What is known of these people beside their contacts, by the contact that was asked for.
+    async fn circumstances(
         &self,
-        people: impl Iterator<Item = &'c Stored<Contact>> + Clone,
+        people: &People,
         now: DateTime<Utc>,
     ) -> AppResult<HashMap<Uuid, Circumstances>> {
-        let ids: Vec<Uuid> = people.clone().map(|stored| stored.id).collect();
+        let everyone = people.everyone();
         let is_marketing = self.category == TemplateCategory::Marketing;
         let cap = self.campaign.plan.as_ref().and_then(|plan| plan.frequency_cap);
         let cap = cap.filter(|_| is_marketing);
+        let addressed: Vec<_> = people
+            .iter()
+            .map(|person| (person, recipient_of(person.addressee, self.account)))
+            .collect();
         let (windows, blocks, unreachable, sent) = tokio::try_join!(
-            self.queries.windows(self.account_id.0, &ids),
-            self.queries.marketing_blocks(&ids),
-            self.queries.unreachable(&ids),
+            windows(&self.queries, self.account_id, &addressed, now),
+            self.queries.marketing_blocks(&everyone),
+            self.queries.unreachable(&everyone),
             async {
                 match cap {
                     Some(cap) => {
-                        self.queries.marketing_sent(&ids, now - cap.span(), cap.messages).await
+                        let since = now - cap.span();
+                        self.queries.marketing_sent(&everyone, since, cap.messages).await
                     }
                     None => Ok(HashMap::new()),
                 }
             },
         )?;
         let ahead = |at: Option<DateTime<Utc>>| at.filter(|at| *at > now);
-        let about = people.map(|stored| {
-            let contact = &stored.state;
-            let to = recipient_of(contact, self.account);
-            let sent = sent.get(&stored.id).into_iter().flatten().map(|(_, at)| *at);
+        let about = addressed.iter().map(|(person, to)| {
+            let sent = person.all(&sent).into_iter().map(|(_, at)| at);
             let about = Circumstances {
+                is_there_twice: false,
                 country: to.as_ref().and_then(country_of_recipient),
-                window_until: ahead(windows.get(&stored.id).map(|at| *at + WINDOW)),
-                marketing_blocked_until: ahead(blocks.get(&stored.id).copied()),
-                takes_no_marketing: is_marketing && takes_no_marketing(contact),
-                unreachable_until: ahead(unreachable.get(&stored.id).copied()),
+                window_until: ahead(windows.get(&person.addressee_id).copied()),
+                marketing_blocked_until: ahead(person.latest(&blocks)),
+                takes_no_marketing: is_marketing && takes_no_marketing(person.addressee),
+                unreachable_until: ahead(person.latest(&unreachable)),
                 capped_until: ahead(cap.and_then(|cap| cap.opens_at(sent))),
             };
-            (stored.id, about)
+            (person.addressee_id, about)
         });
         Ok(about.collect())
     }
