@@ -7,11 +7,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::port::{
-    AggregateType, AppendOutcome, AppendUnit, EventFilter, IdentityChange, NewEvent, Position,
-    StreamAppend, StreamId,
+    AggregateType, AppendOutcome, AppendUnit, EventFilter, IdentityChange, Metadata, NewEvent,
+    Position, StoredEvent, StreamAppend, StreamId,
 };
+use domain::primitives::{Actor, ApiKeyId};
+use gateway_sqlite::{Options, Sqlite};
 use infrastructure::clock::{ManualClock, SystemClock};
-use infrastructure::event_store::{self, IdentityKey, OpenError, OpenStore, StoreUrl};
+use infrastructure::event_store::{
+    self, DataKeyRow, Database, IdentityKey, OpenError, OpenStore, StoreUrl,
+};
+use rusqlite::params;
+use rusqlite::types::Value;
 use uuid::Uuid;
 
 struct File {
@@ -48,7 +54,12 @@ fn sent(stream: StreamId, expected: u64, events: usize, correlation_id: Uuid) ->
         event_type: "message.sent".to_owned(),
         event_version: 1,
         payload: format!(r#"{{"padding":"{}"}}"#, "x".repeat(300)),
-        metadata: format!(r#"{{"correlation_id":"{correlation_id}"}}"#),
+        metadata: Metadata {
+            actor: Actor::system("test"),
+            correlation_id,
+            causation_id: None,
+            subject: None,
+        },
         occurred_at: Utc::now(),
     };
     let events = (0..events).map(|_| event()).collect();
@@ -114,6 +125,281 @@ async fn reading_beside_a_store_that_never_was_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let url = StoreUrl::sqlite(directory.path().join("gateway.db"));
     event_store::open_read_only(&url, Arc::new(SystemClock)).await.unwrap_err();
+}
+
+const BEFORE_COMPACT: [(&str, &str); 6] = [
+    (
+        "20261123100000_create_events",
+        include_str!("../migrations/sqlite/20261123100000_create_events.sql"),
+    ),
+    (
+        "20261123100100_create_key_ring",
+        include_str!("../migrations/sqlite/20261123100100_create_key_ring.sql"),
+    ),
+    (
+        "20261123100200_create_identities",
+        include_str!("../migrations/sqlite/20261123100200_create_identities.sql"),
+    ),
+    (
+        "20261123100300_create_idempotency",
+        include_str!("../migrations/sqlite/20261123100300_create_idempotency.sql"),
+    ),
+    (
+        "20261123100400_create_leases",
+        include_str!("../migrations/sqlite/20261123100400_create_leases.sql"),
+    ),
+    (
+        "20261123100500_create_meta",
+        include_str!("../migrations/sqlite/20261123100500_create_meta.sql"),
+    ),
+];
+
+/// A file as gateways wrote it before rows were compact.
+async fn old_file(url: &str, events: &[StoredEvent]) -> Sqlite {
+    let db = Sqlite::open(url, Options::default()).expect("opens");
+    db.migrate("event_store_migrations", &BEFORE_COMPACT).await.expect("the old tables");
+    let events = events.to_vec();
+    db.write(move |tx| {
+        for event in &events {
+            tx.execute(
+                "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+                     metadata, position, event_id, workspace_id, account_id, occurred_at, recorded_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                params![
+                    event.stream.aggregate_type.as_str(),
+                    event.stream.id.to_string(),
+                    event.sequence as i64,
+                    event.event_type,
+                    event.event_version.to_string(),
+                    event.payload,
+                    serde_json::to_string(&event.metadata).expect("JSON"),
+                    event.position.0 as i64,
+                    event.event_id.to_string(),
+                    event.workspace_id.map(|id| id.to_string()),
+                    event.account_id.map(|id| id.to_string()),
+                    event.occurred_at.timestamp_millis(),
+                    event.recorded_at.timestamp_millis(),
+                ],
+            )?;
+        }
+        Ok(())
+    })
+    .await
+    .expect("writes");
+    db
+}
+
+/// What any tool reads of the log, column by column.
+async fn as_tools_read(db: &Sqlite) -> Vec<Vec<Value>> {
+    db.read(|connection| {
+        connection
+            .prepare(
+                "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                        position, event_id, workspace_id, account_id, occurred_at, recorded_at
+                 FROM events ORDER BY position",
+            )?
+            .query_map([], |row| (0..13).map(|column| row.get(column)).collect())?
+            .collect()
+    })
+    .await
+    .expect("reads")
+}
+
+fn old_events() -> Vec<StoredEvent> {
+    let at = |ms: i64| DateTime::from_timestamp_millis(1_780_000_000_000 + ms).unwrap();
+    let (workspace, account, began) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let first = Uuid::now_v7();
+    let mut sequences: HashMap<StreamId, u64> = HashMap::new();
+    let mut last: HashMap<StreamId, Uuid> = HashMap::new();
+    let mut events = Vec::new();
+    let mut write = |stream: StreamId, position: u64, cause: Option<Uuid>, correlation_id: Uuid| {
+        let n = events.len();
+        let sequence = sequences.entry(stream).and_modify(|n| *n += 1).or_insert(1);
+        let name = [None, Some("Grüße 👋 \"quoted\" \\ and 'so' on".to_owned())][n % 2].clone();
+        let event = StoredEvent {
+            position: Position(position),
+            event_id: Uuid::now_v7(),
+            stream,
+            sequence: *sequence,
+            event_type: format!("message.{}", ["queued", "sent"][n % 2]),
+            event_version: 1 + (n % 3) as u32,
+            payload: format!(r#"{{"b": {n}, "a":"Grüße 👋 \u0041" }}"#),
+            metadata: Metadata {
+                actor: Actor::api_key(ApiKeyId(workspace), name),
+                correlation_id,
+                causation_id: cause,
+                subject: (n % 2 == 0).then_some(stream.id),
+            },
+            workspace_id: (n != 2).then_some(workspace),
+            account_id: (n % 2 == 1).then_some(account),
+            occurred_at: at(n as i64 * 7 - 90_000),
+            recorded_at: at(n as i64),
+        };
+        last.insert(stream, event.event_id);
+        events.push(event);
+        last.clone()
+    };
+    let stream = StreamId::new(AggregateType::Message, first);
+    let twin = StreamId::new(AggregateType::Contact, first);
+    let campaign = write(twin, 1, None, began)[&twin];
+    let queued = write(stream, 2, Some(campaign), began)[&stream];
+    let sent = write(stream, 3, Some(queued), began)[&stream];
+    // Under another correlation, caused by one that is not the last, and by one that is far away.
+    write(stream, 4, Some(queued), Uuid::now_v7());
+    let far = write(stream, 5, Some(sent), began)[&stream];
+    write(stream, 5 + 32_767, Some(far), began);
+    let far = write(twin, 40_000, Some(far), Uuid::now_v7())[&twin];
+    write(twin, 40_000 + 32_768, Some(far), began);
+    for (n, aggregate_type) in AggregateType::ALL.into_iter().enumerate() {
+        write(StreamId::new(aggregate_type, Uuid::now_v7()), 80_000 + n as u64, None, began);
+    }
+    events
+}
+
+#[tokio::test]
+async fn a_log_in_the_old_form_reads_back_equal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let events = old_events();
+    let db = old_file(path.to_str().unwrap(), &events).await;
+    let (workspace, holder, live, gone) =
+        (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    db.write(move |tx| {
+        tx.execute(
+            "INSERT INTO identities (workspace_id, kind, hash, holder) VALUES (?1, 'phone', x'07', ?2)",
+            [workspace.to_string(), holder.to_string()],
+        )?;
+        tx.execute(
+            "INSERT INTO data_keys (subject, wrapped, destroyed_at) VALUES (?1, x'0102', NULL), (?2, NULL, 5)",
+            [live.to_string(), gone.to_string()],
+        )
+    })
+    .await
+    .unwrap();
+    let before = as_tools_read(&db).await;
+    drop(db);
+
+    let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+    let store = event_store::open(&StoreUrl::sqlite(&path), clock).await.expect("migrates");
+    let Database::Sqlite(db) = &store.database else { unreachable!("it was opened on SQLite") };
+    assert_eq!(as_tools_read(db).await, before);
+    let mut after = Position(0);
+    let mut found = Vec::new();
+    loop {
+        let page = store.log.read_all(after, &EventFilter::default(), 3).await.unwrap();
+        after = page.scanned_to;
+        found.extend(page.events);
+        if page.at_head {
+            break;
+        }
+    }
+    assert_eq!(found, events);
+    for stream in events.iter().map(|event| event.stream) {
+        let wanted: Vec<_> =
+            events.iter().filter(|event| event.stream == stream).cloned().collect();
+        assert_eq!(store.log.read_streams(&[stream]).await.unwrap(), wanted);
+    }
+
+    let key = IdentityKey { workspace_id: workspace, kind: "phone".to_owned(), hash: vec![7] };
+    assert_eq!(store.identities.lookup(&[key]).await.unwrap(), [Some(holder)]);
+    let keys = store.vault.data_keys(&[live, gone]).await.unwrap();
+    assert_eq!(keys[&live], DataKeyRow::Wrapped(vec![1, 2]));
+    assert_eq!(keys[&gone], DataKeyRow::Destroyed);
+    let destroyed = store.vault.destroyed_since(DateTime::UNIX_EPOCH, 10).await.unwrap();
+    assert_eq!(destroyed.iter().map(|(subject, _)| *subject).collect::<Vec<_>>(), [gone]);
+
+    // Streams go on where they were, and what is new is shown in the same form.
+    let stream = events[1].stream;
+    let mut append = sent(stream, 5, 2, Uuid::now_v7());
+    append.events[0].metadata.causation_id = Some(events[5].event_id);
+    append.events[1].metadata.causation_id = Some(append.events[0].event_id);
+    let new = append.events.clone();
+    let unit = AppendUnit { streams: vec![append], ..AppendUnit::default() };
+    let outcomes = store.log.append(vec![unit]).await.unwrap();
+    let AppendOutcome::Appended { last, .. } = outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!(last, Position(80_010));
+    let rows = as_tools_read(db).await;
+    for (row, event) in rows[rows.len() - 2..].iter().zip(&new) {
+        assert_eq!(row[1], Value::Text(stream.id.to_string()));
+        let metadata = serde_json::to_string(&event.metadata).unwrap();
+        assert_eq!(row[6], Value::Text(metadata));
+        assert_eq!(row[8], Value::Text(event.event_id.to_string()));
+        assert_eq!(row[11], Value::Integer(event.occurred_at.timestamp_millis()));
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_carried_over_stops_the_migration_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let db = old_file(path.to_str().unwrap(), &old_events()).await;
+    db.write(|tx| tx.execute("UPDATE events SET metadata = '{}' WHERE position = 3", []))
+        .await
+        .unwrap();
+    let before = as_tools_read(&db).await;
+    drop(db);
+    let error =
+        event_store::open(&StoreUrl::sqlite(&path), Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(error, OpenError::Migration { .. }), "{error}");
+    let db = Sqlite::open(&path, Options::default()).unwrap();
+    assert_eq!(as_tools_read(&db).await, before);
+}
+
+#[tokio::test]
+async fn an_event_costs_little_beside_its_payload() {
+    const MESSAGES: usize = 3_000;
+    let File { directory, store, .. } = fresh().await.unwrap();
+    let (workspace, account, campaign) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let mut messages: Vec<(StreamId, Uuid, Uuid)> = (0..MESSAGES)
+        .map(|_| (StreamId::new(AggregateType::Message, Uuid::now_v7()), Uuid::now_v7(), campaign))
+        .collect();
+    // What becomes of a message of a campaign. Personal data is in what goes out and in WhatsApp's answer.
+    let steps = [
+        ("queued", Actor::process("campaign"), true),
+        ("send_requested", Actor::process("dispatch"), false),
+        ("accepted", Actor::process("dispatch"), true),
+        ("sent", Actor::whatsapp(), false),
+        ("delivered", Actor::whatsapp(), false),
+        ("read", Actor::whatsapp(), false),
+    ];
+    let (mut payloads, mut events) = (0, 0);
+    for (expected, (name, actor, is_personal)) in (0..).zip(steps) {
+        for part in messages.chunks_mut(1_000) {
+            let units = part.iter_mut().map(|(stream, contact, cause)| {
+                let event_id = Uuid::now_v7();
+                let event = NewEvent {
+                    event_id,
+                    event_type: format!("message.{name}"),
+                    event_version: 1,
+                    payload: format!(r#"{{"type":"message.{name}","at":"{}"}}"#, "x".repeat(60)),
+                    metadata: Metadata {
+                        actor: actor.clone(),
+                        correlation_id: campaign,
+                        causation_id: Some(std::mem::replace(cause, event_id)),
+                        subject: is_personal.then_some(*contact),
+                    },
+                    occurred_at: DateTime::UNIX_EPOCH,
+                };
+                payloads += event.payload.len();
+                events += 1;
+                let streams = vec![StreamAppend {
+                    stream: *stream,
+                    expected,
+                    workspace_id: Some(workspace),
+                    account_id: Some(account),
+                    events: vec![event],
+                }];
+                AppendUnit { streams, ..AppendUnit::default() }
+            });
+            let outcomes = store.log.append(units.collect()).await.unwrap();
+            assert!(outcomes.iter().all(|it| matches!(it, AppendOutcome::Appended { .. })));
+        }
+    }
+    drop(store);
+    let size = std::fs::metadata(directory.path().join("gateway.db")).unwrap().len();
+    let beside = (size as usize - payloads) / events;
+    println!("{beside} bytes an event beside its payload, indexes and free space included");
+    assert!(beside <= 130, "{beside} bytes");
 }
 
 const CRASH_FILE: &str = "GATEWAY_EVENT_STORE_TEST_CRASH";

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use domain::contact::{ConsentStatus, Contact, ContactCommand, ContactError, SUPPRESSION_SOURCE};
 use domain::message::{Message, MessageError};
 use domain::port::{
-    AggregateType, AppendUnit, Clock, EventFeed, EventFilter, FeedError, Fence, NewEvent, Position,
-    StreamAppend, StreamId,
+    AggregateType, AppendUnit, Clock, EventFeed, EventFilter, FeedError, Fence, Metadata, NewEvent,
+    Position, StreamAppend, StreamId,
 };
 use domain::primitives::{Actor, Personal};
 use domain::segment::{Segment, SegmentCommand};
@@ -612,10 +612,12 @@ async fn an_event_of_a_newer_gateway_says_so(store: TestStore) {
         event_type: "contact.tagged".to_owned(),
         event_version: 2,
         payload: r#"{"type":"contact.tagged"}"#.to_owned(),
-        metadata: serde_json::json!({
-            "actor": context().actor, "correlation_id": context().correlation_id,
-        })
-        .to_string(),
+        metadata: Metadata {
+            actor: context().actor,
+            correlation_id: context().correlation_id,
+            causation_id: None,
+            subject: None,
+        },
         occurred_at: store.clock_now(),
     };
     let append = StreamAppend {

@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Metadata;
+
 /// A place in the log. Totally ordered; a reader that has seen p never sees anything new at or below p. 0 is before
 /// the first event.
 #[derive(
@@ -92,8 +94,7 @@ pub struct NewEvent {
     pub event_version: u32,
     /// JSON, personal data sealed.
     pub payload: String,
-    /// JSON of [`super::Metadata`].
-    pub metadata: String,
+    pub metadata: Metadata,
     pub occurred_at: DateTime<Utc>,
 }
 
@@ -205,7 +206,7 @@ pub struct StoredEvent {
     pub event_type: String,
     pub event_version: u32,
     pub payload: String,
-    pub metadata: String,
+    pub metadata: Metadata,
     pub workspace_id: Option<Uuid>,
     pub account_id: Option<Uuid>,
     pub occurred_at: DateTime<Utc>,

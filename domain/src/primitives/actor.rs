@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Who or what caused an event. Written to the log beside every fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actor {
     pub kind: ActorKind,
     /// The key's or user's id, the process manager's name, or who ran a command line (`cli:<uid>`).

@@ -1,5 +1,6 @@
-//! The write side's tables. Migrations are only ever added, with the same names on both stores, and old and new programs
-//! overlap on PostgreSQL: add, fill, switch, and only then drop.
+//! The write side's tables. Migrations are only ever added, with the same names where both stores need them, and old and new
+//! programs overlap on PostgreSQL: add, fill, switch, and only then drop. A SQLite file has one owner, so that a table may
+//! be rewritten there at once.
 
 use gateway_sqlite::Sqlite;
 use sqlx::{Executor, PgPool};
@@ -24,6 +25,8 @@ pub(crate) const SQLITE: &[(&str, &str)] = migrations!["sqlite":
     "20261123100300_create_idempotency",
     "20261123100400_create_leases",
     "20261123100500_create_meta",
+    "20261127120000_compact_events",
+    "20261127120100_compact_ids",
 ];
 
 pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":

@@ -1,10 +1,6 @@
-//! What both stores share in reading: bounds, and the way from a row to an event.
+//! What both stores share in reading: bounds and pages.
 
-use chrono::{DateTime, Utc};
-use domain::port::{
-    AggregateType, EventFilter, LogError, LogPage, Position, StoredEvent, StreamId,
-};
-use uuid::Uuid;
+use domain::port::{AggregateType, EventFilter, LogPage, Position, StoredEvent};
 
 /// Events that a page has at most, whatever is asked for.
 pub const PAGE_EVENTS_MAX: usize = 5_000;
@@ -18,54 +14,6 @@ pub(crate) const AGGREGATES_BY_KEY_MAX: usize = 500;
 
 pub(crate) fn page_limit(asked: usize) -> usize {
     asked.clamp(1, PAGE_EVENTS_MAX)
-}
-
-/// A row as both stores give it.
-pub(crate) struct Row {
-    pub aggregate_type: String,
-    pub aggregate_id: String,
-    pub sequence: i64,
-    pub event_type: String,
-    pub event_version: String,
-    pub payload: String,
-    pub metadata: String,
-    pub position: i64,
-    pub event_id: Uuid,
-    pub workspace_id: Option<Uuid>,
-    pub account_id: Option<Uuid>,
-    pub occurred_at: DateTime<Utc>,
-    pub recorded_at: DateTime<Utc>,
-}
-
-impl Row {
-    pub fn decode(self) -> Result<StoredEvent, LogError> {
-        let position = self.position;
-        let corrupt = |what: &str| LogError::Corrupt(format!("{what} at position {position}"));
-        let aggregate_type = AggregateType::parse(&self.aggregate_type)
-            .ok_or_else(|| corrupt(&format!("aggregate type {}", self.aggregate_type)))?;
-        let id = Uuid::try_parse(&self.aggregate_id)
-            .map_err(|_| corrupt("an aggregate id that is no UUID"))?;
-        // Stock cqrs-es also writes versions like 1.0.
-        let version = self.event_version.split('.').next().unwrap_or_default();
-        Ok(StoredEvent {
-            position: Position(
-                unsigned(self.position).ok_or_else(|| corrupt("a negative position"))?,
-            ),
-            event_id: self.event_id,
-            stream: StreamId { aggregate_type, id },
-            sequence: unsigned(self.sequence).ok_or_else(|| corrupt("a negative sequence"))?,
-            event_type: self.event_type,
-            event_version: version
-                .parse()
-                .map_err(|_| corrupt(&format!("event version {}", self.event_version)))?,
-            payload: self.payload,
-            metadata: self.metadata,
-            workspace_id: self.workspace_id,
-            account_id: self.account_id,
-            occurred_at: self.occurred_at,
-            recorded_at: self.recorded_at,
-        })
-    }
 }
 
 pub(crate) fn unsigned(value: i64) -> Option<u64> {
@@ -145,6 +93,8 @@ pub(crate) fn aggregate_types(filter: &EventFilter) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Utc;
+
     use super::*;
 
     fn empty(

@@ -302,9 +302,7 @@ pub(super) fn seal(
             };
             events.push(NewEvent {
                 payload: sealed.map_err(|error| unwritable(&event_type, error))?,
-                metadata: serde_json::to_string(&metadata).map_err(|error| {
-                    SealError::Unwritable(FeedError::Corrupt(format!("metadata: {error}")))
-                })?,
+                metadata,
                 event_id,
                 event_type,
                 event_version,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::port::{
-    EventFeed, EventFilter, EventLog, FeedError, FeedPage, LogError, Metadata, Position,
-    RecordedEvent, StoredEvent, StreamId,
+    EventFeed, EventFilter, EventLog, FeedError, FeedPage, LogError, Position, RecordedEvent,
+    StoredEvent, StreamId,
 };
 use uuid::Uuid;
 
@@ -46,19 +46,15 @@ impl Ledger {
         &self,
         stored: Vec<StoredEvent>,
     ) -> Result<Vec<RecordedEvent>, FeedError> {
-        let mut events = Vec::with_capacity(stored.len());
         let mut subjects = Vec::new();
-        for event in stored {
-            let metadata: Metadata = serde_json::from_str(&event.metadata)
-                .map_err(|error| corrupt(&event, &format!("its metadata: {error}")))?;
+        for event in &stored {
             if event.event_type == ERASED {
                 // Also where another node erased the contact: whoever reads of it lets go of the key.
                 self.keys.mark_destroyed(event.stream.id);
             }
             if codec::is_sealed(&event.payload) {
-                subjects.extend(metadata.subject);
+                subjects.extend(event.metadata.subject);
             }
-            events.push((event, metadata));
         }
         subjects.sort_unstable();
         subjects.dedup();
@@ -67,19 +63,15 @@ impl Ledger {
         } else {
             self.keys.subject_keys(&subjects).await.map_err(|error| from_log(error.into()))?
         };
-        events
-            .into_iter()
-            .map(|(event, metadata)| self.open_event(event, metadata, &keys))
-            .collect()
+        stored.into_iter().map(|event| self.open_event(event, &keys)).collect()
     }
 
     fn open_event(
         &self,
         event: StoredEvent,
-        metadata: Metadata,
         keys: &HashMap<Uuid, SubjectKey>,
     ) -> Result<RecordedEvent, FeedError> {
-        let key = metadata.subject.and_then(|subject| keys.get(&subject));
+        let key = event.metadata.subject.and_then(|subject| keys.get(&subject));
         let data = codec::open_event(&event.payload, event.event_id, key)
             .map_err(|error| corrupt(&event, &error.to_string()))?;
         let (data, event_version) = self
@@ -94,7 +86,7 @@ impl Ledger {
             event_type: event.event_type,
             event_version,
             data,
-            metadata,
+            metadata: event.metadata,
             workspace_id: event.workspace_id,
             account_id: event.account_id,
             occurred_at: event.occurred_at,

@@ -216,7 +216,10 @@ impl TestStore {
         let mut places: Vec<(String, Vec<u8>)> = page
             .events
             .into_iter()
-            .map(|event| (event.event_type, [event.payload, event.metadata].concat().into_bytes()))
+            .map(|event| {
+                let metadata = serde_json::to_string(&event.metadata).unwrap();
+                (event.event_type, [event.payload, metadata].concat().into_bytes())
+            })
             .collect();
         if let Place::Directory(directory) = &self.place {
             let files = std::fs::read_dir(directory.path()).unwrap().map(|file| {

@@ -1,8 +1,12 @@
 //! What an append takes and what it turns away.
 
+use std::collections::HashMap;
+
 use domain::port::{
-    AggregateType, AppendOutcome, AppendUnit, EventFilter, Fence, Position, SecretChange, StreamId,
+    AggregateType, AppendOutcome, AppendUnit, EventFilter, Fence, Metadata, Position, SecretChange,
+    StreamId,
 };
+use domain::primitives::{Actor, ApiKeyId};
 
 use super::super::{IdentityKey, OpenStore};
 use super::*;
@@ -14,7 +18,12 @@ pub async fn an_event_comes_back_as_it_went_in(store: &OpenStore, clock: &Clock)
     let mut sent = event("sent");
     sent.event_version = 3;
     sent.payload = r#"{"b": 1, "a":"Grüße 👋 \u0041 \"quoted\"" }"#.to_owned();
-    sent.metadata = r#"{ "correlation_id":"x"}"#.to_owned();
+    sent.metadata = Metadata {
+        actor: Actor::api_key(ApiKeyId(id()), Some("Grüße 👋 \"quoted\"".to_owned())),
+        correlation_id: id(),
+        causation_id: Some(id()),
+        subject: Some(id()),
+    };
     let mut wanted = append(stream, 0, 0);
     wanted.workspace_id = Some(workspace);
     wanted.account_id = Some(account);
@@ -29,11 +38,8 @@ pub async fn an_event_comes_back_as_it_went_in(store: &OpenStore, clock: &Clock)
     assert_eq!(stored.event_id, sent.event_id);
     assert_eq!((stored.position, stored.stream, stored.sequence), (first, stream, 1));
     assert_eq!((stored.event_type.as_str(), stored.event_version), ("message.sent", 3));
-    assert_eq!(
-        (&stored.payload, &stored.metadata),
-        (&sent.payload, &sent.metadata),
-        "JSON is kept to the letter"
-    );
+    assert_eq!(stored.payload, sent.payload, "JSON is kept to the letter");
+    assert_eq!(stored.metadata, sent.metadata);
     assert_eq!((stored.workspace_id, stored.account_id), (Some(workspace), Some(account)));
     assert_eq!((stored.occurred_at, stored.recorded_at), (sent.occurred_at, at(5_000)));
     assert_eq!(read_all(store, &EventFilter::default(), 10).await, read(store, stream).await);
@@ -42,6 +48,81 @@ pub async fn an_event_comes_back_as_it_went_in(store: &OpenStore, clock: &Clock)
     append_one(store, unit([append(bare, 0, 1)])).await;
     let stored = &read(store, bare).await[0];
     assert_eq!((stored.workspace_id, stored.account_id), (None, None));
+}
+
+/// A store may write a cause, a correlation or an actor as a reference to what it has already. Nobody sees that.
+pub async fn metadata_comes_back_whatever_it_refers_to(store: &OpenStore, _: &Clock) {
+    let (stream, other) = (message(), message());
+    let (began, campaign) = (id(), id());
+    let mut sent: Vec<NewEvent> = Vec::new();
+    let mut next = |cause: Option<Uuid>, correlation_id: Uuid, actor: Actor| {
+        let mut event = event("sent");
+        event.metadata =
+            Metadata { actor, correlation_id, causation_id: cause, subject: cause.map(|_| id()) };
+        sent.push(event.clone());
+        event
+    };
+    let mut first = append(stream, 0, 0);
+    first.events.push(next(Some(campaign), began, Actor::process("campaign")));
+    // Caused by the one before, by the one before that, and by one that is not in the log.
+    first.events.push(next(Some(first.events[0].event_id), began, Actor::process("dispatch")));
+    first.events.push(next(Some(first.events[0].event_id), began, Actor::process("dispatch")));
+    first.events.push(next(Some(id()), id(), Actor::whatsapp()));
+    first.events.push(next(None, began, Actor::system("test")));
+    let last = first.events[4].event_id;
+    taken(&append_one(store, unit([first])).await);
+    // In another append, in another stream, with much between.
+    let mut second = append(other, 0, 0);
+    second.events.push(next(Some(last), began, Actor::whatsapp()));
+    taken(&append_one(store, unit([second])).await);
+    taken(&append_one(store, unit([append(message(), 0, 700)])).await);
+    let mut third = append(stream, 5, 0);
+    third.events.push(next(Some(last), began, Actor::process("campaign")));
+    third.events.push(next(Some(third.events[0].event_id), id(), Actor::process("campaign")));
+    taken(&append_one(store, unit([third])).await);
+
+    let by_id = |events: Vec<StoredEvent>| -> HashMap<Uuid, Metadata> {
+        events.into_iter().map(|event| (event.event_id, event.metadata)).collect()
+    };
+    let mut page = store.log.read_stream_page(stream, 5, 10).await.unwrap();
+    page.extend(store.log.read_stream_page(stream, 0, 5).await.unwrap());
+    page.extend(read(store, other).await);
+    let mut streams = by_id(store.log.read_streams(&[other, stream]).await.unwrap());
+    let filter = EventFilter { aggregate_ids: vec![stream.id, other.id], ..EventFilter::default() };
+    for (how, found) in [
+        ("by stream", std::mem::take(&mut streams)),
+        ("in pages of a stream", by_id(page)),
+        ("in one page", by_id(read_all(store, &EventFilter::default(), 5_000).await)),
+        ("one by one", by_id(read_all(store, &EventFilter::default(), 1).await)),
+        ("by filter", by_id(read_all(store, &filter, 3).await)),
+    ] {
+        for event in &sent {
+            assert_eq!(found.get(&event.event_id), Some(&event.metadata), "{how}");
+        }
+    }
+}
+
+pub async fn what_was_turned_away_leaves_no_trace_in_what_follows(store: &OpenStore, _: &Clock) {
+    let made_by = |name: &str, event_type: &str, stream| {
+        let mut append = append(stream, 0, 0);
+        let mut made = event(event_type);
+        made.metadata.actor = Actor::system(name);
+        append.events = vec![made];
+        append
+    };
+    let known = append(message(), 0, 1);
+    taken(&append_one(store, unit([known.clone()])).await);
+    // A unit of a kind of its own that cannot be stored, and after it another kind.
+    for round in 0..3 {
+        let mut broken = made_by(&format!("broken {round}"), &format!("broken_{round}"), message());
+        broken.events[0].event_id = known.events[0].event_id;
+        store.log.append(vec![unit([broken])]).await.expect_err("an event id is unique");
+        let good = made_by(&format!("good {round}"), &format!("good_{round}"), message());
+        let (stream, wanted) = (good.stream, good.events[0].clone());
+        taken(&append_one(store, unit([good])).await);
+        let stored = read(store, stream).await.remove(0);
+        assert_eq!((stored.event_type, stored.metadata), (wanted.event_type, wanted.metadata));
+    }
 }
 
 pub async fn the_expected_sequence_decides(store: &OpenStore, _: &Clock) {

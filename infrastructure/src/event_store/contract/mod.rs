@@ -14,8 +14,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use domain::port::{
     AggregateType, AppendOutcome, AppendUnit, EventFilter, IdempotencyRecord, IdentityChange,
-    NewEvent, Position, StoredEvent, StreamAppend, StreamId,
+    Metadata, NewEvent, Position, StoredEvent, StreamAppend, StreamId,
 };
+use domain::primitives::Actor;
 use uuid::Uuid;
 
 pub use append::*;
@@ -33,6 +34,8 @@ macro_rules! event_store_contract {
     ($fixture:path) => {
         $crate::event_store_contract!(@cases $fixture:
             an_event_comes_back_as_it_went_in,
+            metadata_comes_back_whatever_it_refers_to,
+            what_was_turned_away_leaves_no_trace_in_what_follows,
             the_expected_sequence_decides,
             a_unit_over_many_streams_is_all_or_nothing,
             a_stale_unit_among_good_neighbours_is_turned_away_alone,
@@ -87,8 +90,17 @@ pub(crate) fn event(name: &str) -> NewEvent {
         event_type: format!("message.{name}"),
         event_version: 1,
         payload: format!(r#"{{"type":"message.{name}"}}"#),
-        metadata: format!(r#"{{"correlation_id":"{}"}}"#, id()),
+        metadata: metadata(id()),
         occurred_at: at(0),
+    }
+}
+
+pub(crate) fn metadata(correlation_id: Uuid) -> Metadata {
+    Metadata {
+        actor: Actor::process("contract"),
+        correlation_id,
+        causation_id: None,
+        subject: None,
     }
 }
 

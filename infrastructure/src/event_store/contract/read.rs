@@ -106,12 +106,27 @@ pub async fn filters_hold_together(store: &OpenStore, _: &Clock) {
 
     let correlation_id = id();
     let mut append = append(message(), 0, 2);
-    append.events[1].metadata = format!(r#"{{"actor":{{}},"correlation_id":"{correlation_id}"}}"#);
+    append.events[1].metadata = metadata(correlation_id);
     append_one(store, unit([append])).await;
     assert_eq!(
         found(EventFilter { correlation_id: Some(correlation_id), ..EventFilter::default() }).await,
         [18]
     );
+    // Of a whole stream, the same as a stream's first and not, and together with another filter.
+    let mut more = append_of(message(), correlation_id);
+    more.events[2].metadata = metadata(id());
+    append_one(store, unit([more])).await;
+    let filter = EventFilter { correlation_id: Some(correlation_id), ..EventFilter::default() };
+    assert_eq!(found(filter.clone()).await, [18, 19, 20, 22]);
+    let filter = EventFilter { event_types: vec!["message.read".to_owned()], ..filter };
+    assert_eq!(found(filter).await, [22]);
+}
+
+fn append_of(stream: StreamId, correlation_id: Uuid) -> StreamAppend {
+    let mut append = append(stream, 0, 0);
+    append.events = ["queued", "sent", "delivered", "read"].map(event).to_vec();
+    append.events.iter_mut().for_each(|event| event.metadata = metadata(correlation_id));
+    append
 }
 
 pub async fn a_sparse_filter_moves_on_and_finds_the_head(store: &OpenStore, _: &Clock) {

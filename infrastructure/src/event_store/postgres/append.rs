@@ -34,7 +34,7 @@ struct Batch<'a> {
     event_types: Vec<&'a str>,
     event_versions: Vec<String>,
     event_payloads: Vec<&'a str>,
-    event_metadata: Vec<&'a str>,
+    event_metadata: Vec<String>,
     event_ids: Vec<Uuid>,
     event_workspaces: Vec<Option<Uuid>>,
     event_accounts: Vec<Option<Uuid>>,
@@ -67,7 +67,7 @@ pub(super) async fn units(
 ) -> Result<Vec<AppendOutcome>, WriteError> {
     let mut batch = Batch::default();
     for (unit, number) in units.iter().zip(1..) {
-        batch.add(unit, number);
+        batch.add(unit, number).map_err(|error| WriteError::Refused(error.into()))?;
     }
     let parameters: Vec<String> = (1..=PARAMETERS).map(|n| format!("${n}")).collect();
     let sql = format!("SELECT * FROM append_units({})", parameters.join(", "));
@@ -93,7 +93,7 @@ pub(super) async fn units(
 const PARAMETERS: usize = 45;
 
 impl<'a> Batch<'a> {
-    fn add(&mut self, unit: &'a AppendUnit, number: i32) {
+    fn add(&mut self, unit: &'a AppendUnit, number: i32) -> Result<(), serde_json::Error> {
         let mut events = 0;
         for append in &unit.streams {
             let (aggregate, id) =
@@ -110,7 +110,7 @@ impl<'a> Batch<'a> {
                 self.event_types.push(&event.event_type);
                 self.event_versions.push(event.event_version.to_string());
                 self.event_payloads.push(&event.payload);
-                self.event_metadata.push(&event.metadata);
+                self.event_metadata.push(serde_json::to_string(&event.metadata)?);
                 self.event_ids.push(event.event_id);
                 self.event_workspaces.push(append.workspace_id);
                 self.event_accounts.push(append.account_id);
@@ -151,6 +151,7 @@ impl<'a> Batch<'a> {
             self.secret_names.push(&secret.name);
             self.secret_sealed.push(secret.sealed.as_deref());
         }
+        Ok(())
     }
 
     fn add_identity(&mut self, change: &'a IdentityChange, number: i32, index: i32) {

@@ -1,12 +1,18 @@
 //! Reading the log in PostgreSQL.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use domain::port::{EventFilter, LogError, LogPage, Position, StoredEvent, StreamId};
+use domain::port::{
+    AggregateType, EventFilter, LogError, LogPage, Metadata, Position, StoredEvent, StreamId,
+};
+use domain::primitives::Actor;
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
+use sqlx::{PgPool, Postgres, QueryBuilder, Row};
+use uuid::Uuid;
 
 use super::super::error::unavailable;
-use super::super::reading::{self, Row, Window, signed, unsigned};
+use super::super::reading::{self, Window, signed, unsigned};
 
 const COLUMNS: &str = "e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, \
                        e.payload::text AS payload, e.metadata::text AS metadata, e.position, e.event_id, \
@@ -162,8 +168,8 @@ fn event(row: &PgRow) -> Result<StoredEvent, LogError> {
     fields(row).map_err(unavailable)?.decode()
 }
 
-fn fields(row: &PgRow) -> Result<Row, sqlx::Error> {
-    Ok(Row {
+fn fields(row: &PgRow) -> Result<Fields, sqlx::Error> {
+    Ok(Fields {
         aggregate_type: row.try_get("aggregate_type")?,
         aggregate_id: row.try_get("aggregate_id")?,
         sequence: row.try_get("sequence")?,
@@ -178,4 +184,94 @@ fn fields(row: &PgRow) -> Result<Row, sqlx::Error> {
         occurred_at: row.try_get("occurred_at")?,
         recorded_at: row.try_get("recorded_at")?,
     })
+}
+
+/// A row as it stands in the table.
+struct Fields {
+    aggregate_type: String,
+    aggregate_id: String,
+    sequence: i64,
+    event_type: String,
+    event_version: String,
+    payload: String,
+    metadata: String,
+    position: i64,
+    event_id: Uuid,
+    workspace_id: Option<Uuid>,
+    account_id: Option<Uuid>,
+    occurred_at: DateTime<Utc>,
+    recorded_at: DateTime<Utc>,
+}
+
+impl Fields {
+    fn decode(self) -> Result<StoredEvent, LogError> {
+        let position = self.position;
+        let corrupt = |what: &str| LogError::Corrupt(format!("{what} at position {position}"));
+        let aggregate_type = AggregateType::parse(&self.aggregate_type)
+            .ok_or_else(|| corrupt(&format!("aggregate type {}", self.aggregate_type)))?;
+        let id = Uuid::try_parse(&self.aggregate_id)
+            .map_err(|_| corrupt("an aggregate id that is no UUID"))?;
+        // Stock cqrs-es also writes versions like 1.0.
+        let version = self.event_version.split('.').next().unwrap_or_default();
+        Ok(StoredEvent {
+            position: Position(
+                unsigned(self.position).ok_or_else(|| corrupt("a negative position"))?,
+            ),
+            event_id: self.event_id,
+            stream: StreamId { aggregate_type, id },
+            sequence: unsigned(self.sequence).ok_or_else(|| corrupt("a negative sequence"))?,
+            event_type: self.event_type,
+            event_version: version
+                .parse()
+                .map_err(|_| corrupt(&format!("event version {}", self.event_version)))?,
+            payload: self.payload,
+            metadata: metadata(&self.metadata, self.event_id)
+                .ok_or_else(|| corrupt("metadata that this version cannot read"))?,
+            workspace_id: self.workspace_id,
+            account_id: self.account_id,
+            occurred_at: self.occurred_at,
+            recorded_at: self.recorded_at,
+        })
+    }
+}
+
+/// Who and why, as this gateway writes it. Stock cqrs-es writes texts by name and knows of neither: such an event begins a
+/// thread of its own.
+fn metadata(json: &str, event_id: Uuid) -> Option<Metadata> {
+    if let Ok(metadata) = serde_json::from_str(json) {
+        return Some(metadata);
+    }
+    let texts: HashMap<String, String> = serde_json::from_str(json).ok()?;
+    let is_ours = texts.contains_key("actor") || texts.contains_key("correlation_id");
+    (!is_ours).then(|| Metadata {
+        actor: Actor::system("cqrs-es"),
+        correlation_id: event_id,
+        causation_id: None,
+        subject: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_ours_or_that_of_stock_cqrs_es_or_corrupt() {
+        let id = Uuid::from_u128(7);
+        let ours = Metadata {
+            actor: Actor::whatsapp(),
+            correlation_id: Uuid::from_u128(1),
+            causation_id: None,
+            subject: Some(id),
+        };
+        let json = serde_json::to_string(&ours).unwrap();
+        assert_eq!(metadata(&json, id), Some(ours));
+        for stock in ["{}", r#"{"user":"ann"}"#] {
+            let found = metadata(stock, id).unwrap();
+            assert_eq!((found.actor, found.correlation_id), (Actor::system("cqrs-es"), id));
+        }
+        let broken =
+            ["", "[]", "null", r#"{"user":7}"#, r#"{"actor":"x"}"#, r#"{"correlation_id":"x"}"#];
+        assert!(broken.iter().all(|json| metadata(json, id).is_none()));
+    }
 }

@@ -3,35 +3,68 @@
 
 use chrono::{DateTime, Utc};
 use domain::port::{
-    AppendOutcome, AppendUnit, Fence, IdempotencyRecord, IdentityChange, NewDataKey, Position,
-    StreamAppend, StreamId,
+    AppendOutcome, AppendUnit, Fence, IdempotencyRecord, IdentityChange, NewDataKey, NewEvent,
+    Position, StreamAppend,
 };
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
 use uuid::Uuid;
 
 use super::super::reading::{signed, unsigned};
-use super::read::{parse_uuid, time_of};
+use super::kinds::{self, KindOf, Kinds, Numbered};
+use super::read::{BACK_MAX, number_of_type, time_of, uuid};
 
-/// Outcomes in the order of `units`, and where the head is afterwards.
+/// What came of a batch. Nothing of it holds before the transaction is committed.
+pub(super) struct Written {
+    /// In the order of the units.
+    pub outcomes: Vec<AppendOutcome>,
+    pub head: u64,
+    /// To be learnt.
+    pub kinds: Vec<Numbered>,
+}
+
 pub(super) fn units(
     tx: &Transaction<'_>,
     units: &[AppendUnit],
     now: DateTime<Utc>,
-) -> rusqlite::Result<(Vec<AppendOutcome>, u64)> {
+    kinds: &Kinds,
+) -> rusqlite::Result<Written> {
     let last: Option<(i64, i64)> = tx
-        .prepare_cached("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")?
+        .prepare_cached("SELECT position, recorded_at FROM log ORDER BY position DESC LIMIT 1")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let (head, recorded_last) = last.unwrap_or((0, i64::MIN));
-    let mut batch = Batch { tx, head, recorded_at: now.timestamp_millis().max(recorded_last) };
+    let mut batch = Batch {
+        tx,
+        head,
+        recorded_at: now.timestamp_millis().max(recorded_last),
+        kinds: kinds::Writer::new(tx, kinds)?,
+        // The last event with it: an index each, and the rows they point to.
+        find_stream: tx.prepare_cached(
+            "SELECT s.id, s.correlation_id, l.sequence, l.position, l.event_id
+             FROM streams AS s CROSS JOIN log AS l ON l.stream = s.id
+             WHERE s.aggregate_id = ?1 AND s.aggregate_type = ?2 ORDER BY l.sequence DESC LIMIT 1",
+        )?,
+        insert_stream: tx.prepare_cached(
+            "INSERT INTO streams (aggregate_id, aggregate_type, correlation_id) VALUES (?1, ?2, ?3)",
+        )?,
+        insert_event: tx.prepare_cached(
+            "INSERT INTO log (position, stream, sequence, kind, event_id, correlation_id, causation, subject, lag,
+                              recorded_at, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?,
+    };
     let outcomes = units
         .iter()
-        .map(|unit| match batch.refusal(unit)? {
-            Some(refusal) => Ok(refusal),
-            None => batch.take(unit),
+        .map(|unit| match batch.check(unit)? {
+            Err(refusal) => Ok(refusal),
+            Ok(streams) => batch.take(unit, streams),
         })
         .collect::<rusqlite::Result<_>>()?;
-    Ok((outcomes, unsigned(batch.head).unwrap_or(0)))
+    Ok(Written {
+        outcomes,
+        head: unsigned(batch.head).unwrap_or(0),
+        kinds: batch.kinds.into_fresh(),
+    })
 }
 
 struct Batch<'a> {
@@ -39,33 +72,69 @@ struct Batch<'a> {
     head: i64,
     /// Milliseconds.
     recorded_at: i64,
+    kinds: kinds::Writer<'a>,
+    find_stream: CachedStatement<'a>,
+    insert_stream: CachedStatement<'a>,
+    insert_event: CachedStatement<'a>,
+}
+
+/// A stream as it is in the file.
+struct Stream {
+    number: i64,
+    /// Of its first event.
+    correlation_id: Uuid,
+    sequence: i64,
+    last: Place,
+}
+
+/// Where an event stands.
+#[derive(Clone, Copy)]
+struct Place {
+    position: i64,
+    event_id: Uuid,
 }
 
 impl Batch<'_> {
+    /// Why the unit is turned away, or its streams as they are, in order; `None`: not there yet.
+    ///
     /// The order is part of the contract: a replay is told even where everything else has moved on.
-    fn refusal(&self, unit: &AppendUnit) -> rusqlite::Result<Option<AppendOutcome>> {
+    fn check(
+        &mut self,
+        unit: &AppendUnit,
+    ) -> rusqlite::Result<Result<Vec<Option<Stream>>, AppendOutcome>> {
         if let Some(wanted) = &unit.idempotency
             && let Some(record) = find_idempotency(self.tx, &wanted.key_hash)?
         {
-            return Ok(Some(AppendOutcome::Replayed { record }));
+            return Ok(Err(AppendOutcome::Replayed { record }));
         }
         if let Some(fence) = &unit.fence
             && !self.holds(fence)?
         {
-            return Ok(Some(AppendOutcome::Fenced));
+            return Ok(Err(AppendOutcome::Fenced));
         }
-        let streams = self.stale(&unit.streams)?;
-        if !streams.is_empty() {
-            return Ok(Some(AppendOutcome::Stale { streams }));
+        let mut streams = Vec::with_capacity(unit.streams.len());
+        let mut stale = Vec::new();
+        for append in &unit.streams {
+            let stream = self.find_stream(append)?;
+            if stream.as_ref().map_or(0, |stream| stream.sequence) != signed(append.expected) {
+                stale.push(append.stream);
+            }
+            streams.push(stream);
+        }
+        if !stale.is_empty() {
+            return Ok(Err(AppendOutcome::Stale { streams: stale }));
         }
         // Events sealed with a key that lost against another could never be read.
         for key in &unit.new_keys {
             if self.has_another_key(key)? {
                 let streams = unit.streams.iter().map(|append| append.stream).collect();
-                return Ok(Some(AppendOutcome::Stale { streams }));
+                return Ok(Err(AppendOutcome::Stale { streams }));
             }
         }
-        self.taken_identity(&unit.identities)
+        Ok(match self.taken_identity(&unit.identities)? {
+            Some(refusal) => Err(refusal),
+            None => Ok(streams),
+        })
     }
 
     fn holds(&self, fence: &Fence) -> rusqlite::Result<bool> {
@@ -77,29 +146,27 @@ impl Batch<'_> {
         Ok(epoch == Some(fence.epoch))
     }
 
-    fn stale(&self, appends: &[StreamAppend]) -> rusqlite::Result<Vec<StreamId>> {
-        let mut statement = self.tx.prepare_cached(
-            "SELECT sequence FROM events WHERE aggregate_type = ?1 AND aggregate_id = ?2
-             ORDER BY sequence DESC LIMIT 1",
-        )?;
-        let mut stale = Vec::new();
-        for append in appends {
-            let id = append.stream.id.to_string();
-            let last: Option<i64> = statement
-                .query_row(params![append.stream.aggregate_type.as_str(), id], |row| row.get(0))
-                .optional()?;
-            if last.unwrap_or(0) != signed(append.expected) {
-                stale.push(append.stream);
-            }
-        }
-        Ok(stale)
+    fn find_stream(&mut self, append: &StreamAppend) -> rusqlite::Result<Option<Stream>> {
+        self.find_stream
+            .query_row(
+                params![append.stream.id.as_bytes(), number_of_type(append.stream.aggregate_type)],
+                |row| {
+                    Ok(Stream {
+                        number: row.get(0)?,
+                        correlation_id: uuid(row, 1)?,
+                        sequence: row.get(2)?,
+                        last: Place { position: row.get(3)?, event_id: uuid(row, 4)? },
+                    })
+                },
+            )
+            .optional()
     }
 
     fn has_another_key(&self, key: &NewDataKey) -> rusqlite::Result<bool> {
         let wrapped: Option<Option<Vec<u8>>> = self
             .tx
             .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
-            .query_row([key.subject.to_string()], |row| row.get(0))
+            .query_row([key.subject.as_bytes()], |row| row.get(0))
             .optional()?;
         Ok(wrapped.is_some_and(|wrapped| wrapped.as_ref() != Some(&key.wrapped)))
     }
@@ -128,16 +195,20 @@ impl Batch<'_> {
         Ok(None)
     }
 
-    fn take(&mut self, unit: &AppendUnit) -> rusqlite::Result<AppendOutcome> {
+    fn take(
+        &mut self,
+        unit: &AppendUnit,
+        streams: Vec<Option<Stream>>,
+    ) -> rusqlite::Result<AppendOutcome> {
         let before = self.head;
-        for append in &unit.streams {
-            self.insert_events(append)?;
+        for (append, stream) in unit.streams.iter().zip(streams) {
+            self.insert_events(append, stream)?;
         }
         self.change_identities(&unit.identities)?;
         for key in &unit.new_keys {
             self.tx
                 .prepare_cached("INSERT INTO data_keys (subject, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute(params![key.subject.to_string(), key.wrapped])?;
+                .execute(params![key.subject.as_bytes(), key.wrapped])?;
         }
         for subject in &unit.destroy_keys {
             destroy_key(self.tx, *subject, self.recorded_at)?;
@@ -168,34 +239,60 @@ impl Batch<'_> {
         })
     }
 
-    fn insert_events(&mut self, append: &StreamAppend) -> rusqlite::Result<()> {
-        let mut statement = self.tx.prepare_cached(
-            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
-                                 position, event_id, workspace_id, account_id, occurred_at, recorded_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?;
-        let id = append.stream.id.to_string();
-        let workspace_id = append.workspace_id.map(|id| id.to_string());
-        let account_id = append.account_id.map(|id| id.to_string());
+    fn insert_events(
+        &mut self,
+        append: &StreamAppend,
+        stream: Option<Stream>,
+    ) -> rusqlite::Result<()> {
+        let Some(first) = append.events.first() else { return Ok(()) };
+        let (stream, correlation_id, mut last) = match stream {
+            Some(stream) => (stream.number, stream.correlation_id, Some(stream.last)),
+            None => {
+                let correlation_id = first.metadata.correlation_id;
+                self.insert_stream.execute(params![
+                    append.stream.id.as_bytes(),
+                    number_of_type(append.stream.aggregate_type),
+                    correlation_id.as_bytes()
+                ])?;
+                (self.tx.last_insert_rowid(), correlation_id, None)
+            }
+        };
         let mut sequence = signed(append.expected);
         for event in &append.events {
             self.head += 1;
             sequence += 1;
-            statement.execute(params![
-                append.stream.aggregate_type.as_str(),
-                id,
-                sequence,
-                event.event_type,
-                event.event_version.to_string(),
-                event.payload,
-                event.metadata,
-                self.head,
-                event.event_id.to_string(),
-                workspace_id,
-                account_id,
-                event.occurred_at.timestamp_millis(),
-                self.recorded_at,
-            ])?;
+            let kind = KindOf {
+                aggregate_type: append.stream.aggregate_type,
+                event_type: &event.event_type,
+                event_version: event.event_version,
+                actor: &event.metadata.actor,
+                workspace_id: append.workspace_id,
+                account_id: append.account_id,
+            };
+            let kind = self.kinds.number(self.tx, kind)?;
+            let own_correlation =
+                Some(&event.metadata.correlation_id).filter(|id| **id != correlation_id);
+            let insert = &mut self.insert_event;
+            insert.raw_bind_parameter(1, self.head)?;
+            insert.raw_bind_parameter(2, stream)?;
+            insert.raw_bind_parameter(3, sequence)?;
+            insert.raw_bind_parameter(4, kind)?;
+            insert.raw_bind_parameter(5, event.event_id.as_bytes())?;
+            insert.raw_bind_parameter(6, own_correlation.map(Uuid::as_bytes))?;
+            match back(event, last, self.head) {
+                Some(back) => insert.raw_bind_parameter(7, back)?,
+                None => insert.raw_bind_parameter(
+                    7,
+                    event.metadata.causation_id.as_ref().map(Uuid::as_bytes),
+                )?,
+            }
+            insert.raw_bind_parameter(8, event.metadata.subject.as_ref().map(Uuid::as_bytes))?;
+            insert
+                .raw_bind_parameter(9, self.recorded_at - event.occurred_at.timestamp_millis())?;
+            insert.raw_bind_parameter(10, self.recorded_at)?;
+            insert.raw_bind_parameter(11, event.payload.as_str())?;
+            insert.raw_execute()?;
+            last = Some(Place { position: self.head, event_id: event.event_id });
         }
         Ok(())
     }
@@ -208,7 +305,7 @@ impl Batch<'_> {
                         "DELETE FROM identities
                          WHERE workspace_id = ?1 AND kind = ?2 AND hash = ?3 AND holder = ?4",
                     )?
-                    .execute(params![workspace_id.to_string(), kind, hash, holder.to_string()])?;
+                    .execute(params![workspace_id.as_bytes(), kind, hash, holder.as_bytes()])?;
             }
         }
         for change in changes {
@@ -218,15 +315,26 @@ impl Batch<'_> {
                         "INSERT INTO identities (workspace_id, kind, hash, holder) VALUES (?1, ?2, ?3, ?4)
                          ON CONFLICT DO NOTHING",
                     )?
-                    .execute(params![workspace_id.to_string(), kind, hash, holder.to_string()])?;
+                    .execute(params![
+                        workspace_id.as_bytes(),
+                        kind,
+                        hash,
+                        holder.as_bytes()
+                    ])?;
             }
         }
         Ok(())
     }
 }
 
+/// How far back the event stands that caused this one, where that is the stream's last and near.
+fn back(event: &NewEvent, last: Option<Place>, position: i64) -> Option<i64> {
+    let last = last.filter(|last| event.metadata.causation_id == Some(last.event_id))?;
+    Some(position - last.position).filter(|back| *back <= BACK_MAX)
+}
+
 pub(super) fn find_idempotency(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     key_hash: &[u8],
 ) -> rusqlite::Result<Option<IdempotencyRecord>> {
     connection
@@ -246,7 +354,7 @@ pub(super) fn find_idempotency(
 }
 
 pub(super) fn find_identity(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     workspace_id: Uuid,
     kind: &str,
     hash: &[u8],
@@ -255,12 +363,12 @@ pub(super) fn find_identity(
         .prepare_cached(
             "SELECT holder FROM identities WHERE workspace_id = ?1 AND kind = ?2 AND hash = ?3",
         )?
-        .query_row(params![workspace_id.to_string(), kind, hash], |row| parse_uuid(row, 0))
+        .query_row(params![workspace_id.as_bytes(), kind, hash], |row| uuid(row, 0))
         .optional()
 }
 
 pub(super) fn destroy_key(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     subject: Uuid,
     at_ms: i64,
 ) -> rusqlite::Result<()> {
@@ -270,12 +378,12 @@ pub(super) fn destroy_key(
              ON CONFLICT (subject) DO UPDATE SET wrapped = NULL, destroyed_at = excluded.destroyed_at
                  WHERE data_keys.destroyed_at IS NULL",
         )?
-        .execute(params![subject.to_string(), at_ms])
+        .execute(params![subject.as_bytes(), at_ms])
         .map(drop)
 }
 
 pub(super) fn put_secret(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     name: &str,
     sealed: Option<&[u8]>,
     at_ms: i64,

@@ -17,7 +17,7 @@ use super::super::beside::{
 use super::super::error::unavailable;
 use super::super::reading::signed;
 use super::append::{destroy_key, find_idempotency, find_identity, put_secret};
-use super::read::{parse_uuid, time_of};
+use super::read::{time_of, uuid};
 
 #[derive(Clone)]
 pub struct SqliteBeside {
@@ -60,7 +60,7 @@ impl SqliteBeside {
 fn data_key(connection: &Connection, subject: Uuid) -> rusqlite::Result<Option<DataKeyRow>> {
     connection
         .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
-        .query_row([subject.to_string()], |row| row.get::<_, Option<Vec<u8>>>(0))
+        .query_row([subject.as_bytes()], |row| row.get::<_, Option<Vec<u8>>>(0))
         .optional()
         .map(|found| {
             found.map(|wrapped| wrapped.map_or(DataKeyRow::Destroyed, DataKeyRow::Wrapped))
@@ -89,7 +89,7 @@ impl Vault for SqliteBeside {
             tx.prepare_cached(
                 "INSERT INTO data_keys (subject, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             )?
-            .execute(params![key.subject.to_string(), key.wrapped])?;
+            .execute(params![key.subject.as_bytes(), key.wrapped])?;
             Ok(data_key(tx, key.subject)?.unwrap_or(DataKeyRow::Destroyed))
         })
         .await
@@ -113,7 +113,7 @@ impl Vault for SqliteBeside {
                      ORDER BY destroyed_at, subject LIMIT ?2",
                 )?
                 .query_map(params![since.timestamp_millis(), signed(limit as u64)], |row| {
-                    Ok((parse_uuid(row, 0)?, time_of(row.get(1)?)))
+                    Ok((uuid(row, 0)?, time_of(row.get(1)?)))
                 })?
                 .collect()
         })
@@ -125,14 +125,14 @@ impl Vault for SqliteBeside {
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<(Uuid, Vec<u8>)>, LogError> {
-        let after = after.map(|subject| subject.to_string()).unwrap_or_default();
+        let after = after.map(|subject| subject.as_bytes().to_vec()).unwrap_or_default();
         self.read(move |connection| {
             connection
                 .prepare_cached(
                     "SELECT subject, wrapped FROM data_keys WHERE subject > ?1 AND wrapped IS NOT NULL
                      ORDER BY subject LIMIT ?2",
                 )?
-                .query_map(params![after, signed(limit as u64)], |row| Ok((parse_uuid(row, 0)?, row.get(1)?)))?
+                .query_map(params![after, signed(limit as u64)], |row| Ok((uuid(row, 0)?, row.get(1)?)))?
                 .collect()
         })
         .await
@@ -145,7 +145,7 @@ impl Vault for SqliteBeside {
                 "UPDATE data_keys SET wrapped = ?3 WHERE subject = ?1 AND wrapped = ?2",
             )?;
             keys.iter()
-                .map(|key| statement.execute(params![key.subject.to_string(), key.from, key.to]))
+                .map(|key| statement.execute(params![key.subject.as_bytes(), key.from, key.to]))
                 .sum()
         })
         .await

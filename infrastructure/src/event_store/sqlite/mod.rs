@@ -2,9 +2,13 @@
 //!
 //! Appends are ordered by nature: one thread writes. `recorded_at` is drawn from the given clock when a batch is written,
 //! never before the last event's, whatever the clock does.
+//!
+//! Rows are compact: what events have in common and what follows from another row is not written again, and ids are bytes.
+//! The view `events` shows the log in the form that both stores have in common.
 
 mod append;
 mod beside;
+mod kinds;
 mod read;
 
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use domain::port::{
     StoredEvent, StreamId,
 };
 use gateway_sqlite::{Sqlite, SqliteError, WeakSqlite};
+use kinds::Kinds;
 use rusqlite::Connection;
 
 pub use beside::SqliteBeside;
@@ -27,6 +32,7 @@ use super::wake::{Background, Head};
 #[derive(Debug)]
 pub struct SqliteEventLog {
     db: Sqlite,
+    kinds: Arc<Kinds>,
     appender: Appender,
     head: Arc<Head>,
     /// Where the file was opened for reading beside another process, nobody here hears of its appends.
@@ -40,15 +46,20 @@ impl SqliteEventLog {
     /// [`LogError::Unavailable`] where the file cannot be read or has no log.
     pub async fn open(db: Sqlite, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
         let head = Head::new(read_head(&db).await?.0);
-        let appender =
-            Appender::start(Arc::new(Writer { db: db.downgrade(), clock, head: head.clone() }));
+        let kinds = Arc::new(Kinds::default());
+        let appender = Appender::start(Arc::new(Writer {
+            db: db.downgrade(),
+            clock,
+            kinds: kinds.clone(),
+            head: head.clone(),
+        }));
         let poll = db.is_read_only().then(|| {
             let (db, head) = (db.downgrade(), head.clone());
             Background::spawn(async move {
                 head.poll(|| async { read_head(&db.upgrade().ok_or_else(closed)?).await }).await;
             })
         });
-        Ok(Self { db, appender, head, _poll: poll })
+        Ok(Self { db, kinds, appender, head, _poll: poll })
     }
 }
 
@@ -61,9 +72,9 @@ impl EventLog for SqliteEventLog {
     async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<StoredEvent>, LogError> {
         let mut events = Vec::new();
         for part in streams.chunks(STREAMS_PER_STATEMENT) {
-            let part = part.to_vec();
-            events
-                .extend(query(&self.db, move |connection| read::streams(connection, &part)).await?);
+            let (part, kinds) = (part.to_vec(), self.kinds.clone());
+            let part = query(&self.db, move |connection| read::streams(connection, &kinds, &part));
+            events.extend(part.await?);
         }
         Ok(events)
     }
@@ -74,9 +85,9 @@ impl EventLog for SqliteEventLog {
         after_sequence: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, LogError> {
-        let limit = reading::page_limit(limit);
+        let (limit, kinds) = (reading::page_limit(limit), self.kinds.clone());
         query(&self.db, move |connection| {
-            read::stream_page(connection, stream, after_sequence, limit)
+            read::stream_page(connection, &kinds, stream, after_sequence, limit)
         })
         .await
     }
@@ -87,8 +98,10 @@ impl EventLog for SqliteEventLog {
         filter: &EventFilter,
         limit: usize,
     ) -> Result<LogPage, LogError> {
-        let (filter, limit) = (filter.clone(), reading::page_limit(limit));
-        query(&self.db, move |connection| read::all(connection, after, &filter, limit)).await
+        let (filter, limit, kinds) =
+            (filter.clone(), reading::page_limit(limit), self.kinds.clone());
+        query(&self.db, move |connection| read::all(connection, &kinds, after, &filter, limit))
+            .await
     }
 
     async fn head(&self) -> Result<Position, LogError> {
@@ -108,6 +121,7 @@ impl EventLog for SqliteEventLog {
 struct Writer {
     db: WeakSqlite,
     clock: Arc<dyn Clock>,
+    kinds: Arc<Kinds>,
     head: Arc<Head>,
 }
 
@@ -115,22 +129,21 @@ struct Writer {
 impl WriteBatch for Writer {
     async fn write(&self, units: Arc<Vec<AppendUnit>>) -> Result<Vec<AppendOutcome>, WriteError> {
         let db = self.db.upgrade().ok_or_else(|| WriteError::Unavailable(CLOSED.into()))?;
-        let now = self.clock.now();
-        let (outcomes, head) = db.write(move |tx| append::units(tx, &units, now)).await.map_err(
-            |error| match error {
-                // Twice the same event id, for one.
-                SqliteError::Statement {
-                    source: rusqlite::Error::SqliteFailure(failure, _),
-                    ..
-                } if failure.code == rusqlite::ErrorCode::ConstraintViolation => {
-                    WriteError::Refused(Box::new(error))
-                }
-                SqliteError::Panicked(_) => WriteError::Refused(Box::new(error)),
-                other => WriteError::Unavailable(Box::new(other)),
-            },
-        )?;
-        self.head.advance(head);
-        Ok(outcomes)
+        let (now, kinds) = (self.clock.now(), self.kinds.clone());
+        let write = db.write(move |tx| append::units(tx, &units, now, &kinds));
+        let written = write.await.map_err(|error| match error {
+            // Twice the same event id, for one.
+            SqliteError::Statement {
+                source: rusqlite::Error::SqliteFailure(failure, _), ..
+            } if failure.code == rusqlite::ErrorCode::ConstraintViolation => {
+                WriteError::Refused(Box::new(error))
+            }
+            SqliteError::Panicked(_) => WriteError::Refused(Box::new(error)),
+            other => WriteError::Unavailable(Box::new(other)),
+        })?;
+        self.kinds.learn(written.kinds);
+        self.head.advance(written.head);
+        Ok(written.outcomes)
     }
 }
 

@@ -2,60 +2,92 @@
 //! depends on which filters are used and not on how many values they have.
 
 use chrono::{DateTime, Utc};
-use domain::port::{EventFilter, LogError, LogPage, Position, StoredEvent, StreamId};
-use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use domain::port::{
+    AggregateType, EventFilter, LogError, LogPage, Metadata, Position, StoredEvent, StreamId,
+};
+use rusqlite::types::{Type, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Rows, params, params_from_iter};
 use uuid::Uuid;
 
-use super::super::reading::{self, Row, signed, unsigned};
+use super::super::reading::{self, signed, unsigned};
+use super::kinds::{self, Kinds};
 
-const COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position, \
-                       event_id, workspace_id, account_id, occurred_at, recorded_at";
+/// Causes further back are written as ids: two bytes hold the distance to the others, which are found in what a reader
+/// has just read.
+pub(super) const BACK_MAX: i64 = 32_767;
+
+const COLUMNS: &str = "l.position, l.kind, s.aggregate_id, l.sequence, l.payload, \
+                       coalesce(l.correlation_id, s.correlation_id), l.causation, l.subject, l.event_id, l.lag, \
+                       l.recorded_at";
 
 type Read<T> = rusqlite::Result<Result<T, LogError>>;
 
+/// As in the files, for ever.
+pub(super) fn number_of_type(aggregate_type: AggregateType) -> i64 {
+    match aggregate_type {
+        AggregateType::Workspace => 1,
+        AggregateType::Account => 2,
+        AggregateType::Template => 3,
+        AggregateType::Contact => 4,
+        AggregateType::Segment => 5,
+        AggregateType::Import => 6,
+        AggregateType::Campaign => 7,
+        AggregateType::Message => 8,
+        AggregateType::ApiKey => 9,
+    }
+}
+
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
     let head: Option<i64> = connection
-        .prepare_cached("SELECT max(position) FROM events")?
+        .prepare_cached("SELECT max(position) FROM log")?
         .query_row([], |row| row.get(0))?;
     Ok(head.and_then(unsigned).unwrap_or(0))
 }
 
-pub(super) fn streams(connection: &Connection, streams: &[StreamId]) -> Read<Vec<StoredEvent>> {
-    let wanted: Vec<(&str, String)> = streams
-        .iter()
-        .map(|stream| (stream.aggregate_type.as_str(), stream.id.to_string()))
-        .collect();
-    // CROSS JOIN keeps the list outside: one look-up by key for each stream.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM json_each(?1) AS wanted CROSS JOIN events
-         ON aggregate_type = wanted.value ->> 0 AND aggregate_id = wanted.value ->> 1
-         ORDER BY wanted.key, sequence"
-    );
-    events(connection, &sql, [Value::Text(json(&wanted))])
+pub(super) fn streams(
+    connection: &Connection,
+    kinds: &Kinds,
+    streams: &[StreamId],
+) -> Read<Vec<StoredEvent>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM streams AS s CROSS JOIN log AS l ON l.stream = s.id
+         WHERE s.aggregate_id = ?1 AND s.aggregate_type = ?2 ORDER BY l.sequence"
+    ))?;
+    let mut decoder = Decoder::new(connection, kinds);
+    for stream in streams {
+        let rows = statement
+            .query(params![stream.id.as_bytes(), number_of_type(stream.aggregate_type)])?;
+        if let Err(error) = decoder.take(rows)? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(decoder.events))
 }
 
 pub(super) fn stream_page(
     connection: &Connection,
+    kinds: &Kinds,
     stream: StreamId,
     after_sequence: u64,
     limit: usize,
 ) -> Read<Vec<StoredEvent>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events WHERE aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3
-         ORDER BY sequence LIMIT ?4"
-    );
-    let values = [
-        Value::Text(stream.aggregate_type.as_str().to_owned()),
-        Value::Text(stream.id.to_string()),
-        Value::Integer(signed(after_sequence)),
-        Value::Integer(signed(limit as u64)),
-    ];
-    events(connection, &sql, values)
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM streams AS s CROSS JOIN log AS l ON l.stream = s.id
+         WHERE s.aggregate_id = ?1 AND s.aggregate_type = ?2 AND l.sequence > ?3 ORDER BY l.sequence LIMIT ?4"
+    ))?;
+    let rows = statement.query(params![
+        stream.id.as_bytes(),
+        number_of_type(stream.aggregate_type),
+        signed(after_sequence),
+        signed(limit as u64)
+    ])?;
+    let mut decoder = Decoder::new(connection, kinds);
+    Ok(decoder.take(rows)?.map(|()| decoder.events))
 }
 
 pub(super) fn all(
     connection: &Connection,
+    kinds: &Kinds,
     after: Position,
     filter: &EventFilter,
     limit: usize,
@@ -69,48 +101,69 @@ pub(super) fn all(
     let window = reading::window(after, filter, head, from, to);
 
     let (sql, values) = select(filter, window, limit);
-    Ok(events(connection, &sql, values)?
-        .map(|events| reading::page(events, limit, after, window, head)))
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query(params_from_iter(values))?;
+    let mut decoder = Decoder::new(connection, kinds);
+    Ok(decoder.take(rows)?.map(|()| reading::page(decoder.events, limit, after, window, head)))
 }
 
+/// CROSS JOIN keeps the order of the tables: the streams first where they are known, else the log by position, a look-up
+/// by key in the others for each row.
 fn select(filter: &EventFilter, window: reading::Window, limit: usize) -> (String, Vec<Value>) {
     let by_key = reading::reads_by_key(filter);
     // The plus keeps SQLite from walking the positions where the streams are known.
-    let position = if by_key { "+position" } else { "position" };
-    let mut sql =
-        format!("SELECT {COLUMNS} FROM events WHERE {position} > ?1 AND {position} <= ?2");
-    let mut values = vec![Value::Integer(signed(window.after)), Value::Integer(signed(window.to))];
-    let mut one_of = |column: &str, list: String| {
-        values.push(Value::Text(list));
-        sql.push_str(&format!(" AND {column} IN (SELECT value FROM json_each(?{}))", values.len()));
+    let position = if by_key { "+l.position" } else { "l.position" };
+    let by_kind = !(filter.event_types.is_empty()
+        && filter.workspace_ids.is_empty()
+        && filter.account_ids.is_empty()
+        && filter.aggregate_types.is_empty());
+    let kinds = if by_kind { " CROSS JOIN kinds AS k ON k.id = l.kind" } else { "" };
+    let tables = if by_key {
+        format!("streams AS s CROSS JOIN log AS l ON l.stream = s.id{kinds}")
+    } else {
+        format!("log AS l{kinds} CROSS JOIN streams AS s ON s.id = l.stream")
     };
-    if by_key || !filter.aggregate_types.is_empty() {
-        one_of("aggregate_type", json(&reading::aggregate_types(filter)));
+    let mut sql =
+        format!("SELECT {COLUMNS} FROM {tables} WHERE {position} > ?1 AND {position} <= ?2");
+    let mut values = vec![Value::Integer(signed(window.after)), Value::Integer(signed(window.to))];
+    let mut one_of = |column: &str, value: &str, list: String| {
+        values.push(Value::Text(list));
+        let n = values.len();
+        sql.push_str(&format!(" AND {column} IN (SELECT {value} FROM json_each(?{n}))"));
+    };
+    if by_key {
+        let types: Vec<i64> = filter.aggregate_types.iter().map(|of| number_of_type(*of)).collect();
+        if !types.is_empty() {
+            one_of("s.aggregate_type", "value", json(&types));
+        }
+    } else if !filter.aggregate_types.is_empty() {
+        one_of("k.aggregate_type", "value", json(&reading::aggregate_types(filter)));
     }
     for (column, ids) in [
-        ("aggregate_id", &filter.aggregate_ids),
-        ("workspace_id", &filter.workspace_ids),
-        ("account_id", &filter.account_ids),
+        ("s.aggregate_id", &filter.aggregate_ids),
+        ("k.workspace_id", &filter.workspace_ids),
+        ("k.account_id", &filter.account_ids),
     ] {
         if !ids.is_empty() {
-            one_of(column, json(ids));
+            one_of(column, "unhex(value, '-')", json(ids));
         }
     }
     if !filter.event_types.is_empty() {
-        one_of("event_type", json(&filter.event_types));
+        one_of("k.event_type", "value", json(&filter.event_types));
     }
     let mut compare = |condition: &str, value: Value| {
         values.push(value);
         sql.push_str(&format!(" AND {condition} ?{}", values.len()));
     };
     if let Some(from) = filter.recorded_from {
-        compare("recorded_at >=", Value::Integer(from.timestamp_millis()));
+        compare("l.recorded_at >=", Value::Integer(from.timestamp_millis()));
     }
     if let Some(to) = filter.recorded_to {
-        compare("recorded_at <", Value::Integer(to.timestamp_millis()));
+        compare("l.recorded_at <", Value::Integer(to.timestamp_millis()));
     }
     if let Some(correlation_id) = filter.correlation_id {
-        compare("metadata ->> '$.correlation_id' =", Value::Text(correlation_id.to_string()));
+        let id = Value::Blob(correlation_id.as_bytes().to_vec());
+        compare("coalesce(l.correlation_id, s.correlation_id) =", id);
     }
     values.push(Value::Integer(signed(limit as u64)));
     sql.push_str(&format!(" ORDER BY {position} LIMIT ?{}", values.len()));
@@ -124,7 +177,7 @@ fn first_position_at(
     head: u64,
 ) -> rusqlite::Result<Option<u64>> {
     let mut statement = connection.prepare_cached(
-        "SELECT position, recorded_at FROM events WHERE position >= ?1 ORDER BY position LIMIT 1",
+        "SELECT position, recorded_at FROM log WHERE position >= ?1 ORDER BY position LIMIT 1",
     )?;
     let (mut low, mut high) = (1, head + 1);
     while low < high {
@@ -144,50 +197,94 @@ fn first_position_at(
     Ok(first.and_then(unsigned))
 }
 
-fn events(
-    connection: &Connection,
-    sql: &str,
-    values: impl IntoIterator<Item = Value>,
-) -> Read<Vec<StoredEvent>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        let row = Row {
-            aggregate_type: row.get(0)?,
-            aggregate_id: row.get(1)?,
-            sequence: row.get(2)?,
-            event_type: row.get(3)?,
-            event_version: row.get(4)?,
-            payload: row.get(5)?,
-            metadata: row.get(6)?,
-            position: row.get(7)?,
-            event_id: parse_uuid(row, 8)?,
-            workspace_id: parse_optional_uuid(row, 9)?,
-            account_id: parse_optional_uuid(row, 10)?,
-            occurred_at: time_of(row.get(11)?),
-            recorded_at: time_of(row.get(12)?),
-        };
-        match row.decode() {
-            Ok(event) => events.push(event),
-            Err(error) => return Ok(Err(error)),
+/// Rows of [`COLUMNS`] as events.
+struct Decoder<'a> {
+    connection: &'a Connection,
+    kinds: kinds::Reader<'a>,
+    events: Vec<StoredEvent>,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(connection: &'a Connection, kinds: &'a Kinds) -> Self {
+        let kinds = kinds::Reader::new(connection, kinds);
+        Self { connection, kinds, events: Vec::new() }
+    }
+
+    fn take(&mut self, mut rows: Rows<'_>) -> Read<()> {
+        while let Some(row) = rows.next()? {
+            match self.event(row)? {
+                Ok(event) => self.events.push(event),
+                Err(error) => return Ok(Err(error)),
+            }
         }
+        Ok(Ok(()))
     }
-    Ok(Ok(events))
+
+    fn event(&mut self, row: &rusqlite::Row<'_>) -> Read<StoredEvent> {
+        let position: i64 = row.get(0)?;
+        let corrupt =
+            |what: &str| Ok(Err(LogError::Corrupt(format!("{what} at position {position}"))));
+        let kind = match self.kinds.kind(row.get(1)?)? {
+            Ok(kind) => kind,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (Some(place), Some(sequence)) = (unsigned(position), unsigned(row.get(3)?)) else {
+            return corrupt("a negative position or sequence");
+        };
+        let causation_id = match row.get_ref(6)? {
+            ValueRef::Null => None,
+            ValueRef::Integer(back) => match self.event_id_at(position.saturating_sub(back))? {
+                Some(event_id) => Some(event_id),
+                None => return corrupt("a cause that is not in the log"),
+            },
+            _ => Some(uuid(row, 6)?),
+        };
+        let recorded_at: i64 = row.get(10)?;
+        Ok(Ok(StoredEvent {
+            position: Position(place),
+            event_id: uuid(row, 8)?,
+            stream: StreamId { aggregate_type: kind.aggregate_type, id: uuid(row, 2)? },
+            sequence,
+            event_type: kind.event_type.clone(),
+            event_version: kind.event_version,
+            payload: row.get(4)?,
+            metadata: Metadata {
+                actor: kind.actor.clone(),
+                correlation_id: uuid(row, 5)?,
+                causation_id,
+                subject: row.get::<_, Option<[u8; 16]>>(7)?.map(Uuid::from_bytes),
+            },
+            workspace_id: kind.workspace_id,
+            account_id: kind.account_id,
+            occurred_at: time_of(recorded_at.saturating_sub(row.get(9)?)),
+            recorded_at: time_of(recorded_at),
+        }))
+    }
+
+    /// A cause is most often the row before in its stream, or a little earlier in the page.
+    fn event_id_at(&self, position: i64) -> rusqlite::Result<Option<Uuid>> {
+        let place = Position(unsigned(position).unwrap_or(0));
+        let last = self.events.last().filter(|last| last.position == place);
+        let read = last.or_else(|| {
+            // Only pages of the log are in order; elsewhere this may miss, and never errs.
+            let found = self.events.binary_search_by_key(&place, |event| event.position).ok()?;
+            self.events.get(found)
+        });
+        if let Some(event) = read {
+            return Ok(Some(event.event_id));
+        }
+        self.connection
+            .prepare_cached("SELECT event_id FROM log WHERE position = ?1")?
+            .query_row([position], |row| uuid(row, 0))
+            .optional()
+    }
 }
 
-pub(super) fn parse_uuid(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
-    let text = row.get_ref(column)?.as_str()?;
-    Uuid::try_parse(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+pub(super) fn uuid(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    let bytes = row.get_ref(column)?.as_blob()?;
+    Uuid::from_slice(bytes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error))
     })
-}
-
-fn parse_optional_uuid(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
-    match row.get_ref(column)? {
-        rusqlite::types::ValueRef::Null => Ok(None),
-        _ => parse_uuid(row, column).map(Some),
-    }
 }
 
 /// Milliseconds since 1970, as all times are stored here.
@@ -196,5 +293,5 @@ pub(super) fn time_of(ms: i64) -> DateTime<Utc> {
 }
 
 fn json<T: serde::Serialize>(list: &[T]) -> String {
-    serde_json::to_string(list).expect("a list of texts is JSON")
+    serde_json::to_string(list).expect("a list of texts or numbers is JSON")
 }
