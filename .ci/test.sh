@@ -58,9 +58,12 @@ fi
 step "examples in the docs"
 cargo test --locked --workspace --doc --quiet
 
+step "benchmarks, whether they still work"
+cargo test --locked --workspace --bench commands --quiet -- --smoke
+
 step "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --locked --workspace --profile ci
 else
-  cargo test --locked --workspace --all-targets --no-fail-fast
+  cargo test --locked --workspace --lib --bins --tests --no-fail-fast
 fi

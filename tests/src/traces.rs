@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gateway_sqlite::{Options, Sqlite};
 use sqlx::{Connection, Row};
 
 use crate::store::{Store, StoreKind};
@@ -73,13 +74,57 @@ impl Store {
         }
     }
 
-    /// Where the marks stand in anything that the gateway keeps.
+    /// Where the marks stand in anything that the gateway keeps, documents of read models unpacked.
     pub async fn marks_anywhere(&self, marks: &[&str]) -> Vec<String> {
         let mut found = self.marks_in_files(marks, |_| true);
         if self.kind == StoreKind::Postgres {
             found.extend(self.marks_in_tables(marks, |_| true).await);
         }
+        for doc in self.packed_docs().await {
+            let doc = gateway_pack::unpack(&doc).expect("a document");
+            found.extend(found_in(&doc, marks).iter().map(|mark| format!("a document: {mark}")));
+        }
         found
+    }
+
+    /// # Panics
+    /// Where the read models cannot be read.
+    async fn packed_docs(&self) -> Vec<Vec<u8>> {
+        match self.kind {
+            StoreKind::Sqlite => {
+                let path = self.dir.path().join("gateway.read.db");
+                let file = Sqlite::open(path, Options::read_only()).expect("the read models");
+                let docs = file.read(|connection| {
+                    let names = "SELECT DISTINCT name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
+                                 WHERE t.type = 'table' AND c.name = 'doc' AND c.type = 'BLOB'";
+                    let mut names = connection.prepare(names)?;
+                    let names = names.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+                    let mut docs = vec![];
+                    for name in names {
+                        let mut rows = connection.prepare(&format!("SELECT doc FROM {name}"))?;
+                        for doc in rows.query_map([], |row| row.get(0))? {
+                            docs.push(doc?);
+                        }
+                    }
+                    Ok(docs)
+                });
+                docs.await.expect("documents")
+            }
+            StoreKind::Postgres => {
+                let mut connection =
+                    sqlx::PgConnection::connect(&self.url).await.expect("PostgreSQL");
+                let names = "SELECT table_name::text FROM information_schema.columns
+                             WHERE column_name = 'doc' AND data_type = 'bytea'";
+                let names = sqlx::query(names).fetch_all(&mut connection).await.expect("tables");
+                let mut docs = vec![];
+                for name in names.iter().map(|row| row.get::<String, _>(0)) {
+                    let rows = format!("SELECT doc FROM {name}");
+                    let rows = sqlx::query(&rows).fetch_all(&mut connection).await.expect("rows");
+                    docs.extend(rows.iter().map(|row| row.get::<Vec<u8>, _>(0)));
+                }
+                docs
+            }
+        }
     }
 
     /// # Panics

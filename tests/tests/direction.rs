@@ -1,15 +1,16 @@
-//! Dependencies point inward: `api → {projections, infrastructure} → {domain, gateway-sqlite}`. Direction erodes one
-//! convenient import at a time, so the manifests are checked.
+//! Dependencies point inward: `api → {projections, infrastructure} → {domain, gateway-sqlite,
+//! gateway-pack}`. Direction erodes one convenient import at a time, so the manifests are checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each member of the workspace and the members it may depend on, tests and build scripts included.
-const MAY_DEPEND_ON: [(&str, &[&str]); 6] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 7] = [
     ("gateway-domain", &[]),
+    ("gateway-pack", &[]),
     ("gateway-sqlite", &[]),
-    ("gateway-infrastructure", &["gateway-domain", "gateway-sqlite"]),
-    ("gateway-projections", &["gateway-domain", "gateway-sqlite"]),
+    ("gateway-infrastructure", &["gateway-domain", "gateway-pack", "gateway-sqlite"]),
+    ("gateway-projections", &["gateway-domain", "gateway-pack", "gateway-sqlite"]),
     (
         "whatsapp-gateway",
         &["gateway-domain", "gateway-infrastructure", "gateway-projections", "gateway-sqlite"],
@@ -19,6 +20,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 6] = [
         &[
             "gateway-domain",
             "gateway-infrastructure",
+            "gateway-pack",
             "gateway-projections",
             "gateway-sqlite",
             "whatsapp-gateway",

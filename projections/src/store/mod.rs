@@ -80,6 +80,8 @@ pub struct ReadDb {
     backend: Backend,
     /// Those that answer, as last heard.
     live: Arc<RwLock<Arc<Generations>>>,
+    /// Documents are written as JSON, for whatever tool reads them.
+    is_plain: bool,
 }
 
 impl std::fmt::Debug for ReadDb {
@@ -108,7 +110,7 @@ impl ReadDb {
         Ok(db)
     }
 
-    /// A new file (mode 0600) with no lock beside it, for whoever takes it elsewhere.
+    /// A new file (mode 0600) with no lock beside it and documents as JSON, for whoever takes it elsewhere.
     ///
     /// # Errors
     /// [`StoreError`] where there is one already, or none can be made.
@@ -119,7 +121,8 @@ impl ReadDb {
             create_new: true,
             ..Options::default()
         };
-        let db = Self::new(Backend::Sqlite(Sqlite::open(path, options)?));
+        let db =
+            Self { is_plain: true, ..Self::new(Backend::Sqlite(Sqlite::open(path, options)?)) };
         db.migrate().await?;
         Ok(db)
     }
@@ -143,7 +146,7 @@ impl ReadDb {
     }
 
     fn new(backend: Backend) -> Self {
-        Self { backend, live: Arc::default() }
+        Self { backend, live: Arc::default(), is_plain: false }
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -291,7 +294,10 @@ impl ReadDb {
         match &self.backend {
             Backend::Sqlite(db) => {
                 let prepared = writes.map(|write| match write {
-                    Write::Upsert { table, rows } => {
+                    Write::Upsert { table, mut rows } => {
+                        if self.is_plain {
+                            rows.iter_mut().flatten().for_each(Value::unpack);
+                        }
                         sqlite::Prepared { sql: sqlite::upsert_sql(table, generations), rows }
                     }
                     Write::Delete { table, keys } => {

@@ -33,6 +33,16 @@ impl Value {
         let json = serde_json::to_vec(state).ok()?;
         Some(Self::Doc(gateway_pack::pack(&json)))
     }
+
+    /// Makes text of a document.
+    pub(super) fn unpack(&mut self) {
+        if let Self::Doc(packed) = self
+            && let Ok(json) = gateway_pack::unpack(packed)
+            && let Ok(json) = String::from_utf8(json)
+        {
+            *self = Self::Text(json);
+        }
+    }
 }
 
 impl From<i64> for Value {

@@ -27,7 +27,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::store::{ReadDb, Sql};
+use crate::store::{ReadDb, Sql, Value};
 use crate::{Projections, SCHEMAS};
 
 pub const WORKSPACE: WorkspaceId = WorkspaceId(Uuid::from_u128(0x0a11));
@@ -301,9 +301,33 @@ pub async fn dump(db: &ReadDb) -> BTreeMap<&'static str, Vec<String>> {
             names(table.key_columns())
         ));
         let rows = db.query(sql).await.unwrap();
-        tables.insert(table.name, rows.iter().map(|row| format!("{:?}", row.0)).collect());
+        tables.insert(table.name, rows.iter().map(|row| shown(&row.0)).collect());
     }
     tables
+}
+
+/// Documents unpacked.
+fn shown(values: &[Value]) -> String {
+    let value = |value: &Value| match value {
+        Value::Doc(packed) => String::from_utf8(gateway_pack::unpack(packed).unwrap()).unwrap(),
+        other => format!("{other:?}"),
+    };
+    values.iter().map(value).collect::<Vec<_>>().join(", ")
+}
+
+/// The documents that say any of these, as they are stored.
+pub async fn packed_docs(db: &ReadDb, texts: &[&str]) -> Vec<Vec<u8>> {
+    let mut docs = vec![];
+    for table in ["messages", "contacts"] {
+        for row in db.query(Sql::new(&format!("SELECT doc FROM {{{table}}}"))).await.unwrap() {
+            let Some(Value::Doc(packed)) = row.0.into_iter().next() else { continue };
+            let doc = String::from_utf8(gateway_pack::unpack(&packed).unwrap()).unwrap();
+            if texts.iter().any(|text| doc.contains(text)) {
+                docs.push(packed);
+            }
+        }
+    }
+    docs
 }
 
 pub fn assert_same(

@@ -1,0 +1,334 @@
+//! Commands per second, each beside what the same store takes without any of our code in the same run.
+//!
+//!     cargo bench -p gateway-infrastructure --bench commands                   # SQLite, and PostgreSQL where
+//!                                                                              # TEST_DATABASE_URL names one
+//!     cargo bench -p gateway-infrastructure --bench commands -- --smoke        # whether it still works
+//!
+//! A round makes 1,000 messages, forgets them, and then decides one command on each: streams are read, folded, decided on,
+//! sealed and appended. What was appended is then inserted once more, as rows that are ready, into a table of the same
+//! shape: the limit. Stock postgres-es does the same commands on tables of its own, from 16 tasks. Medians of five.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Duration, Utc};
+use cqrs_es::CqrsFramework;
+use cqrs_es::persist::PersistedEventStore;
+use domain::message::{
+    Content, ContentKind, Message, MessageCommand, MessageHeader, Plan, Priority, Recipient,
+};
+use domain::port::{EventLog, Position};
+use domain::primitives::{AccountId, Actor, ContactId, PhoneNumber, WorkspaceId};
+use futures::future::join_all;
+use infrastructure::clock::{SystemClock, SystemIds};
+use infrastructure::crypto::{KeyRing, MasterKey};
+use infrastructure::event_store::testing::TestDatabase;
+use infrastructure::event_store::{self, OpenStore, StoreUrl};
+use infrastructure::ledger::{CommandBus, Context, Ledger, Upcasters};
+use postgres_es::PostgresEventRepository;
+use sqlx::{Executor, PgPool};
+use uuid::Uuid;
+
+const CLIENTS: usize = 64;
+const STOCK_TASKS: usize = 16;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Size {
+    streams: usize,
+    rounds: usize,
+}
+
+fn main() {
+    let is_smoke = std::env::args().any(|argument| argument == "--smoke");
+    let size = if is_smoke {
+        Size { streams: 100, rounds: 1 }
+    } else {
+        Size { streams: 1_000, rounds: 5 }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a runtime starts").block_on(async {
+        on_sqlite(size).await;
+        on_postgres(size).await;
+    });
+}
+
+async fn on_sqlite(size: Size) {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = directory.path().join("gateway.db");
+    let url = StoreUrl::sqlite(&path);
+    let store = event_store::open(&url, Arc::new(SystemClock)).await.expect("the store opens");
+    let keys = open_keys(&store).await;
+    let many = rounds(size, || many_at_once(&store, &keys, size)).await;
+    let raw = rounds(size, || async { sqlite_rows(&path, size) }).await;
+    let single = rounds(size, || one_by_one(&store, &keys, size)).await;
+    println!("SQLite, {} streams, commands per second, medians of {}", size.streams, size.rounds);
+    line("execute_many: read, decide, append", many, Some((raw, "of raw batched insert")));
+    line("raw batched insert of the same rows", raw, None);
+    line("single commands from 64 clients", single, None);
+}
+
+async fn on_postgres(size: Size) {
+    let Some(database) = TestDatabase::create().await else { return };
+    let url = database.store_url();
+    let store = event_store::open(&url, Arc::new(SystemClock)).await.expect("the store opens");
+    let keys = open_keys(&store).await;
+    let pool = PgPool::connect(&database.url()).await.expect("the database answers");
+    let many = rounds(size, || many_at_once(&store, &keys, size)).await;
+    let raw = rounds(size, || postgres_rows(&pool, size)).await;
+    let single = rounds(size, || one_by_one(&store, &keys, size)).await;
+    let Some(stock_database) = TestDatabase::create().await else { return };
+    let stock_pool = PgPool::connect(&stock_database.url()).await.expect("the database answers");
+    stock_pool.execute(STOCK_TABLES).await.expect("the tables can be made");
+    let stock = rounds(size, || stock_commands(&stock_pool, size)).await;
+    println!(
+        "PostgreSQL, {} streams, commands per second, medians of {}",
+        size.streams, size.rounds
+    );
+    line("execute_many: read, decide, append", many, Some((raw, "of raw multi-row insert")));
+    line("execute_many: read, decide, append", many, Some((stock, "of stock postgres-es")));
+    line("raw multi-row insert of the same rows", raw, None);
+    line("single commands from 64 clients", single, Some((stock, "of stock postgres-es")));
+    line("stock postgres-es from 16 tasks", stock, None);
+    stock_pool.close().await;
+    pool.close().await;
+}
+
+fn line(what: &str, rate: f64, beside: Option<(f64, &str)>) {
+    match beside {
+        Some((peer, whose)) => println!("  {what:<42} {rate:>9.0}   {:.2} {whose}", rate / peer),
+        None => println!("  {what:<42} {rate:>9.0}"),
+    }
+}
+
+/// The median rate of the rounds, each of which answers its own.
+async fn rounds<F: Future<Output = f64>>(size: Size, mut round: impl FnMut() -> F) -> f64 {
+    let mut rates = Vec::with_capacity(size.rounds);
+    for _ in 0..size.rounds {
+        rates.push(round().await);
+    }
+    rates.sort_unstable_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+fn per_second(streams: usize, began: Instant) -> f64 {
+    streams as f64 / began.elapsed().as_secs_f64()
+}
+
+async fn open_keys(store: &OpenStore) -> KeyRing {
+    let is_empty = store.log.head().await.expect("the log answers") == Position(0);
+    KeyRing::open(&MasterKey::generate(), store.vault.clone(), store.meta.as_ref(), is_empty)
+        .await
+        .expect("the key ring opens")
+}
+
+/// With nothing in memory.
+fn bus(store: &OpenStore, keys: &KeyRing) -> CommandBus {
+    let log: Arc<dyn EventLog> = store.log.clone();
+    CommandBus::new(
+        Ledger::new(log, keys.clone(), Upcasters::current()),
+        store.identities.clone(),
+        store.idempotency.clone(),
+        Arc::new(SystemClock),
+        Arc::new(SystemIds::new()),
+    )
+}
+
+fn context() -> Context {
+    Context::new(Actor::process("bench"), Uuid::now_v7())
+}
+
+/// New messages, on record.
+async fn messages(store: &OpenStore, keys: &KeyRing, size: Size) -> Vec<Uuid> {
+    let ids: Vec<Uuid> = (0..size.streams).map(|_| Uuid::now_v7()).collect();
+    let commands = ids.iter().map(|id| (*id, plan(*id), context())).collect();
+    for result in bus(store, keys).execute_many::<Message>(commands).await {
+        result.expect("a message is planned");
+    }
+    ids
+}
+
+async fn many_at_once(store: &OpenStore, keys: &KeyRing, size: Size) -> f64 {
+    let commands = messages(store, keys, size).await;
+    let commands = commands.into_iter().map(|id| (id, request(), context())).collect();
+    let bus = bus(store, keys);
+    let began = Instant::now();
+    let results = bus.execute_many::<Message>(commands).await;
+    let rate = per_second(size.streams, began);
+    assert!(results.iter().all(Result::is_ok), "every command is taken");
+    rate
+}
+
+async fn one_by_one(store: &OpenStore, keys: &KeyRing, size: Size) -> f64 {
+    let ids = messages(store, keys, size).await;
+    let bus = bus(store, keys);
+    let began = Instant::now();
+    let clients = ids.chunks(ids.len().div_ceil(CLIENTS)).map(|mine| {
+        let (bus, mine) = (bus.clone(), mine.to_vec());
+        tokio::spawn(async move {
+            for id in mine {
+                bus.execute::<Message>(id, request(), &context()).await.expect("it is taken");
+            }
+        })
+    });
+    for client in join_all(clients).await {
+        client.expect("a client ends well");
+    }
+    per_second(size.streams, began)
+}
+
+/// The log's last rows into a table of the same shape, in one transaction, as safe on disk as the log's.
+fn sqlite_rows(path: &Path, size: Size) -> f64 {
+    let database = rusqlite::Connection::open(path).expect("the file opens");
+    let (rows, columns) = {
+        let mut last = database
+            .prepare("SELECT * FROM log ORDER BY position DESC LIMIT ?1")
+            .expect("there is a log");
+        let columns = last.column_count();
+        let rows = last.query_map([size.streams as i64], |row| {
+            (0..columns)
+                .map(|column| row.get(column))
+                .collect::<Result<Vec<rusqlite::types::Value>, _>>()
+        });
+        let rows: Vec<_> = rows.and_then(Iterator::collect).expect("rows are read");
+        (rows, columns)
+    };
+    let shape: String = database
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'log'", [], |row| row.get(0))
+        .expect("there is a log");
+    let raw = tempfile::tempdir().expect("a directory can be made");
+    let mut raw = rusqlite::Connection::open(raw.path().join("raw.db")).expect("the file opens");
+    raw.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").expect("it is set");
+    raw.execute_batch(&shape).expect("the table is made");
+    let marks = vec!["?"; columns].join(", ");
+    let began = Instant::now();
+    let transaction = raw.transaction().expect("it begins");
+    {
+        let insert = format!("INSERT INTO log VALUES ({marks})");
+        let mut insert = transaction.prepare(&insert).expect("the statement is one");
+        for row in rows.iter().rev() {
+            insert.execute(rusqlite::params_from_iter(row)).expect("a row is taken");
+        }
+    }
+    transaction.commit().expect("it is on disk");
+    per_second(rows.len(), began)
+}
+
+/// The log's last rows into a table of the same shape, in one statement.
+async fn postgres_rows(pool: &PgPool, size: Size) -> f64 {
+    pool.execute(
+        "DROP TABLE IF EXISTS raw; CREATE TABLE raw (LIKE events INCLUDING CONSTRAINTS INCLUDING INDEXES);
+         ALTER TABLE raw ALTER COLUMN position DROP NOT NULL",
+    )
+    .await
+    .expect("the table is made");
+    let rows: Vec<RawRow> = sqlx::query_as(
+        "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text,
+                position, event_id, workspace_id, account_id, occurred_at, recorded_at
+         FROM events ORDER BY position DESC LIMIT $1",
+    )
+    .bind(size.streams as i64)
+    .fetch_all(pool)
+    .await
+    .expect("rows are read");
+    let began = Instant::now();
+    let mut insert = sqlx::QueryBuilder::new(
+        "INSERT INTO raw (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                          position, event_id, workspace_id, account_id, occurred_at, recorded_at) ",
+    );
+    insert.push_values(&rows, |mut values, row| {
+        values.push_bind(&row.aggregate_type).push_bind(&row.aggregate_id).push_bind(row.sequence);
+        values.push_bind(&row.event_type).push_bind(&row.event_version);
+        values.push_bind(&row.payload).push_unseparated("::json");
+        values.push_bind(&row.metadata).push_unseparated("::json");
+        values.push_bind(row.position).push_bind(row.event_id).push_bind(row.workspace_id);
+        values.push_bind(row.account_id).push_bind(row.occurred_at).push_bind(row.recorded_at);
+    });
+    insert.build().execute(pool).await.expect("rows are taken");
+    per_second(rows.len(), began)
+}
+
+#[derive(sqlx::FromRow)]
+struct RawRow {
+    aggregate_type: String,
+    aggregate_id: String,
+    sequence: i64,
+    event_type: String,
+    event_version: String,
+    payload: String,
+    metadata: String,
+    position: i64,
+    event_id: Uuid,
+    workspace_id: Option<Uuid>,
+    account_id: Option<Uuid>,
+    occurred_at: DateTime<Utc>,
+    recorded_at: DateTime<Utc>,
+}
+
+/// As postgres-es documents them.
+const STOCK_TABLES: &str = "CREATE TABLE events (
+    aggregate_type text NOT NULL, aggregate_id text NOT NULL, sequence bigint CHECK (sequence >= 0) NOT NULL,
+    event_type text NOT NULL, event_version text NOT NULL, payload json NOT NULL, metadata json NOT NULL,
+    PRIMARY KEY (aggregate_type, aggregate_id, sequence))";
+
+async fn stock_commands(pool: &PgPool, size: Size) -> f64 {
+    let framework = || {
+        let repository = PostgresEventRepository::new(pool.clone());
+        let store = PersistedEventStore::<_, Message>::new_event_store(repository);
+        Arc::new(CqrsFramework::new(store, vec![], ()))
+    };
+    let ids: Vec<Uuid> = (0..size.streams).map(|_| Uuid::now_v7()).collect();
+    let each = async |command: fn(Uuid) -> MessageCommand| {
+        let tasks = ids.chunks(ids.len().div_ceil(STOCK_TASKS)).map(|mine| {
+            let (framework, mine) = (framework(), mine.to_vec());
+            tokio::spawn(async move {
+                for id in mine {
+                    framework.execute(&id.to_string(), command(id)).await.expect("it is taken");
+                }
+            })
+        });
+        for task in join_all(tasks).await {
+            task.expect("a task ends well");
+        }
+    };
+    each(plan).await;
+    let began = Instant::now();
+    each(|_| request()).await;
+    per_second(size.streams, began)
+}
+
+fn at() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_780_000_000, 0).expect("a moment")
+}
+
+/// The intent to send, which each message of a campaign goes through.
+fn request() -> MessageCommand {
+    MessageCommand::RequestSend { attempt: 1, send_by: at() + Duration::seconds(10), at: at() }
+}
+
+fn plan(contact: Uuid) -> MessageCommand {
+    MessageCommand::Plan(Box::new(Plan {
+        header: MessageHeader {
+            workspace_id: WorkspaceId(Uuid::from_u128(0xaaaa)),
+            account_id: AccountId(Uuid::from_u128(0xacc)),
+            contact_id: ContactId(contact),
+            campaign_id: None,
+            is_test: false,
+            content_kind: ContentKind::Text,
+            template: None,
+            priority: Priority::Single,
+            time_to_live_s: None,
+            external_id: None,
+            metadata: None,
+            reply_to: None,
+            country: None,
+        },
+        to: Recipient { phone: PhoneNumber::parse("+447700900123").ok(), user_id: None },
+        content: Content::Text { body: "Your order is on its way".to_owned(), preview_url: false },
+        skip: None,
+        due_at: at(),
+        at: at(),
+    }))
+}
