@@ -137,6 +137,13 @@ pub trait Leases: Send + Sync + 'static {
     /// Gives a lease up, so that others need not wait. Does nothing where it has moved on.
     async fn release(&self, lease: &Lease) -> Result<(), LogError>;
 
+    /// Those that somebody holds now, of the names that begin with `prefix`; by name.
+    async fn held(&self, prefix: &str) -> Result<Vec<Lease>, LogError>;
+
+    /// Forgets what lapsed at least `ago` ago or was given up, of the names that begin with `prefix`, and answers how many
+    /// those were. Epochs begin anew then, so only for names that fence nothing.
+    async fn forget_lapsed(&self, prefix: &str, ago: Duration) -> Result<usize, LogError>;
+
     /// All leases whose name begins with `prefix`, lapsed ones too, by name.
     async fn list(&self, prefix: &str) -> Result<Vec<LeaseRow>, LogError>;
 }

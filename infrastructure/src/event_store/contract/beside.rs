@@ -169,6 +169,17 @@ pub async fn a_lease_has_one_owner_and_an_epoch(store: &OpenStore, clock: &Clock
     assert_eq!(rows.iter().map(|row| row.lease.owner.as_str()).collect::<Vec<_>>(), ["c", "b"]);
     assert!(rows[0].expires_at > chrono::Utc::now());
     assert!(store.leases.list("none").await.unwrap().is_empty());
+
+    let fourth = store.leases.acquire("portfolio/3", "d", ttl).await.unwrap().expect("free");
+    store.leases.release(&fourth).await.unwrap();
+    let held = store.leases.held("portfolio/").await.unwrap();
+    assert_eq!(held.iter().map(|lease| lease.owner.as_str()).collect::<Vec<_>>(), ["c", "b"]);
+    assert_eq!(held[0], third);
+    let forgotten = async |prefix: &str| store.leases.forget_lapsed(prefix, ttl).await.unwrap();
+    assert_eq!((forgotten("none").await, forgotten("portfolio/").await), (0, 1));
+    let again = store.leases.acquire("portfolio/3", "d", ttl).await.unwrap().expect("free");
+    assert_eq!(again.epoch, 1, "nothing is known of it any more");
+    assert_eq!(forgotten("portfolio/").await, 0, "all are held");
 }
 
 pub async fn meta_is_compared_and_set(store: &OpenStore, _: &Clock) {

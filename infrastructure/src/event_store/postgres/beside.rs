@@ -291,6 +291,31 @@ impl Leases for PostgresBeside {
         .map(drop)
     }
 
+    async fn held(&self, prefix: &str) -> Result<Vec<Lease>, LogError> {
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT name, owner, epoch FROM leases
+             WHERE name >= $1 AND starts_with(name, $1) AND expires_at > now_ms() ORDER BY name",
+        )
+        .bind(prefix)
+        .fetch_all(&self.lease_pool)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.into_iter().map(|(name, owner, epoch)| Lease { name, owner, epoch }).collect())
+    }
+
+    async fn forget_lapsed(&self, prefix: &str, ago: Duration) -> Result<usize, LogError> {
+        let done = sqlx::query(
+            "DELETE FROM leases
+             WHERE name >= $1 AND starts_with(name, $1) AND expires_at <= now_ms() - $2",
+        )
+        .bind(prefix)
+        .bind(ms(ago))
+        .execute(&self.lease_pool)
+        .await
+        .map_err(unavailable)?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<LeaseRow>, LogError> {
         let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
             "SELECT name, owner, epoch, expires_at FROM leases

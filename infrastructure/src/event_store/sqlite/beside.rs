@@ -271,6 +271,24 @@ impl Leases for SqliteBeside {
         .await
     }
 
+    async fn held(&self, prefix: &str) -> Result<Vec<Lease>, LogError> {
+        let now = time_of(self.now_ms());
+        let rows = self.list(prefix).await?;
+        Ok(rows.into_iter().filter(|row| row.expires_at > now).map(|row| row.lease).collect())
+    }
+
+    async fn forget_lapsed(&self, prefix: &str, ago: Duration) -> Result<usize, LogError> {
+        let (prefix, before) = (prefix.to_owned(), self.now_ms().saturating_sub(ms(ago)));
+        self.write(move |tx| {
+            tx.prepare_cached(
+                "DELETE FROM leases
+                 WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 AND expires_at <= ?2",
+            )?
+            .execute(params![prefix, before])
+        })
+        .await
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<LeaseRow>, LogError> {
         let prefix = prefix.to_owned();
         self.read(move |connection| {
