@@ -442,7 +442,10 @@ impl CommandBus {
                 Outcome::IdentityTaken { kind, holder }
             }
             AppendOutcome::Replayed { record } => Outcome::Replayed(record),
-            AppendOutcome::Fenced => Outcome::Fenced,
+            AppendOutcome::Fenced => {
+                metrics::counter!("gateway_appends_fenced_total").increment(1);
+                Outcome::Fenced
+            }
         }
     }
 }
