@@ -7,6 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::dispatch::NODES;
 use super::webhook;
 use crate::app::Gateway;
 use crate::application::contacts;
@@ -18,6 +19,8 @@ const IDEMPOTENCY_KEPT: Duration = Duration::hours(48);
 /// A status is looked at once more after it was parked for this long: by then the read models know its message.
 const SETTLED_AFTER: Duration = Duration::seconds(30);
 const PRUNE_BATCH: usize = 5_000;
+/// Nodes that ended are forgotten after this long: each start is a new one.
+const NODES_KEPT: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
@@ -98,6 +101,7 @@ async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     let media = &gateway.config.media;
     let kept_from = now - Duration::days(i64::from(media.retention));
     gateway.media.prune(kept_from, media.total_mb.saturating_mul(1024 * 1024)).await?;
+    gateway.store.leases.forget_lapsed(NODES, NODES_KEPT).await?;
     while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH
     {
     }

@@ -8,6 +8,7 @@ mod outcome;
 mod people;
 mod queues;
 mod reach;
+mod shares;
 mod steady;
 mod supervisor;
 mod wire;
@@ -18,5 +19,5 @@ pub use outcome::{
     AttemptFacts, Effect, effects as effects_of, failure as failure_of, retry_at as retry_after,
 };
 pub use reach::reached;
-pub use supervisor::run;
+pub use supervisor::{NODES, run};
 pub use wire::{WireError, callback_data, wire_content};

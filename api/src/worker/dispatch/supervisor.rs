@@ -1,6 +1,7 @@
-//! Gives every number with something to do a lane, on the node that holds its lease.
+//! Gives every number with something to do a lane, on the node that holds its lease; and shares the leases out among the
+//! nodes that are there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use domain::account::{Account, AccountStatus};
 use domain::port::Fence;
 use domain::primitives::{AccountId, Actor};
-use infrastructure::event_store::Lease;
+use infrastructure::event_store::{Database, Lease};
 use infrastructure::ledger::Context;
 use projections::names;
 use tokio::sync::{Notify, watch};
@@ -18,13 +19,19 @@ use tracing::{info, warn};
 use super::lane::{Lane, Shared};
 use super::marketing::InFlight;
 use super::reach::PortfolioReach;
+use super::shares;
 use crate::app::Gateway;
 use crate::worker::all_accounts;
 
 /// How long a lease holds without being renewed: a dead node's numbers move within this. What an intent may wait before
 /// its call begins (`dispatch.send_by_s`) stays below it.
 const LEASE: Duration = Duration::from_secs(12);
-const RENEW: chrono::Duration = chrono::Duration::seconds(3);
+const RENEW: Duration = Duration::from_secs(3);
+/// While another node has, and may give back any moment, what this one is to have.
+const WAITING: Duration = Duration::from_secs(1);
+/// Leases that say which nodes are there, each its own.
+pub const NODES: &str = "node/";
+const DISPATCH: &str = "dispatch/";
 
 /// A lane, also while it waits for its last calls after it was told to stop.
 struct Running {
@@ -50,6 +57,10 @@ impl Drop for Ended {
 
 struct Group {
     lease: Lease,
+    /// Not given back, nor known to be another's.
+    is_held: bool,
+    /// Since when it is wound down, by the clock that counts suspension.
+    leaving_since: Option<Duration>,
     /// Counted anew with every epoch: somebody else may have sent in between.
     reach: Arc<PortfolioReach>,
     /// One for a number at most: a new one begins when the old one has ended.
@@ -87,21 +98,31 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let ended = Arc::new(Notify::new());
     let marketing = Arc::new(InFlight::default());
     let mut directory = gateway.read.watch(names::DIRECTORY);
+    let mut presence = None;
     while !*stop.borrow() {
-        if let Err(error) = round(&gateway, &mut groups, &marketing, &ended).await {
-            warn!(error = %format!("{error:#}"), "it cannot be told which numbers there are; trying again");
-            for (name, group) in &mut groups {
-                renew(&gateway, name, group).await;
+        let round = round(&gateway, &mut groups, &mut presence, &marketing, &ended).await;
+        let pause = match round {
+            Ok(true) => WAITING,
+            Ok(false) => RENEW,
+            Err(error) => {
+                warn!(error = %format!("{error:#}"), "it cannot be told which numbers there are; trying again");
+                for (name, group) in &mut groups {
+                    renew(&gateway, name, group).await;
+                }
+                RENEW
             }
-        }
-        let next = gateway.clock.now() + RENEW;
+        };
         tokio::select! {
-            () = gateway.clock.sleep_until(next) => {}
+            () = gateway.clock.sleep_for(pause) => {}
             () = ended.notified() => {}
             // A number that was just connected should not wait.
             _ = directory.changed() => {}
             _ = stop.changed() => {}
         }
+    }
+    // The others share out what is left as soon as it is given back.
+    if let Some(presence) = presence {
+        release(&gateway, &presence).await;
     }
     // All at once: no number goes on starting calls while another's last ones are waited for.
     groups.values().for_each(Group::stop);
@@ -114,20 +135,23 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             return;
         }
         tokio::select! {
-            () = gateway.clock.sleep_until(gateway.clock.now() + RENEW) => {}
+            () = gateway.clock.sleep_for(WAITING) => {}
             () = ended.notified() => {}
         }
     }
 }
 
 /// Looks after every lease once. Waits for nobody's calls, so that no lease runs out meanwhile; one group's trouble is
-/// no other's.
+/// no other's. Answers whether something may soon be given back, by this node or to it.
 async fn round(
     gateway: &Arc<Gateway>,
     groups: &mut HashMap<String, Group>,
+    presence: &mut Option<Lease>,
     marketing: &Arc<InFlight>,
     ended: &Arc<Notify>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let name = format!("{NODES}{}", gateway.node);
+    *presence = gateway.store.leases.acquire(&name, &gateway.node, LEASE).await?;
     let mut wanted: BTreeMap<String, Vec<AccountId>> = BTreeMap::new();
     // Disconnected ones too: what they reached today counts.
     let mut sharing: HashMap<String, Vec<AccountId>> = HashMap::new();
@@ -137,11 +161,13 @@ async fn round(
             wanted.entry(lease_name(id, &account)).or_default().push(id);
         }
     }
+    keep_own_share(gateway, &mut wanted).await?;
     let gone: Vec<String> =
         groups.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
     for name in gone {
         wind_down(gateway, groups, &name).await;
     }
+    let mut is_waiting = groups.keys().any(|name| !wanted.contains_key(name));
     // A number whose portfolio was set or changed moves to another lease: its old lane ends first.
     for (name, group) in groups.iter_mut() {
         let accounts = wanted.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -156,8 +182,12 @@ async fn round(
         let lease = match gateway.store.leases.acquire(&name, &gateway.node, LEASE).await {
             Ok(Some(lease)) => lease,
             Ok(None) => {
+                is_waiting = true;
                 if let Some(group) = groups.get_mut(&name) {
-                    info!(lease = %name, "another node has this lease now");
+                    if group.is_held {
+                        info!(lease = %name, "another node has this lease now");
+                    }
+                    group.is_held = false;
                     group.stop();
                     if group.lanes.is_empty() {
                         groups.remove(&name);
@@ -172,6 +202,8 @@ async fn round(
         };
         let group = groups.entry(name.clone()).or_insert_with(|| Group {
             lease: lease.clone(),
+            is_held: true,
+            leaving_since: None,
             reach: Arc::new(PortfolioReach::new(gateway)),
             lanes: HashMap::new(),
         });
@@ -179,6 +211,8 @@ async fn round(
             group.reach = Arc::new(PortfolioReach::new(gateway));
         }
         group.lease = lease;
+        group.is_held = true;
+        group.leaving_since = None;
         group.reach.set_numbers(sharing.remove(&name).unwrap_or_default());
         for lane in group.lanes.values().filter(|lane| lane.epoch != group.lease.epoch) {
             lane.stop.send_replace(true);
@@ -192,6 +226,33 @@ async fn round(
             }
         }
     }
+    metrics::gauge!("gateway_dispatch_leases")
+        .set(groups.values().filter(|group| group.is_held).count() as f64);
+    Ok(is_waiting)
+}
+
+/// Leaves in `wanted` what this node is to have among those that are there. One that has gone is there until its leases
+/// run out, and one that was stopped is not when it wakes, until it has said so.
+async fn keep_own_share(
+    gateway: &Gateway,
+    wanted: &mut BTreeMap<String, Vec<AccountId>>,
+) -> anyhow::Result<()> {
+    // One process has it all, whatever one before it has left behind.
+    if matches!(gateway.store.database, Database::Sqlite(_)) {
+        return Ok(());
+    }
+    let present = gateway.store.leases.held(NODES).await?;
+    let held = gateway.store.leases.held(DISPATCH).await?;
+    let nodes: BTreeSet<&str> =
+        present.iter().map(|lease| lease.owner.as_str()).chain([gateway.node.as_str()]).collect();
+    let holders = held.iter().map(|lease| (lease.name.as_str(), lease.owner.as_str())).collect();
+    let parts = wanted.keys().map(String::as_str).collect();
+    let own: BTreeSet<String> = shares::wanted(&parts, &holders, &nodes)
+        .into_iter()
+        .filter(|(_, node)| *node == gateway.node)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    wanted.retain(|name, _| own.contains(name));
     Ok(())
 }
 
@@ -215,27 +276,44 @@ fn start(
     Running { task, stop, epoch: group.lease.epoch, done }
 }
 
-/// Ends a group without waiting: tells its lanes to stop, renews its lease while they have calls under way, and gives it
-/// back when they have none.
+/// Ends a group without waiting: tells its lanes to stop, renews its lease while they have calls that may not have begun,
+/// and gives it back. Forgets it when they have ended: what becomes of calls that take longer is recorded without a lease.
 async fn wind_down(gateway: &Gateway, groups: &mut HashMap<String, Group>, name: &str) {
     let Some(group) = groups.get_mut(name) else { return };
     group.stop();
     group.reap().await;
-    if !group.lanes.is_empty() {
+    let now = gateway.clock.since_boot();
+    let since = *group.leaving_since.get_or_insert(now);
+    // What was on record when they were told to stop has begun by then, or never does: the next owner's pace is its own.
+    let send_by = Duration::from_secs(gateway.config.dispatch.send_by_s.into());
+    if !group.lanes.is_empty() && now.saturating_sub(since) <= send_by {
         return renew(gateway, name, group).await;
     }
-    if let Err(error) = gateway.store.leases.release(&group.lease).await {
-        warn!(lease = %name, %error, "a lease was not given back; it runs out by itself");
+    if group.is_held {
+        info!(lease = %name, "given back");
+        release(gateway, &group.lease).await;
+        group.is_held = false;
     }
-    groups.remove(name);
+    if group.lanes.is_empty() {
+        groups.remove(name);
+    }
+}
+
+async fn release(gateway: &Gateway, lease: &Lease) {
+    if let Err(error) = gateway.store.leases.release(lease).await {
+        warn!(lease = %lease.name, %error, "a lease was not given back; it runs out by itself");
+    }
 }
 
 /// For the calls under way.
 async fn renew(gateway: &Gateway, name: &str, group: &mut Group) {
+    if !group.is_held {
+        return;
+    }
     match gateway.store.leases.acquire(name, &gateway.node, LEASE).await {
         Ok(Some(lease)) => group.lease = lease,
         // Another's by now: what is recorded of calls needs no lease.
-        Ok(None) => {}
+        Ok(None) => group.is_held = false,
         Err(error) => warn!(lease = %name, %error, "a lease could not be renewed"),
     }
 }
