@@ -63,6 +63,8 @@ const ORPHAN_SLACK: Duration = Duration::seconds(15);
 const RECHECK: Duration = Duration::seconds(2);
 /// The store is asked again after this long.
 const AGAIN: Duration = Duration::seconds(1);
+/// Between the last calls of a number's last owner and the first of its next: no moving second holds both.
+const HANDED_OVER: Duration = Duration::seconds(1);
 /// Outcomes that the store does not take are kept this long, then the orphan rule settles their attempts.
 const OUTCOME_KEPT: Duration = Duration::minutes(10);
 /// An intent whose append nobody answered is looked for this long.
@@ -181,8 +183,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane that has just got its number: the bucket is empty, and the pairs are as the last minutes left them. The
-    /// read model must have reached what the log held when the number was taken over.
+    /// A lane that has just got its number: the bucket is empty, and the pairs are as the last minutes left them; where
+    /// anything was sent in these, nothing is for a second. The read model must have reached what the log held when the number was taken over.
     ///
     /// # Errors
     /// Where the read model cannot be reached.
@@ -198,6 +200,11 @@ impl Lane {
         let mut pairs: HashMap<String, PairLimit> = HashMap::new();
         let attempts =
             gateway.read.queries().recent_attempts(account_id.0, wall - PAIR_MEMORY).await?;
+        let mut pace = Pace::new(1, now);
+        if !attempts.is_empty() {
+            // Whoever had the number may have begun its last calls just now, as many as a second allows.
+            pace.hold_until(now + HANDED_OVER);
+        }
         let contacts: Vec<Uuid> =
             attempts.iter().map(|(id, _)| *id).collect::<HashSet<_>>().into_iter().collect();
         let people = People::load(&gateway, &contacts).await?;
@@ -221,7 +228,7 @@ impl Lane {
             account_id,
             context,
             shared,
-            pace: Pace::new(1, now),
+            pace,
             campaign_paces: HashMap::new(),
             pairs,
             queues: Queues::default(),
