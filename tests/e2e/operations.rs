@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use gateway_tests::{
-    APP_SECRET, Binary, BinaryOptions, Client, Number, SandboxProcess, Store, StoreKind,
+    APP_SECRET, Binary, BinaryOptions, Client, Cluster, Number, SandboxProcess, Store, StoreKind,
     Surroundings, VERIFY_TOKEN, WABA, eventually, eventually_within, run, stores,
 };
 use infrastructure::webhook::signature::sign;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::common::{
     approved_template, assert_adds_up, assert_each_got_it_once, assert_equal_to_a_rebuild, count,
@@ -305,54 +304,6 @@ async fn the_master_key_is_rotated_while_nobody_serves_and_everything_goes_on() 
     }
 }
 
-/// A PostgreSQL of this test's own, which can be stopped and started again at its address.
-struct Cluster {
-    directory: TempDir,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        // Where the caller is root the server is another user, who must reach it.
-        let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), open).expect("a directory");
-        Self { directory }
-    }
-
-    fn script(&self, action: &str) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/postgres.sh");
-        let mut command = Command::new(script);
-        command.arg(action).arg(self.directory.path().join("cluster"));
-        // The server that it leaves running must not hold a pipe of ours open.
-        let (out, err) = (self.directory.path().join("out"), self.directory.path().join("err"));
-        let file = |path: &Path| std::fs::File::create(path).expect("a file");
-        command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
-        let status = command.status().expect("the script runs");
-        let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-        assert!(status.success(), "{action}: {}", text(&err));
-        text(&out).trim().to_owned()
-    }
-
-    /// Answers its URL.
-    fn start(&self) -> String {
-        self.script("start")
-    }
-
-    fn stop(&self) {
-        self.script("stop");
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.stop();
-            return;
-        }
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stop()));
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_away_in_mid_campaign_and_comes_back_costs_nobody_a_message() {
     const RECIPIENTS: u32 = 1_500;
@@ -361,8 +312,7 @@ async fn a_database_that_goes_away_in_mid_campaign_and_comes_back_costs_nobody_a
     }
     let cluster = Cluster::new();
     let url = cluster.start();
-    let store = Store { url: url.clone(), ..Store::fresh(StoreKind::Sqlite).await };
-    let store = Store { kind: StoreKind::Postgres, ..store };
+    let store = cluster.store().await;
     let sandbox = SandboxProcess::start(94).await;
     let settings = vec![setting("graph.timeout_s", 5)];
     let gateway = Binary::start(&store, Some(&sandbox), &BinaryOptions { settings, port: 0 }).await;

@@ -3,14 +3,18 @@
 
 mod binary;
 mod client;
+mod cluster;
 mod front;
 mod sandbox;
 mod store;
 mod tap;
 mod traces;
 
-pub use binary::{Answered, Binary, BinaryOptions, Surroundings, executable, run, subcommand};
+pub use binary::{
+    Answered, Binary, BinaryOptions, Surroundings, executable, free_port, run, subcommand,
+};
 pub use client::{Client, GraphqlError};
+pub use cluster::Cluster;
 pub use front::Front;
 pub use sandbox::{APP_SECRET, Number, SandboxProcess, VERIFY_TOKEN, WABA};
 pub use store::{Store, StoreKind, stores};

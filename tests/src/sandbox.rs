@@ -148,6 +148,8 @@ pub struct Number {
     pub token: String,
     pub messages_per_second: u32,
     pub portfolio_id: Option<String>,
+    /// People that its portfolio may reach in 24 h, by WhatsApp's name for it.
+    pub messaging_limit: String,
     /// Also used in the WhatsApp Business app.
     pub on_business_app: bool,
 }
@@ -161,6 +163,7 @@ impl Number {
             token: TOKEN.to_owned(),
             messages_per_second: 500,
             portfolio_id: None,
+            messaging_limit: "TIER_UNLIMITED".to_owned(),
             on_business_app: false,
         }
     }
@@ -170,6 +173,7 @@ impl Number {
         let mut spec =
             NumberSpec::new(&self.phone_number_id, &self.waba_id, &self.token, APP_SECRET);
         spec.messages_per_second = self.messages_per_second;
+        spec.messaging_limit.clone_from(&self.messaging_limit);
         spec.on_business_app = self.on_business_app;
         spec.template_verdict = TemplateVerdict::Approve;
         spec.verify_token = webhook_url.is_some().then(|| VERIFY_TOKEN.to_owned());
