@@ -239,33 +239,33 @@ async fn postgres_rows(pool: &PgPool, size: Size) -> f64 {
                           position, event_id, workspace_id, account_id, occurred_at, recorded_at) ",
     );
     insert.push_values(&rows, |mut values, row| {
-        values.push_bind(&row.aggregate_type).push_bind(&row.aggregate_id).push_bind(row.sequence);
-        values.push_bind(&row.event_type).push_bind(&row.event_version);
-        values.push_bind(&row.payload).push_unseparated("::json");
-        values.push_bind(&row.metadata).push_unseparated("::json");
-        values.push_bind(row.position).push_bind(row.event_id).push_bind(row.workspace_id);
-        values.push_bind(row.account_id).push_bind(row.occurred_at).push_bind(row.recorded_at);
+        values.push_bind(&row.0).push_bind(&row.1).push_bind(row.2);
+        values.push_bind(&row.3).push_bind(&row.4);
+        values.push_bind(&row.5).push_unseparated("::json");
+        values.push_bind(&row.6).push_unseparated("::json");
+        values.push_bind(row.7).push_bind(row.8).push_bind(row.9);
+        values.push_bind(row.10).push_bind(row.11).push_bind(row.12);
     });
     insert.build().execute(pool).await.expect("rows are taken");
     per_second(rows.len(), began)
 }
 
-#[derive(sqlx::FromRow)]
-struct RawRow {
-    aggregate_type: String,
-    aggregate_id: String,
-    sequence: i64,
-    event_type: String,
-    event_version: String,
-    payload: String,
-    metadata: String,
-    position: i64,
-    event_id: Uuid,
-    workspace_id: Option<Uuid>,
-    account_id: Option<Uuid>,
-    occurred_at: DateTime<Utc>,
-    recorded_at: DateTime<Utc>,
-}
+/// The columns of an event, in their order.
+type RawRow = (
+    String,
+    String,
+    i64,
+    String,
+    String,
+    String,
+    String,
+    i64,
+    Uuid,
+    Option<Uuid>,
+    Option<Uuid>,
+    DateTime<Utc>,
+    DateTime<Utc>,
+);
 
 /// As postgres-es documents them.
 const STOCK_TABLES: &str = "CREATE TABLE events (

@@ -433,10 +433,12 @@ async fn stock_writers_beside_this_log_keep_the_order() {
         .collect();
     let (mut seen, mut after) = (Vec::new(), Position(0));
     while seen.len() < 2 * 8 * 25 {
+        // Asked before the page is read: what is written after that is on a later one.
+        let is_over = stock.iter().chain(&ours).all(tokio::task::JoinHandle::is_finished);
         let page = fresh.store.log.read_all(after, &EventFilter::default(), 5).await.unwrap();
         after = page.scanned_to;
         seen.extend(page.events.into_iter().map(|event| event.position));
-        if page.at_head && stock.iter().chain(&ours).all(tokio::task::JoinHandle::is_finished) {
+        if page.at_head && is_over {
             break;
         }
     }

@@ -95,7 +95,7 @@ impl Store {
                 let path = self.dir.path().join("gateway.read.db");
                 let file = Sqlite::open(path, Options::read_only()).expect("the read models");
                 let docs = file.read(|connection| {
-                    let names = "SELECT DISTINCT name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
+                    let names = "SELECT DISTINCT t.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
                                  WHERE t.type = 'table' AND c.name = 'doc' AND c.type = 'BLOB'";
                     let mut names = connection.prepare(names)?;
                     let names = names.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
