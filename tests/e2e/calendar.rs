@@ -636,9 +636,9 @@ async fn whose_hour_has_passed_when_the_campaign_starts_is_left_out_or_put_off_a
             let message = nodes.iter().find(|node| node["to"] == number).expect(number);
             (text(&message["status"]), message["skipReason"].clone())
         };
-        for past in 0..2 {
+        for (past, zone) in zones.iter().enumerate().take(2) {
             let expected = ("SKIPPED".to_owned(), json!("LOCAL_TIME_PAST"));
-            assert_eq!(reason(&phone(past)), expected, "{}", zones[past]);
+            assert_eq!(reason(&phone(past)), expected, "{zone}");
         }
         let counted = json!([{ "reason": "LOCAL_TIME_PAST", "count": 2 }]);
         assert_eq!(planned["progress"]["skips"], counted, "{planned}");
@@ -657,8 +657,8 @@ async fn whose_hour_has_passed_when_the_campaign_starts_is_left_out_or_put_off_a
         let is_done = |c: &Value| c["status"] == "COMPLETED";
         let done = world.campaign_when(&skips, "it is done", is_done).await;
         assert_eq!(done["progress"]["accepted"], 1, "{done}");
-        for past in 0..2 {
-            assert!(world.sandbox.sends_to(NUMBER, &phone(past)).is_empty(), "{}", zones[past]);
+        for (past, zone) in zones.iter().enumerate().take(2) {
+            assert!(world.sandbox.sends_to(NUMBER, &phone(past)).is_empty(), "{zone}");
         }
         assert_eq!(world.sandbox.sends_to(NUMBER, &phone(2)).len(), 2);
         world.end().await;

@@ -293,13 +293,16 @@ async fn what_nobody_would_be_sent_is_refused_in_words_that_say_what_would_be_ri
         let fallback =
             draft(client, input("{{attributes.ctiy | default: you}}", vip(), Value::Null)).await;
         client.ask(LAUNCH, json!({ "id": fallback })).await;
-        let audience = json!({ "segmentIds": [segment], "exclude": { "tags": ["nwe"] } });
+        let audience = json!({ "segmentIds": [segment], "exclude": { "tags": ["newcomers"] } });
         let recurring = draft(client, input("{{attributes.city}}", audience, yearly())).await;
         let forecast =
             client.ask(FORECAST, json!({ "id": recurring })).await["campaignForecast"].clone();
         assert_eq!(forecast["recipients"], 0, "{forecast}");
         let warnings = forecast["warnings"].to_string();
-        assert!(warnings.contains("nobody ever had the tag nwe, which is excluded"), "{warnings}");
+        assert!(
+            warnings.contains("nobody ever had the tag newcomers, which is excluded"),
+            "{warnings}"
+        );
         assert!(warnings.contains("the segment In Paris"), "{warnings}");
         let launched = client.ask(LAUNCH, json!({ "id": recurring })).await;
         assert_eq!(launched["launchCampaign"]["campaign"]["status"], "SCHEDULED", "{launched}");

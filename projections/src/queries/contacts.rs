@@ -79,7 +79,7 @@ impl Queries {
         self.first_by("contacts", ScopeColumns::Workspace, &scope, condition).await
     }
 
-    /// The most used tags or attributes of a workspace, at most [`WORDS_MAX`], with how many contacts have each: of tags also
+    /// The most used tags or attributes of a workspace, at most 1,000, with how many contacts have each: of tags also
     /// those that nobody has any more. Looks at nobody.
     pub async fn vocabulary(
         &self,
