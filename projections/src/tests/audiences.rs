@@ -347,7 +347,8 @@ async fn the_vocabulary_counts_who_has_what_and_remembers_tags_that_nobody_has_a
         let queries = filled(&db, &log).await;
         assert_eq!(words(&queries, WordKind::Tag).await, counts(0, 18));
         assert_eq!(words(&queries, WordKind::Attribute).await, BTreeMap::new());
-        let known = queries.known_words(WORKSPACE.0, WordKind::Tag, ["new", "unheard", "vip"]).await;
+        let known =
+            queries.known_words(WORKSPACE.0, WordKind::Tag, ["new", "unheard", "vip"]).await;
         let known = known.unwrap();
         assert_eq!((known.len(), known.get("new"), known.get("vip")), (2, Some(&0), Some(&18)));
         db.close().await;
