@@ -47,6 +47,7 @@ on_both_stores! {
     a_stream_under_contention_still_gets_its_commands_one_by_one,
     what_can_never_be_read_again_is_refused_and_its_neighbours_are_taken,
     on_a_log_of_ones_own_memory_answers,
+    what_was_appended_for_somebody_who_went_away_is_answered,
     on_a_shared_log_memory_answers_only_who_says_how_old_it_may_be,
 }
 
@@ -71,6 +72,33 @@ async fn on_a_log_of_ones_own_memory_answers(store: TestStore) {
     let erased = bus.load::<Contact>(contact).await.unwrap().unwrap().aggregate;
     assert!(erased.erased && log.take_reads() == 1);
     assert!(!format!("{:?}", erased.details.phone).contains("447700900001"));
+}
+
+async fn what_was_appended_for_somebody_who_went_away_is_answered(store: TestStore) {
+    let log = Arc::new(WatchedLog::over(store.store(), true));
+    let keys = store.bus().keys().clone();
+    let bus = bus_on(store.store(), log.clone(), keys, Arc::new(SystemClock));
+    let contact = Uuid::now_v7();
+    bus.execute::<Contact>(contact, add(contact, "+447700900001"), &context()).await.unwrap();
+    log.hold_appends();
+    let asking = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.execute::<Contact>(contact, tag("a"), &context()).await }
+    });
+    let head = store.ledger().head().await.unwrap();
+    while !log.has_waiting_append() {
+        tokio::task::yield_now().await;
+    }
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    log.let_appends_go();
+    store.ledger().changed(head).await;
+    let told = async {
+        while bus.load::<Contact>(contact).await.unwrap().unwrap().sequence < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), told).await.expect("it is known");
 }
 
 async fn on_a_shared_log_memory_answers_only_who_says_how_old_it_may_be(store: TestStore) {

@@ -396,27 +396,54 @@ impl CommandBus {
                 Err(SealError::Unwritable(error)) => Some(Outcome::Unwritable(error)),
             });
         }
-        let appended = if units.is_empty() {
-            Vec::new()
-        } else {
-            self.0.ledger.log().append(units).await.map_err(from_log)?
-        };
-        let mut appended = appended.into_iter().zip(after);
+        let mut settled = self.append_units(units, after, keys).await?.into_iter();
         outcomes
             .into_iter()
             .map(|outcome| match outcome {
                 Some(outcome) => Ok(outcome),
-                None => match appended.next() {
-                    Some((outcome, after)) => Ok(self.settle(outcome, after, &keys)),
-                    None => Err(FeedError::Corrupt("the log left a unit unanswered".to_owned())),
-                },
+                None => settled
+                    .next()
+                    .ok_or_else(|| FeedError::Corrupt("the log left a unit unanswered".to_owned())),
             })
             .collect()
+    }
+
+    /// Whoever asks may stop waiting at any moment, and the log goes on: so memory is put right in a task of its own.
+    async fn append_units(
+        &self,
+        units: Vec<AppendUnit>,
+        after: Vec<AfterAppend>,
+        keys: SealingKeys,
+    ) -> Result<Vec<Outcome>, FeedError> {
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bus = self.clone();
+        let appending = tokio::spawn(async move {
+            let appended = bus.0.ledger.log().append(units).await;
+            match appended {
+                Ok(outcomes) => {
+                    let outcomes = outcomes.into_iter().zip(after);
+                    Ok(outcomes.map(|(outcome, after)| bus.settle(outcome, after, &keys)).collect())
+                }
+                Err(error) => {
+                    // It may be in the log all the same.
+                    for (stream, sequence) in after.into_iter().flat_map(|after| after.streams) {
+                        bus.0.cache.note_move(stream, sequence);
+                    }
+                    Err(from_log(error))
+                }
+            }
+        });
+        appending.await.unwrap_or_else(|error| Err(FeedError::Unavailable(error.into())))
     }
 
     fn settle(&self, outcome: AppendOutcome, after: AfterAppend, keys: &SealingKeys) -> Outcome {
         match outcome {
             AppendOutcome::Appended { first, last, .. } => {
+                for (stream, sequence) in after.streams {
+                    self.0.cache.note_move(stream, sequence);
+                }
                 for subject in after.new_keys {
                     if let Some(key) = keys.fresh_key(subject) {
                         self.keys().admit(subject, key);
@@ -434,7 +461,7 @@ impl CommandBus {
             AppendOutcome::Stale { .. } => {
                 metrics::counter!("gateway_command_conflicts_total").increment(1);
                 // Also a key that another made first shows as stale: what memory says of both is doubtful.
-                after.streams.into_iter().for_each(|stream| self.0.cache.evict(stream));
+                after.streams.into_iter().for_each(|(stream, _)| self.0.cache.evict(stream));
                 Outcome::Stale
             }
             AppendOutcome::IdentityTaken { index, holder } => {
@@ -460,7 +487,8 @@ fn all_loaded<A: BusAggregate>(states: HashMap<Uuid, State<A>>) -> HashMap<Uuid,
 
 /// What is left to do once a unit was taken.
 struct AfterAppend {
-    streams: Vec<StreamId>,
+    /// With the sequence that each then has.
+    streams: Vec<(StreamId, u64)>,
     kinds: Vec<String>,
     new_keys: Vec<Uuid>,
     destroyed: Vec<Uuid>,
@@ -475,7 +503,13 @@ impl AfterAppend {
             }
         };
         Self {
-            streams: unit.streams.iter().map(|append| append.stream).collect(),
+            streams: unit
+                .streams
+                .iter()
+                .map(|append| {
+                    (append.stream, append.expected.saturating_add(append.events.len() as u64))
+                })
+                .collect(),
             kinds: unit.identities.iter().map(kind).collect(),
             new_keys: unit.new_keys.iter().map(|key| key.subject).collect(),
             destroyed: unit.destroy_keys.clone(),

@@ -27,9 +27,24 @@ pub(super) fn is_kept_when_read(aggregate_type: AggregateType) -> bool {
 pub(super) struct AggregateCache(Mutex<Entries>);
 
 struct Entries {
-    known: LruCache<StreamId, Cached>,
+    streams: LruCache<StreamId, Entry>,
     /// Streams that are being read from the store right now.
     reading: HashMap<StreamId, Reading>,
+}
+
+enum Entry {
+    Known(Cached),
+    /// The log goes at least up to this sequence: what is older is not the last word.
+    Moved(u64),
+}
+
+impl Entry {
+    fn sequence(&self) -> u64 {
+        match self {
+            Self::Known(cached) => cached.sequence,
+            Self::Moved(sequence) => *sequence,
+        }
+    }
 }
 
 /// How many are at it, and whether the stream has moved since the first began.
@@ -58,8 +73,8 @@ impl Cached {
 
 impl AggregateCache {
     pub fn new() -> Self {
-        let known = LruCache::new(AGGREGATES_MAX);
-        Self(Mutex::new(Entries { known, reading: HashMap::new() }))
+        let streams = LruCache::new(AGGREGATES_MAX);
+        Self(Mutex::new(Entries { streams, reading: HashMap::new() }))
     }
 
     /// What was true at `since` or later. Nothing of a subject whose key is not at hand: it may have been destroyed.
@@ -71,12 +86,12 @@ impl AggregateCache {
     ) -> Option<State<A>> {
         let (aggregate, sequence, position, thread) = {
             let mut entries = self.lock();
-            let cached = entries.known.get(&stream)?;
+            let Entry::Known(cached) = entries.streams.get(&stream)? else { return None };
             if cached.as_of < since {
                 return None;
             }
             if cached.subject.is_some_and(|subject| !keys.holds(subject)) {
-                entries.known.pop(&stream);
+                entries.streams.pop(&stream);
                 return None;
             }
             (cached.aggregate.clone(), cached.sequence, cached.position, cached.thread)
@@ -94,14 +109,21 @@ impl AggregateCache {
         self.lock().forget(stream);
     }
 
+    /// The log goes, or may go, up to this sequence: nothing older is answered from here any more.
+    pub fn note_move(&self, stream: StreamId, sequence: u64) {
+        let mut entries = self.lock();
+        entries.note_move(stream);
+        if entries.streams.peek(&stream).is_none_or(|entry| entry.sequence() < sequence) {
+            entries.streams.put(stream, Entry::Moved(sequence));
+        }
+    }
+
     pub fn evict_subject(&self, subject: Uuid) {
         let mut entries = self.lock();
-        let streams: Vec<StreamId> = entries
-            .known
-            .iter()
-            .filter(|(_, cached)| cached.subject == Some(subject))
-            .map(|(stream, _)| *stream)
-            .collect();
+        let is_theirs =
+            |entry: &Entry| matches!(entry, Entry::Known(it) if it.subject == Some(subject));
+        let theirs = entries.streams.iter().filter(|(_, entry)| is_theirs(entry));
+        let streams: Vec<StreamId> = theirs.map(|(stream, _)| *stream).collect();
         for stream in streams {
             entries.forget(stream);
         }
@@ -129,14 +151,19 @@ impl Entries {
             return;
         }
         self.note_move(stream);
-        if self.known.peek(&stream).is_none_or(|older| older.sequence <= cached.sequence) {
-            self.known.put(stream, cached);
+        self.keep(stream, cached);
+    }
+
+    fn keep(&mut self, stream: StreamId, cached: Cached) {
+        let known = self.streams.peek(&stream);
+        if known.is_none_or(|known| known.sequence() <= cached.sequence) {
+            self.streams.put(stream, Entry::Known(cached));
         }
     }
 
     fn forget(&mut self, stream: StreamId) {
         self.note_move(stream);
-        self.known.pop(&stream);
+        self.streams.pop(&stream);
     }
 
     fn note_move(&mut self, stream: StreamId) {
@@ -160,9 +187,7 @@ impl ReadingStreams<'_> {
         if has_moved || cached.subject.is_some_and(|subject| !keys.holds(subject)) {
             return;
         }
-        if entries.known.peek(&stream).is_none_or(|older| older.sequence <= cached.sequence) {
-            entries.known.put(stream, cached);
-        }
+        entries.keep(stream, cached);
     }
 }
 

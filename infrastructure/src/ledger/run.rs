@@ -107,7 +107,6 @@ impl<'a, A: BusAggregate> Run<'a, A> {
     fn fail(&mut self, open: &[Group], error: FeedError) {
         let error = Arc::new(error);
         for group in open {
-            self.bus.cache().evict(StreamId::new(A::AGGREGATE_TYPE, group.id));
             for &member in &group.members {
                 self.results[member]
                     .get_or_insert_with(|| Err(CommandError::Unavailable(error.clone())));

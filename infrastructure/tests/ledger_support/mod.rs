@@ -24,6 +24,7 @@ use infrastructure::event_store::testing::TestDatabase;
 use infrastructure::event_store::{self, Lease, OpenStore, StoreUrl};
 use infrastructure::ledger::{CommandBus, Context, Ledger, Transaction, Upcasters};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub const WORKSPACE: WorkspaceId = WorkspaceId(Uuid::from_u128(0xaaaa));
@@ -59,16 +60,44 @@ pub fn bus_on(
     )
 }
 
+/// Appends of a [`WatchedLog`] at once.
+const PLACES: usize = 1_000;
+
 /// A store's log that counts how often streams are read, and is as exclusive as one says.
 pub struct WatchedLog {
     log: Arc<dyn EventLog>,
     is_exclusive: bool,
     reads: AtomicUsize,
+    /// A place for each append that may begin.
+    places: Semaphore,
+    /// Appends that ever asked for one.
+    waiting: AtomicUsize,
 }
 
 impl WatchedLog {
     pub fn over(store: &OpenStore, is_exclusive: bool) -> Self {
-        Self { log: store.log.clone(), is_exclusive, reads: AtomicUsize::new(0) }
+        let places = Semaphore::new(PLACES);
+        Self {
+            log: store.log.clone(),
+            is_exclusive,
+            reads: AtomicUsize::new(0),
+            places,
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Appends wait until they are let go.
+    pub fn hold_appends(&self) {
+        self.waiting.store(0, Ordering::Relaxed);
+        assert_eq!(self.places.forget_permits(PLACES), PLACES);
+    }
+
+    pub fn has_waiting_append(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn let_appends_go(&self) {
+        self.places.add_permits(PLACES);
     }
 
     /// How often streams were read since this was asked last.
@@ -80,6 +109,8 @@ impl WatchedLog {
 #[async_trait]
 impl EventLog for WatchedLog {
     async fn append(&self, units: Vec<AppendUnit>) -> Result<Vec<AppendOutcome>, LogError> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _place = self.places.acquire().await.expect("it is never closed");
         self.log.append(units).await
     }
 
