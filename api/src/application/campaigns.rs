@@ -386,18 +386,29 @@ pub(crate) async fn held(
     query: &projections::AudienceQuery,
     started: Position,
 ) -> AppResult<Option<(Hold, String)>> {
+    // The cost comes first: while it is added up, nobody is counted again and again. A yes covers what the reason names, so
+    // both are asked before anybody is.
+    let cost = match campaign.cost_limit() {
+        Some(max) => forecast::held_for_cost(gateway, id, (sequence, started), max).await?,
+        None => None,
+    };
     let threshold = threshold(gateway, campaign).await?;
-    if campaign.is_size_limited(threshold) {
+    let size = if campaign.is_size_limited(threshold) {
         let people = read::queries(gateway).audience_count(query, PEOPLE_MAX).await?;
-        let held = campaign.held_for_size(people, threshold);
-        if held.is_some() {
-            return Ok(held);
+        campaign.held_for_size(people, threshold)
+    } else {
+        None
+    };
+    Ok(match (cost, size) {
+        (Some((_, cost)), Some((hold, size))) => Some((hold, format!("{cost}; and {size}"))),
+        (Some((recipients, cost)), None) => {
+            let reason = format!(
+                "{cost}. Nobody of it was sent to: resumeCampaign lets it go on to all of them, cancelCampaign ends it"
+            );
+            Some((Hold { recipients, needs_approval: false }, reason))
         }
-    }
-    match campaign.cost_limit() {
-        Some(max) => forecast::held_for_cost(gateway, id, (sequence, started), max).await,
-        None => Ok(None),
-    }
+        (None, size) => size,
+    })
 }
 
 /// Drafts the same campaign anew with everything its owner set, under the integrator's metadata but not under its external

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 use domain::account::Account;
 use domain::api_key::Scope;
-use domain::campaign::{Audience, Hold};
+use domain::campaign::Audience;
 use domain::contact::Contact;
 use domain::delivery::forecast::{Forecast, SAMPLE_MAX, SampleMessage, Stage};
 use domain::delivery::{Planning, plan_recipient};
@@ -218,7 +218,7 @@ pub(super) async fn held_for_cost(
     id: CampaignId,
     (sequence, position): (u64, Position),
     max: Amount,
-) -> AppResult<Option<(Hold, String)>> {
+) -> AppResult<Option<(u64, String)>> {
     let made =
         gateway.local.forecasts.ask(gateway, id, Reuse::Since { sequence, position }).await?;
     let Some(beyond) = beyond(&made, max) else { return Ok(None) };
@@ -231,12 +231,8 @@ pub(super) async fn held_for_cost(
             "what it costs is not known, the rates are of several currencies".to_owned()
         }
     };
-    let reason = format!(
-        "{what}; the limit given at launch is {max}. Nobody of it was sent to: resumeCampaign lets it go on to all of them, \
-         cancelCampaign ends it"
-    );
-    let hold = Hold { recipients: made.forecast.recipients, needs_approval: false };
-    Ok(Some((hold, reason)))
+    let reason = format!("{what}; the limit given at launch is {max}");
+    Ok(Some((made.forecast.recipients, reason)))
 }
 
 /// Why a cost does not keep to a limit.
