@@ -7,7 +7,7 @@ use domain::contact::Contact;
 use uuid::Uuid;
 
 use super::listed_tags;
-use crate::store::{Row, StoreError, Value};
+use crate::store::{Row, StoreError, Value, storable};
 
 /// What a word names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,9 @@ impl Words {
         let is_listed = !contact.erased && contact.merged_into.is_none();
         let tags = listed_tags(contact).into_iter().map(|tag| (WordKind::Tag, tag));
         let attributes = contact.filled_attributes().filter(|_| is_listed);
-        Self(tags.chain(attributes.map(|name| (WordKind::Attribute, name.to_owned()))).collect())
+        let attributes = attributes.map(|name| (WordKind::Attribute, name.to_owned()));
+        // One word on both stores: PostgreSQL's texts hold no NUL.
+        Self(tags.chain(attributes).map(|(kind, word)| (kind, storable(&word))).collect())
     }
 }
 

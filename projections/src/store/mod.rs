@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use gateway_sqlite::{Options, Sqlite, SqliteError, Synchronous};
 use sqlx::postgres::PgPool;
 
+pub(crate) use postgres::storable;
 pub use sql::{Dialect, LIST_MAX, Sql};
 pub use table::{Column, Generations, Schema, Table, Write, keep, max, set, table_name};
 pub use value::{Kind, Row, Value};

@@ -53,7 +53,7 @@ impl Encode<'_, Postgres> for Value {
 }
 
 /// PostgreSQL's text cannot hold NUL, which a person may well have typed.
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

@@ -356,6 +356,30 @@ async fn the_vocabulary_counts_who_has_what_and_remembers_tags_that_nobody_has_a
 }
 
 #[tokio::test]
+async fn names_that_a_store_cannot_tell_apart_are_one_word() {
+    for db in TestDb::all().await {
+        let log = Log::default();
+        create_workspace(&log, WORKSPACE, 0);
+        let contact = add_contact(&log, 1, &[], 1);
+        let attributes = ["a\0", "a\u{fffd}"].map(|name| (name.to_owned(), json!(1)));
+        let changes = ContactChanges {
+            attributes: Some(Some(BTreeMap::from(attributes))),
+            ..ContactChanges::default()
+        };
+        let update = ContactCommand::Update {
+            changes: Box::new(changes),
+            origin: ContactOrigin::Api,
+            at: at(2),
+        };
+        assert!(log.command::<Contact>(contact.0, update, at(2)));
+        let queries = filled(&db, &log).await;
+        let known = queries.vocabulary(WORKSPACE.0, WordKind::Attribute).await.unwrap();
+        assert_eq!(known, [("a\u{fffd}".to_owned(), 1)]);
+        db.close().await;
+    }
+}
+
+#[tokio::test]
 async fn whoever_was_added_after_the_start_is_out() {
     for db in TestDb::all().await {
         let log = Log::default();
