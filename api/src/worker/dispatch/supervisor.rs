@@ -150,8 +150,6 @@ async fn round(
     marketing: &Arc<InFlight>,
     ended: &Arc<Notify>,
 ) -> anyhow::Result<bool> {
-    let name = format!("{NODES}{}", gateway.node);
-    *presence = gateway.store.leases.acquire(&name, &gateway.node, LEASE).await?;
     let mut wanted: BTreeMap<String, Vec<AccountId>> = BTreeMap::new();
     // Disconnected ones too: what they reached today counts.
     let mut sharing: HashMap<String, Vec<AccountId>> = HashMap::new();
@@ -161,6 +159,9 @@ async fn round(
             wanted.entry(lease_name(id, &account)).or_default().push(id);
         }
     }
+    // Only who knows what there is to do is there to do it.
+    let name = format!("{NODES}{}", gateway.node);
+    *presence = gateway.store.leases.acquire(&name, &gateway.node, LEASE).await?;
     keep_own_share(gateway, &mut wanted).await?;
     let gone: Vec<String> =
         groups.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
@@ -311,7 +312,9 @@ async fn renew(gateway: &Gateway, name: &str, group: &mut Group) {
         return;
     }
     match gateway.store.leases.acquire(name, &gateway.node, LEASE).await {
-        Ok(Some(lease)) => group.lease = lease,
+        // Of another epoch, somebody else had it meanwhile: the next round sees that, and counts reach anew.
+        Ok(Some(lease)) if lease.epoch == group.lease.epoch => group.lease = lease,
+        Ok(Some(_)) => {}
         // Another's by now: what is recorded of calls needs no lease.
         Ok(None) => group.is_held = false,
         Err(error) => warn!(lease = %name, %error, "a lease could not be renewed"),
