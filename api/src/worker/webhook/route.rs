@@ -46,7 +46,7 @@ impl<'a> Routes<'a> {
     ) -> Result<Vec<Target>, ItemError> {
         let Some(secret) = self.secret_of(path_account).await? else { return Ok(vec![]) };
         if self.accounts.is_none() {
-            self.accounts = Some(all_accounts(self.gateway).await?);
+            self.accounts = Some(all_accounts(self.gateway, RECENT).await?);
         }
         let found = matching(self.accounts.as_deref().unwrap_or_default(), &secret, item);
         if !found.is_empty() || self.looked_twice {
@@ -58,7 +58,7 @@ impl<'a> Routes<'a> {
             return Err(ItemError::StoreAway(anyhow::anyhow!("the list of accounts is behind")));
         }
         self.looked_twice = true;
-        let accounts = all_accounts(self.gateway).await?;
+        let accounts = all_accounts(self.gateway, Duration::ZERO).await?;
         let found = matching(&accounts, &secret, item);
         self.accounts = Some(accounts);
         Ok(found)
@@ -78,10 +78,10 @@ impl<'a> Routes<'a> {
 }
 
 /// The list comes from a read model, what each account is from the log: credentials may have been rotated just now.
-async fn all_accounts(gateway: &Gateway) -> Result<Vec<Target>, ItemError> {
+async fn all_accounts(gateway: &Gateway, age: Duration) -> Result<Vec<Target>, ItemError> {
     let listed = worker::all_accounts(gateway).await?;
     let ids: Vec<_> = listed.into_iter().map(|(id, _)| id.0).collect();
-    let mut accounts = gateway.bus.recall_many::<Account>(&ids, RECENT).await?;
+    let mut accounts = gateway.bus.recall_many::<Account>(&ids, age).await?;
     Ok(ids
         .into_iter()
         .filter_map(|id| {

@@ -101,8 +101,15 @@ impl Statuses {
                 None => unknown.push(pending),
             }
         }
-        let ids: HashSet<Uuid> = found.iter().map(|(id, _)| id.0).collect();
-        let messages = readable_messages(gateway, ids.into_iter().collect()).await?;
+        // What follows from a failure goes by how many there were before: that is asked of the log itself. For all else, what
+        // is decided on memory is checked by the append.
+        let has_failed = |pending: &Pending| pending.status == DeliveryStatus::Failed;
+        let ids = |failed: bool| -> HashSet<Uuid> {
+            let those = found.iter().filter(|(_, pending)| has_failed(pending) == failed);
+            those.map(|(id, _)| id.0).collect()
+        };
+        let mut messages = readable_messages(gateway, ids(false), Duration::MAX).await?;
+        messages.extend(readable_messages(gateway, ids(true), Duration::ZERO).await?);
         let now = gateway.clock.now();
         let mut words = vec![];
         for (message_id, pending) in found {
@@ -207,10 +214,11 @@ struct Unreadable;
 /// Each message that exists; one that cannot be read costs no other.
 async fn readable_messages(
     gateway: &Gateway,
-    ids: Vec<Uuid>,
+    ids: HashSet<Uuid>,
+    age: Duration,
 ) -> Result<HashMap<Uuid, Result<Message, Unreadable>>, ItemError> {
-    // However old: an append checks what was decided on it.
-    match gateway.bus.recall_many::<Message>(&ids, Duration::MAX).await {
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    match gateway.bus.recall_many::<Message>(&ids, age).await {
         Ok(loaded) => Ok(loaded.into_iter().map(|(id, it)| (id, Ok(it.aggregate))).collect()),
         Err(FeedError::Corrupt(_)) => {
             let mut messages = HashMap::with_capacity(ids.len());
