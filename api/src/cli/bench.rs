@@ -1,6 +1,8 @@
 //! `bench`: the main job at the machine's own speed, measured from outside. The gateway and the sandbox are processes of
 //! their own, on a store made for the measurement and removed after it.
 
+mod asked;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use super::client::{Client, builder};
 use super::serve::wait_for_signal;
 use super::{Usage, scene};
+use asked::{Asked, Paused};
 
 const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +43,7 @@ pub struct BenchArgs {
     /// Messages per second that the number may send
     #[arg(long, default_value_t = 10_000)]
     rate: u32,
-    /// Campaigns, one after the other; the medians are what counts
+    /// Whole campaigns, one after the other; the medians are what counts. 0: only what comes before them
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Measures on PostgreSQL, in a database made for it on this server; SQLite without it
@@ -59,17 +62,29 @@ struct Figures {
     recipients: u32,
     messages_per_second_granted: u32,
     import_rows_per_second: f64,
+    bytes_per_contact: u64,
+    asked: Asked,
+    /// None where everything had left before.
+    paused: Option<Paused>,
     runs: Vec<Run>,
-    /// Medians of the runs.
+    /// None without runs.
+    medians: Option<Medians>,
+    resident_bytes_peak: u64,
+    resident_bytes: u64,
+}
+
+/// Of the runs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Medians {
     planned_seconds: f64,
     accepted_seconds: f64,
     read_seconds: f64,
     messages_per_second: f64,
+    /// The worst of the runs.
     projection_lag_events: u64,
-    bytes_per_contact: u64,
+    /// Over all of them.
     bytes_per_message: u64,
-    resident_bytes_peak: u64,
-    resident_bytes: u64,
 }
 
 /// One campaign, from the launch on.
@@ -96,8 +111,8 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     if !(1..=RATE_MAX).contains(&args.rate) {
         bail!(Usage("--rate takes 1 to 1,000,000".to_owned()));
     }
-    if !(1..=RUNS_MAX).contains(&args.runs) {
-        bail!(Usage("--runs takes 1 to 20".to_owned()));
+    if args.runs > RUNS_MAX {
+        bail!(Usage("--runs takes 0 to 20".to_owned()));
     }
     let bench = Bench::start(&args).await?;
     let outcome = tokio::select! {
@@ -124,6 +139,26 @@ struct Bench {
     gateway: Child,
     gateway_url: Url,
     client: Client,
+}
+
+impl Medians {
+    fn of(runs: &[Run], recipients: u32) -> Option<Self> {
+        let median = |figure: fn(&Run) -> f64| {
+            let mut values: Vec<f64> = runs.iter().map(figure).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        let read_seconds = median(|run| run.read_seconds)?;
+        let messages = u64::from(recipients) * runs.len() as u64;
+        Some(Self {
+            planned_seconds: median(|run| run.planned_seconds)?,
+            accepted_seconds: median(|run| run.accepted_seconds)?,
+            read_seconds,
+            messages_per_second: f64::from(recipients) / read_seconds,
+            projection_lag_events: runs.iter().map(|run| run.projection_lag_events).max()?,
+            bytes_per_message: runs.iter().map(|run| run.bytes).sum::<u64>() / messages,
+        })
+    }
 }
 
 /// A database that goes with the measurement.
@@ -187,40 +222,34 @@ impl Bench {
         scene::import(client, args.recipients).await?;
         let import_seconds = began.elapsed().as_secs_f64();
         let imported = self.size().await?;
+        let asked = asked::ask(client, &account, &template).await?;
+        let calls = || self.calls();
+        let paused = asked::pause(client, (&account, &template), args.recipients, calls).await?;
         let mut runs = vec![];
         for number in 1..=args.runs {
             eprintln!("campaign {number} of {}", args.runs);
             runs.push(self.run(&account, &template, args.recipients).await?);
         }
-        let median = |figure: fn(&Run) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(figure).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let recipients = f64::from(args.recipients);
-        let read_seconds = median(|run| run.read_seconds);
-        let count = u64::from(args.recipients);
         Ok(Figures {
             store: if self.database.is_some() { "PostgreSQL" } else { "SQLite" },
             recipients: args.recipients,
             messages_per_second_granted: args.rate,
-            import_rows_per_second: recipients / import_seconds,
-            planned_seconds: median(|run| run.planned_seconds),
-            accepted_seconds: median(|run| run.accepted_seconds),
-            read_seconds,
-            messages_per_second: recipients / read_seconds,
-            projection_lag_events: runs
-                .iter()
-                .map(|run| run.projection_lag_events)
-                .max()
-                .unwrap_or(0),
-            bytes_per_contact: imported.saturating_sub(empty) / count,
-            bytes_per_message: runs.iter().map(|run| run.bytes).sum::<u64>()
-                / (count * runs.len() as u64),
+            import_rows_per_second: f64::from(args.recipients) / import_seconds,
+            bytes_per_contact: imported.saturating_sub(empty) / u64::from(args.recipients),
+            asked,
+            paused,
+            medians: Medians::of(&runs, args.recipients),
+            runs,
             resident_bytes_peak: self.resident("VmHWM")?,
             resident_bytes: self.resident("VmRSS")?,
-            runs,
         })
+    }
+
+    /// What the sandbox has recorded so far.
+    async fn calls(&self) -> anyhow::Result<String> {
+        let url = self.sandbox_url.join("/_sandbox/calls?after=0")?;
+        let answer = builder().timeout(PATIENCE).build()?.get(url).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
     }
 
     /// A number at the sandbox that delivers everything at once and whose people read it at once; its account's id.
@@ -420,18 +449,26 @@ fn table(figures: &Figures) -> String {
     let Figures { store, recipients, messages_per_second_granted: rate, .. } = figures;
     let megabytes = |bytes: u64| bytes as f64 / 1_048_576.0;
     let runs = figures.runs.len();
-    let lines = [
+    let mut lines = vec![
         ("import, rows per second", format!("{:.0}", figures.import_rows_per_second)),
-        ("launch to all planned, s", format!("{:.2}", figures.planned_seconds)),
-        ("launch to all accepted, s", format!("{:.2}", figures.accepted_seconds)),
-        ("launch to the last read, s", format!("{:.2}", figures.read_seconds)),
-        ("messages per second, launch to read", format!("{:.0}", figures.messages_per_second)),
-        ("largest projection lag, events", figures.projection_lag_events.to_string()),
         ("bytes per contact", figures.bytes_per_contact.to_string()),
-        ("bytes per message, delivered and read", figures.bytes_per_message.to_string()),
+    ];
+    lines.extend(figures.asked.lines());
+    lines.extend(figures.paused.iter().flat_map(Paused::lines));
+    if let Some(medians) = &figures.medians {
+        lines.extend([
+            ("launch to all planned, s", format!("{:.2}", medians.planned_seconds)),
+            ("launch to all accepted, s", format!("{:.2}", medians.accepted_seconds)),
+            ("launch to the last read, s", format!("{:.2}", medians.read_seconds)),
+            ("messages per second, launch to read", format!("{:.0}", medians.messages_per_second)),
+            ("largest projection lag, events", medians.projection_lag_events.to_string()),
+            ("bytes per message, delivered and read", medians.bytes_per_message.to_string()),
+        ]);
+    }
+    lines.extend([
         ("resident memory, peak, MiB", format!("{:.0}", megabytes(figures.resident_bytes_peak))),
         ("resident memory at the end, MiB", format!("{:.0}", megabytes(figures.resident_bytes))),
-    ];
+    ]);
     let head = format!(
         "{store}, {recipients} recipients, {rate} messages per second granted, medians of {runs}\n"
     );

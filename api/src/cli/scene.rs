@@ -11,7 +11,7 @@ use super::client::Client;
 pub const RECIPIENTS_MAX: u32 = 1_000_000;
 pub const TEMPLATE: &str = "demo_autumn_offer";
 const POLL: Duration = Duration::from_millis(250);
-const TAG: &str = "demo";
+pub const TAG: &str = "demo";
 
 /// Brings in this many people who opted in, and waits until they are there. Answers the import.
 ///
@@ -104,6 +104,16 @@ pub async fn launch(
     account_id: &str,
     template_id: &str,
 ) -> anyhow::Result<String> {
+    let id = draft(client, account_id, template_id).await?;
+    launch_draft(client, &id).await?;
+    Ok(id)
+}
+
+/// That campaign, not launched yet. Answers its id.
+///
+/// # Errors
+/// What the gateway says.
+pub async fn draft(client: &Client, account_id: &str, template_id: &str) -> anyhow::Result<String> {
     let input = json!({
         "accountId": account_id,
         "templateId": template_id,
@@ -113,11 +123,13 @@ pub async fn launch(
     });
     let create = "mutation($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } } }";
     let data = client.graphql(create, json!({ "input": input })).await?;
-    let id = data["createCampaign"]["campaign"]["id"]
-        .as_str()
-        .context("the campaign has no id")?
-        .to_owned();
+    let id = data["createCampaign"]["campaign"]["id"].as_str();
+    id.map(str::to_owned).context("the campaign has no id")
+}
+
+/// # Errors
+/// What the gateway says.
+pub async fn launch_draft(client: &Client, id: &str) -> anyhow::Result<()> {
     let launch = "mutation($id: ID!) { launchCampaign(id: $id) { campaign { id status } } }";
-    client.graphql(launch, json!({ "id": id })).await?;
-    Ok(id)
+    client.graphql(launch, json!({ "id": id })).await.map(drop)
 }
