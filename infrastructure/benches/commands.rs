@@ -8,6 +8,9 @@
 //! sealed and appended. What was appended is then inserted once more, as rows that are ready, into a table of the same
 //! shape: the limit. Stock postgres-es does the same commands on tables of its own, from 16 tasks. Medians of five.
 
+#[path = "../tests/ledger_support/mod.rs"]
+mod ledger_support;
+
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,17 +19,14 @@ use std::time::Instant;
 use chrono::{DateTime, Duration, Utc};
 use cqrs_es::CqrsFramework;
 use cqrs_es::persist::PersistedEventStore;
-use domain::message::{
-    Content, ContentKind, Message, MessageCommand, MessageHeader, Plan, Priority, Recipient,
-};
-use domain::port::{EventLog, Position};
-use domain::primitives::{AccountId, Actor, ContactId, PhoneNumber, WorkspaceId};
+use domain::message::{Message, MessageCommand};
 use futures::future::join_all;
-use infrastructure::clock::{SystemClock, SystemIds};
+use infrastructure::clock::SystemClock;
 use infrastructure::crypto::{KeyRing, MasterKey};
 use infrastructure::event_store::testing::TestDatabase;
-use infrastructure::event_store::{self, OpenStore, StoreUrl};
-use infrastructure::ledger::{CommandBus, Context, Ledger, Upcasters};
+use infrastructure::event_store::{self, OpenStore};
+use infrastructure::ledger::CommandBus;
+use ledger_support::{at, bus_on, context, open_keys, open_store, plan};
 use postgres_es::PostgresEventRepository;
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
@@ -58,9 +58,8 @@ fn main() {
 async fn on_sqlite(size: Size) {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let path = directory.path().join("gateway.db");
-    let url = StoreUrl::sqlite(&path);
-    let store = event_store::open(&url, Arc::new(SystemClock)).await.expect("the store opens");
-    let keys = open_keys(&store).await;
+    let store = open_store(directory.path()).await;
+    let keys = new_keys(&store).await;
     let many = rounds(size, || many_at_once(&store, &keys, size)).await;
     let raw = rounds(size, || async { sqlite_rows(&path, size) }).await;
     let single = rounds(size, || one_by_one(&store, &keys, size)).await;
@@ -74,7 +73,7 @@ async fn on_postgres(size: Size) {
     let Some(database) = TestDatabase::create().await else { return };
     let url = database.store_url();
     let store = event_store::open(&url, Arc::new(SystemClock)).await.expect("the store opens");
-    let keys = open_keys(&store).await;
+    let keys = new_keys(&store).await;
     let pool = PgPool::connect(&database.url()).await.expect("the database answers");
     let many = rounds(size, || many_at_once(&store, &keys, size)).await;
     let raw = rounds(size, || postgres_rows(&pool, size)).await;
@@ -117,33 +116,19 @@ fn per_second(streams: usize, began: Instant) -> f64 {
     streams as f64 / began.elapsed().as_secs_f64()
 }
 
-async fn open_keys(store: &OpenStore) -> KeyRing {
-    let is_empty = store.log.head().await.expect("the log answers") == Position(0);
-    KeyRing::open(&MasterKey::generate(), store.vault.clone(), store.meta.as_ref(), is_empty)
-        .await
-        .expect("the key ring opens")
+async fn new_keys(store: &OpenStore) -> KeyRing {
+    open_keys(store, &MasterKey::generate()).await.expect("the key ring opens")
 }
 
 /// With nothing in memory.
 fn bus(store: &OpenStore, keys: &KeyRing) -> CommandBus {
-    let log: Arc<dyn EventLog> = store.log.clone();
-    CommandBus::new(
-        Ledger::new(log, keys.clone(), Upcasters::current()),
-        store.identities.clone(),
-        store.idempotency.clone(),
-        Arc::new(SystemClock),
-        Arc::new(SystemIds::new()),
-    )
-}
-
-fn context() -> Context {
-    Context::new(Actor::process("bench"), Uuid::now_v7())
+    bus_on(store, store.log.clone(), keys.clone(), Arc::new(SystemClock))
 }
 
 /// New messages, on record.
 async fn messages(store: &OpenStore, keys: &KeyRing, size: Size) -> Vec<Uuid> {
     let ids: Vec<Uuid> = (0..size.streams).map(|_| Uuid::now_v7()).collect();
-    let commands = ids.iter().map(|id| (*id, plan(*id), context())).collect();
+    let commands = ids.iter().map(|id| (*id, planned(*id), context())).collect();
     for result in bus(store, keys).execute_many::<Message>(commands).await {
         result.expect("a message is planned");
     }
@@ -293,14 +278,10 @@ async fn stock_commands(pool: &PgPool, size: Size) -> f64 {
             task.expect("a task ends well");
         }
     };
-    each(plan).await;
+    each(planned).await;
     let began = Instant::now();
     each(|_| request()).await;
     per_second(size.streams, began)
-}
-
-fn at() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_780_000_000, 0).expect("a moment")
 }
 
 /// The intent to send, which each message of a campaign goes through.
@@ -308,27 +289,6 @@ fn request() -> MessageCommand {
     MessageCommand::RequestSend { attempt: 1, send_by: at() + Duration::seconds(10), at: at() }
 }
 
-fn plan(contact: Uuid) -> MessageCommand {
-    MessageCommand::Plan(Box::new(Plan {
-        header: MessageHeader {
-            workspace_id: WorkspaceId(Uuid::from_u128(0xaaaa)),
-            account_id: AccountId(Uuid::from_u128(0xacc)),
-            contact_id: ContactId(contact),
-            campaign_id: None,
-            is_test: false,
-            content_kind: ContentKind::Text,
-            template: None,
-            priority: Priority::Single,
-            time_to_live_s: None,
-            external_id: None,
-            metadata: None,
-            reply_to: None,
-            country: None,
-        },
-        to: Recipient { phone: PhoneNumber::parse("+447700900123").ok(), user_id: None },
-        content: Content::Text { body: "Your order is on its way".to_owned(), preview_url: false },
-        skip: None,
-        due_at: at(),
-        at: at(),
-    }))
+fn planned(id: Uuid) -> MessageCommand {
+    plan(id, "Your order is on its way")
 }
