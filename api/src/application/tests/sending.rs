@@ -21,7 +21,8 @@ fn text(account: &AccountView, to: &str) -> SendMessage {
     }
 }
 
-fn greeting(account: &AccountView, to: &str) -> SendMessage {
+/// The template that [`World::template`] makes.
+pub(super) fn greeting(account: &AccountView, to: &str) -> SendMessage {
     SendMessage {
         account_id: account.id.to_string(),
         to: Some(to.to_owned()),

@@ -3,9 +3,9 @@
 use domain::contact::SUPPRESSION_SOURCE;
 use domain::message::{MessageStatus, SkipReason};
 
+use super::sending::greeting;
 use super::*;
 use crate::application::contacts::RecordConsent;
-use crate::application::messages::{SendMessage, TemplateMessage};
 
 const NUMBER: &str = "+4915198765432";
 
@@ -79,18 +79,8 @@ async fn a_send_to_a_suppressed_number_is_skipped() {
     let account = world.account("Shop").await;
     world.template(&account, TemplateCategory::Utility).await;
     world.suppress(AddContact { phone_number: phone(NUMBER), ..world.person() }).await;
-    let input = SendMessage {
-        account_id: account.id.to_string(),
-        to: phone(NUMBER),
-        template: Some(TemplateMessage {
-            template_id: None,
-            name: Some("hello".to_owned()),
-            language: Some("en_US".to_owned()),
-            parameters: Some(json!({ "1": "Ana" })),
-        }),
-        ..SendMessage::default()
-    };
-    let sent = messages::send(&world.gateway, &world.admin, input).await.unwrap().value;
+    let sent = messages::send(&world.gateway, &world.admin, greeting(&account, NUMBER));
+    let sent = sent.await.unwrap().value;
     assert_eq!(
         (sent.status, sent.skip_reason),
         (MessageStatus::Skipped, Some(SkipReason::OptedOut))

@@ -9,8 +9,8 @@ use domain::primitives::{AccountId, ContactId, MessageId, Wamid};
 use infrastructure::ledger::{CommandError, Context};
 use uuid::Uuid;
 
+use super::sending::greeting;
 use super::*;
-use crate::application::messages::{SendMessage, TemplateMessage};
 use crate::worker::dispatch::{Effect, EffectTarget, Recorded, Word, record_words};
 
 /// A message that WhatsApp has accepted.
@@ -22,18 +22,8 @@ struct Sent {
 }
 
 async fn sent(world: &World, account: &AccountView, to: &str) -> Sent {
-    let input = SendMessage {
-        account_id: account.id.to_string(),
-        to: Some(to.to_owned()),
-        template: Some(TemplateMessage {
-            template_id: None,
-            name: Some("hello".to_owned()),
-            language: Some("en_US".to_owned()),
-            parameters: Some(json!({ "1": "Ana" })),
-        }),
-        ..SendMessage::default()
-    };
-    let message = messages::send(&world.gateway, &world.admin, input).await.unwrap().value;
+    let sent = messages::send(&world.gateway, &world.admin, greeting(account, to));
+    let message = sent.await.unwrap().value;
     let wamid = Wamid::parse(&format!("wamid.{to}")).unwrap();
     let at = world.gateway.clock.now();
     let context = command::context(&world.gateway, &world.admin);
