@@ -1,6 +1,6 @@
 -- The messages projector's tables; {g} is the generation. The same text runs on SQLite and PostgreSQL: ids are UUIDs
--- (16 bytes on SQLite), instants are milliseconds since 1970, doc is the folded message,
--- packed. wamid_hash is a sixth of what it stands for: who finds by it looks into doc.
+-- (16 bytes on SQLite), instants are milliseconds since 1970, doc is the folded message, packed. wamid_hash is a sixth of
+-- what it stands for: who finds by it looks into doc.
 CREATE TABLE IF NOT EXISTS messages{g} (
   id UUID NOT NULL PRIMARY KEY,
   workspace_id UUID NOT NULL,

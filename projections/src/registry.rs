@@ -65,6 +65,10 @@ pub(crate) async fn refresh(db: &ReadDb) -> Result<(), StoreError> {
     Ok(())
 }
 
+async fn create(db: &ReadDb, schema: &Schema, generation: i64) -> Result<(), StoreError> {
+    db.batch(create_sql(db.dialect(), schema, generation)).await
+}
+
 fn create_sql(dialect: Dialect, schema: &Schema, generation: i64) -> String {
     let bytes = match dialect {
         Dialect::Sqlite => "BLOB",
@@ -87,7 +91,7 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
             }
             Some(entry) if entry.version == schema.version => {
                 if let Some((target, _)) = entry.target {
-                    db.batch(create_sql(db.dialect(), schema, target)).await?;
+                    create(db, schema, target).await?;
                 }
                 db.set_live(schema, entry.generation, entry.is_building);
                 return Ok(entry);
@@ -101,7 +105,7 @@ pub(crate) async fn prepare(db: &ReadDb, schema: &'static Schema) -> Result<Entr
                 .with(schema.name)
                 .with(schema.version)
                 .with(Utc::now());
-                db.batch(create_sql(db.dialect(), schema, 1)).await?;
+                create(db, schema, 1).await?;
                 db.commit(&db.live(), &insert, vec![]).await?;
             }
         }
@@ -122,7 +126,7 @@ pub(crate) async fn start_over(
     entry: &Entry,
 ) -> Result<(), StoreError> {
     let generation = entry.newest_generation() + 1;
-    db.batch(create_sql(db.dialect(), schema, generation)).await?;
+    create(db, schema, generation).await?;
     let update = Sql::new(
         "UPDATE projections SET version = ?, generation = ?, position = 0, status = 'LIVE', building = 1, \
          error = NULL, target = NULL, target_position = NULL, updated_at = ? \
@@ -150,7 +154,7 @@ pub(crate) async fn start_rebuild(
         return Ok(false);
     }
     let target = entry.newest_generation() + 1;
-    db.batch(create_sql(db.dialect(), schema, target)).await?;
+    create(db, schema, target).await?;
     let update = Sql::new(
         "UPDATE projections SET target = ?, target_position = 0, updated_at = ? \
          WHERE name = ? AND generation = ? AND target IS NULL",

@@ -56,14 +56,18 @@ impl Projection for Contacts {
             })
             .await?;
         let (mut writes, changes) = off_executor(move || fold(&rows, steps)).await?;
-        let known = view
-            .query_chunked(changes.words(), |words| {
+        let mut known = Vec::new();
+        for (workspace, words) in changes.words() {
+            let rows = view.query_chunked(words, |words| {
                 Sql::new(
-                    "SELECT workspace_id, kind, word, contacts FROM {vocabulary} WHERE word ?*",
+                    "SELECT workspace_id, kind, word, contacts FROM {vocabulary} \
+                     WHERE workspace_id = ? AND kind IN ('tag', 'attribute') AND word ?*",
                 )
+                .with(workspace)
                 .with_list(words)
-            })
-            .await?;
+            });
+            known.extend(rows.await?);
+        }
         let (counted, gone) = changes.over(&known)?;
         writes.push(Write::Delete { table: &VOCABULARY, keys: gone });
         writes.push(Write::Upsert { table: &VOCABULARY, rows: counted });
@@ -98,16 +102,19 @@ struct Entry {
     words: Words,
 }
 
+/// Lists and searches find it.
+fn is_listed(contact: &Contact) -> bool {
+    !contact.erased && contact.merged_into.is_none()
+}
+
 /// Tags that the contact can be found by.
 fn listed_tags(contact: &Contact) -> BTreeSet<String> {
-    let is_listed = !contact.erased && contact.merged_into.is_none();
-    if is_listed { contact.tags.clone() } else { BTreeSet::new() }
+    if is_listed(contact) { contact.tags.clone() } else { BTreeSet::new() }
 }
 
 /// Further numbers that the contact can be found by.
 fn listed_phones(contact: &Contact) -> BTreeSet<String> {
-    let is_listed = !contact.erased && contact.merged_into.is_none();
-    let aliases = contact.aliases().filter(|_| is_listed);
+    let aliases = contact.aliases().filter(|_| is_listed(contact));
     let phones = aliases.into_iter().flat_map(|aliases| &aliases.phones);
     phones.map(|phone| phone.as_str().to_owned()).collect()
 }

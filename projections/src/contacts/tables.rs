@@ -5,6 +5,7 @@ use domain::primitives::Personal;
 use domain::template::TemplateCategory;
 use uuid::Uuid;
 
+use super::is_listed;
 use crate::store::{Kind, Schema, Table, Value, keep, set};
 
 pub static SCHEMA: Schema = Schema {
@@ -89,9 +90,8 @@ pub(super) fn contact_row(
 ) -> Option<Vec<Value>> {
     let doc = Value::doc(contact)?;
     let details = &contact.details;
-    let is_listed = !contact.erased && contact.merged_into.is_none();
     let external_id = details.external_id.as_ref().and_then(Personal::known);
-    let listed = |text: Option<&str>| Value::from(text.filter(|_| is_listed));
+    let listed = |text: Option<&str>| Value::from(text.filter(|_| is_listed(contact)));
     Some(vec![
         id.into(),
         contact.workspace_id?.0.into(),

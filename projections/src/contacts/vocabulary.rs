@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::contact::Contact;
 use uuid::Uuid;
 
-use super::listed_tags;
+use super::{is_listed, listed_tags};
 use crate::store::{Row, StoreError, Value, storable};
 
 /// What a word names.
@@ -33,9 +33,8 @@ pub(super) struct Words(BTreeSet<(WordKind, String)>);
 
 impl Words {
     pub fn of(contact: &Contact) -> Self {
-        let is_listed = !contact.erased && contact.merged_into.is_none();
         let tags = listed_tags(contact).into_iter().map(|tag| (WordKind::Tag, tag));
-        let attributes = contact.filled_attributes().filter(|_| is_listed);
+        let attributes = contact.filled_attributes().filter(|_| is_listed(contact));
         let attributes = attributes.map(|name| (WordKind::Attribute, name.to_owned()));
         // One word on both stores: PostgreSQL's texts hold no NUL.
         Self(tags.chain(attributes).map(|(kind, word)| (kind, storable(&word))).collect())
@@ -59,8 +58,13 @@ impl Changes {
         before.0.difference(&after.0).for_each(|word| change(word, -1));
     }
 
-    pub fn words(&self) -> BTreeSet<&str> {
-        self.0.keys().map(|(_, _, word)| word.as_str()).collect()
+    /// By workspace.
+    pub fn words(&self) -> BTreeMap<Uuid, BTreeSet<&str>> {
+        let mut words: BTreeMap<Uuid, BTreeSet<&str>> = BTreeMap::new();
+        for (workspace, _, word) in self.0.keys() {
+            words.entry(*workspace).or_default().insert(word);
+        }
+        words
     }
 
     /// The counts as they are after the batch; `known` are those of before.

@@ -169,9 +169,6 @@ impl Queries {
             let page = self.audience_page(query, after, SCAN).await?;
             survey.people = (survey.people + page.contacts.len() as u64).min(most);
             for stored in &page.contacts {
-                if survey.unfilled.is_empty() {
-                    break;
-                }
                 survey.unfilled.retain(|path| !fills(&stored.state, path));
             }
             if page.is_last || (survey.people >= most && survey.unfilled.is_empty()) {

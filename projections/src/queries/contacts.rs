@@ -12,13 +12,13 @@ use super::page::{Listing, Order, Span, position, single};
 use super::rules::{MessageFacts, Needs, Prefilter};
 use super::{Cursor, Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
 use crate::contacts::WordKind;
-use crate::store::{LIST_MAX, Row, Sql, StoreError};
+use crate::store::{Row, Sql, StoreError};
 
 /// Contacts that one page of a segment looks at, at most. Where that is not enough the page is short and its end says
 /// where to go on.
 pub const SEGMENT_SCAN_MAX: usize = 100_000;
 /// Tags or attributes listed at once.
-pub const WORDS_MAX: u64 = 1_000;
+const WORDS_MAX: u64 = 1_000;
 /// Contacts judged together.
 pub(super) const SCAN: usize = 1_000;
 
@@ -93,7 +93,7 @@ impl Queries {
         .with(workspace_id)
         .with(kind.as_str())
         .with(WORDS_MAX);
-        self.words(sql).await
+        Ok(counted(&self.db.query(sql).await?)?)
     }
 
     /// Of these tags or attributes those that are known, as [`Queries::vocabulary`] has them.
@@ -103,24 +103,15 @@ impl Queries {
         kind: WordKind,
         words: impl IntoIterator<Item = &str>,
     ) -> Result<HashMap<String, u64>, QueryError> {
-        let mut known = HashMap::new();
-        let words: Vec<&str> = words.into_iter().collect();
-        for chunk in words.chunks(LIST_MAX) {
-            let sql = Sql::new(
+        let rows = self.db.query_chunked(words, |words| {
+            Sql::new(
                 "SELECT word, contacts FROM {vocabulary} WHERE workspace_id = ? AND kind = ? AND word ?*",
             )
             .with(workspace_id)
             .with(kind.as_str())
-            .with_list(chunk.iter().copied());
-            known.extend(self.words(sql).await?);
-        }
-        Ok(known)
-    }
-
-    async fn words(&self, sql: Sql) -> Result<Vec<(String, u64)>, QueryError> {
-        let rows = self.db.query(sql).await?;
-        let read = rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.count(1)?)));
-        Ok(read.collect::<Result<_, StoreError>>()?)
+            .with_list(words)
+        });
+        Ok(counted(&rows.await?)?)
     }
 
     /// Who went into any of these contacts, and who had gone into them: sorted, and without those that were asked for.
@@ -129,7 +120,8 @@ impl Queries {
     /// # Errors
     /// Where the read model cannot be reached.
     pub async fn merged_into(&self, contact_ids: &[Uuid]) -> Result<Vec<Uuid>, QueryError> {
-        let mut found: BTreeSet<Uuid> = BTreeSet::new();
+        let mut seen: BTreeSet<Uuid> = contact_ids.iter().copied().collect();
+        let mut found = BTreeSet::new();
         let mut next = contact_ids.to_vec();
         // One after the other, at worst.
         for _ in 0..=HALVES_MAX {
@@ -144,7 +136,8 @@ impl Queries {
                 .await?;
             for row in rows {
                 let id = row.uuid(0)?;
-                if found.insert(id) {
+                if seen.insert(id) {
+                    found.insert(id);
                     next.push(id);
                 }
             }
@@ -152,7 +145,7 @@ impl Queries {
                 break;
             }
         }
-        Ok(found.into_iter().filter(|id| !contact_ids.contains(id)).collect())
+        Ok(found.into_iter().collect())
     }
 
     /// Contacts that went into others, after `after` in the order of whom they went into and then their own: at most
@@ -416,4 +409,9 @@ fn rule_listing(workspace_id: Uuid, rule: &Rule) -> (Listing, bool) {
     let prefilter = Prefilter::of(rule, workspace_id);
     prefilter.sql.into_iter().for_each(|sql| listing.and(sql));
     (listing, prefilter.is_exact)
+}
+
+/// Words with their counts.
+fn counted<C: FromIterator<(String, u64)>>(rows: &[Row]) -> Result<C, StoreError> {
+    rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.count(1)?))).collect()
 }

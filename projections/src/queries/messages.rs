@@ -52,8 +52,8 @@ impl Queries {
         Ok(self.stored(sql).await?.into_iter().find(|stored| has_it(&stored.state)))
     }
 
-    /// Messages that left through a number for a person, whose contacts these are, or may have, the last first. Of each its last try tells. For the
-    /// gateway's own workers, so without a scope.
+    /// Messages that left through a number for a person, whose contacts these are, or may have, the last first. Of each its
+    /// last try tells. For the gateway's own workers, so without a scope.
     pub async fn last_sent(
         &self,
         account_id: Uuid,
