@@ -1,7 +1,7 @@
 //! From an event's payload with marked personal data to what the log holds, and back.
 //!
-//! All values under `{"$p": …}` go, in the order of a walk, into one JSON array that is packed and sealed with the subject's key for
-//! this event's id. Each mark keeps the index of its value, and the payload gains `"$sealed"`, in base64. Once the key
+//! All values under `{"$p": …}` go, in the order of a walk, into one JSON array that is packed and sealed with the
+//! subject's key for this event's id. Each mark keeps the index of its value, and the payload gains `"$sealed"`, in base64. Once the key
 //! is destroyed, every mark reads `{"$e": true}`. A payload without marks is stored as it is.
 
 use base64::Engine;

@@ -179,10 +179,9 @@ impl<'a, A: BusAggregate> Run<'a, A> {
             }
             let now = self.bus.clock().now();
             let Some(command) = decided.after.aggregate.suppressed(now) else { continue };
-            let answers = decided.group.members.iter().zip(&mut decided.answers).rev();
-            let mut answers =
-                answers.filter_map(|(member, answer)| Some((member, answer.as_mut().ok()?)));
-            let Some((member, answer)) = answers.next() else { continue };
+            let mut answers = decided.group.members.iter().zip(&mut decided.answers).rev();
+            let last = answers.find_map(|(member, answer)| Some((member, answer.as_mut().ok()?)));
+            let Some((member, answer)) = last else { continue };
             let (_, _, context) = &self.commands[*member];
             let after = &mut decided.after;
             let events = decided.draft.decide(after, command, context, || self.bus.next_event_id());

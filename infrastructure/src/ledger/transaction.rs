@@ -174,10 +174,7 @@ impl Transaction<'_> {
         id: Uuid,
         command: A::Command,
     ) -> Result<&A, CommandError<A::Error>> {
-        self.fetch::<A>(&[id]).await?;
-        self.decide::<A>(id, command)?;
-        self.suppress::<A>(&[id]).await?;
-        self.aggregate(id)
+        self.execute_expecting::<A>(id, None, command).await
     }
 
     /// [`Self::execute`], only if the stream is at `expected_sequence` before this transaction (`None`: wherever it is).

@@ -19,10 +19,11 @@ use domain::port::{
     StoredEvent, StreamId,
 };
 use gateway_sqlite::{Sqlite, SqliteError, WeakSqlite};
-use kinds::Kinds;
 use rusqlite::Connection;
 
 pub use beside::SqliteBeside;
+
+use kinds::Kinds;
 
 use super::appender::{Appender, WriteBatch, WriteError};
 use super::error::unavailable;

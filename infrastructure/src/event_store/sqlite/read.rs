@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::super::reading::{self, signed, unsigned};
 use super::kinds::{self, Kinds};
 
-/// Causes further back are written as ids: two bytes hold the distance to the others, which are found in what a reader
-/// has just read.
+/// Causes further back are written as ids: two bytes hold the distance to the others, most of which a reader has just
+/// read.
 pub(super) const BACK_MAX: i64 = 32_767;
 
 const COLUMNS: &str = "l.position, l.kind, s.aggregate_id, l.sequence, l.payload, \
@@ -116,7 +116,7 @@ fn select(filter: &EventFilter, window: reading::Window, limit: usize) -> (Strin
     let by_kind = !(filter.event_types.is_empty()
         && filter.workspace_ids.is_empty()
         && filter.account_ids.is_empty()
-        && filter.aggregate_types.is_empty());
+        && (by_key || filter.aggregate_types.is_empty()));
     let kinds = if by_kind { " CROSS JOIN kinds AS k ON k.id = l.kind" } else { "" };
     let tables = if by_key {
         format!("streams AS s CROSS JOIN log AS l ON l.stream = s.id{kinds}")
