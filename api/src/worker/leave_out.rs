@@ -2,16 +2,15 @@
 //! as another contact that went into theirs, marketing that WhatsApp would not deliver, and more marketing than the
 //! campaign's cap allows. What may change is judged again when the message falls due.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use domain::campaign::Campaign;
 use domain::delivery::{AtPlanning, PlannedRecipient};
 use domain::template::TemplateCategory;
 use uuid::Uuid;
 
 use super::dispatch::takes_no_marketing;
-use super::people::{People, there_twice};
+use super::people::{People, everyone_of, there_twice};
 use crate::app::Gateway;
 
 /// Marks those of these recipients that the campaign leaves out; who is left out already stays so for the first reason.
@@ -24,15 +23,7 @@ pub(crate) async fn leave_out(
     people: &People,
     recipients: &mut HashMap<Uuid, PlannedRecipient>,
 ) -> anyhow::Result<()> {
-    let is_marketing = |recipient: &PlannedRecipient| {
-        recipient.plan.header.category() == Some(TemplateCategory::Marketing)
-    };
     let cap = campaign.plan.as_ref().and_then(|plan| plan.frequency_cap);
-    let due: HashMap<Uuid, DateTime<Utc>> = recipients
-        .values()
-        .filter(|recipient| recipient.plan.skip.is_none() && is_marketing(recipient))
-        .map(|recipient| (recipient.plan.header.contact_id.0, recipient.plan.due_at))
-        .collect();
     let messages: Vec<_> = recipients
         .values()
         .filter(|recipient| recipient.plan.skip.is_none())
@@ -44,12 +35,16 @@ pub(crate) async fn leave_out(
         .collect();
     let twice = there_twice(gateway, &messages).await?;
     let mut sent = HashMap::new();
-    if let (Some(cap), Some(first)) = (cap, due.values().min()) {
-        let ids = due.keys().filter_map(|id| people.get(*id));
-        let ids: HashSet<Uuid> = ids.flat_map(|person| person.everyone()).collect();
-        let ids: Vec<Uuid> = ids.into_iter().collect();
-        let queries = gateway.read.queries();
-        sent = queries.marketing_sent(&ids, *first - cap.span(), cap.messages).await?;
+    if let Some(cap) = cap {
+        let capped = recipients.values().filter(|recipient| {
+            recipient.plan.skip.is_none()
+                && recipient.plan.header.category() == Some(TemplateCategory::Marketing)
+        });
+        if let Some(first) = capped.clone().map(|recipient| recipient.plan.due_at).min() {
+            let capped = capped.filter_map(|one| people.get(one.plan.header.contact_id.0));
+            let (queries, ids) = (gateway.read.queries(), everyone_of(capped));
+            sent = queries.marketing_sent(&ids, first - cap.span(), cap.messages).await?;
+        }
     }
     for recipient in recipients.values_mut().filter(|recipient| recipient.plan.skip.is_none()) {
         let contact_id = recipient.plan.header.contact_id.0;

@@ -55,11 +55,9 @@ pub(crate) async fn write_down(gateway: &Gateway) -> anyhow::Result<()> {
         let merged: Vec<Uuid> = merges.iter().map(|(_, id)| *id).collect();
         let people = People::load(gateway, &merged).await?;
         let mut halves: HashMap<Uuid, BTreeSet<ContactId>> = HashMap::new();
-        for person in merged.iter().filter_map(|id| people.get(*id)) {
-            let is_known = person.contact.halves.contains(&ContactId(person.addressee_id));
-            if person.is_merged() && !is_known {
-                halves.entry(person.id).or_default().insert(ContactId(person.addressee_id));
-            }
+        let merged = merged.iter().filter_map(|id| people.get(*id));
+        for person in merged.filter(|person| person.is_unknown_half()) {
+            halves.entry(person.id).or_default().insert(ContactId(person.addressee_id));
         }
         for (keeper, halves) in halves {
             absorb(gateway, keeper, halves).await?;

@@ -4,11 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Duration, Utc};
+use domain::account::Account;
 use domain::contact::{Contact, HALVES_MAX};
-use domain::delivery::{OneOfSeveral, is_there_twice};
+use domain::delivery::{OneOfSeveral, is_there_twice, recipient_of};
 use domain::message::{Message, Recipient};
 use domain::port::FeedError;
-use domain::primitives::{AccountId, CampaignId, ContactId, message_id_of_campaign};
+use domain::primitives::{
+    AccountId, CampaignId, ContactId, message_id_of_campaign, occurrence_start_ms,
+};
 use infrastructure::ledger::BusAggregate;
 use projections::{Queries, QueryError};
 use tracing::warn;
@@ -101,11 +104,21 @@ impl People {
         self.contacts.keys().filter_map(|id| self.get(*id))
     }
 
-    /// Everyone whom any of them is, each once: whom to ask the read models about.
+    /// [`everyone_of`] them all.
     pub fn everyone(&self) -> Vec<Uuid> {
-        let everyone: HashSet<Uuid> = self.iter().flat_map(|person| person.everyone()).collect();
-        everyone.into_iter().collect()
+        everyone_of(self.iter())
     }
+
+    /// Each with the address that a message to the contact that was asked for goes to.
+    pub fn addressed(&self, account: &Account) -> Vec<(Person<'_>, Option<Recipient>)> {
+        self.iter().map(|person| (person, recipient_of(person.addressee, account))).collect()
+    }
+}
+
+/// Everyone whom any of these is, each once: whom to ask the read models about.
+pub(crate) fn everyone_of<'a>(people: impl IntoIterator<Item = Person<'a>>) -> Vec<Uuid> {
+    let everyone: HashSet<Uuid> = people.into_iter().flat_map(Person::everyone).collect();
+    everyone.into_iter().collect()
 }
 
 impl<'a> Person<'a> {
@@ -116,10 +129,7 @@ impl<'a> Person<'a> {
 
     /// Everyone whom this person is, who speaks for them first: the contact that stayed and all that went into it.
     pub fn everyone(self) -> impl Iterator<Item = Uuid> + 'a {
-        // A merge from before the one who stays knew of those who went into it.
-        let asked =
-            self.is_merged() && !self.contact.halves.contains(&ContactId(self.addressee_id));
-        let asked = asked.then_some(self.addressee_id);
+        let asked = self.is_unknown_half().then_some(self.addressee_id);
         let halves = self.contact.halves.iter().map(|half| half.0);
         std::iter::once(self.id).chain(halves).chain(asked)
     }
@@ -127,6 +137,11 @@ impl<'a> Person<'a> {
     /// The contact that was asked for went into another.
     pub fn is_merged(&self) -> bool {
         self.id != self.addressee_id
+    }
+
+    /// It went into another who does not know it: a merge from before whoever stays knew of those who went into it.
+    pub fn is_unknown_half(&self) -> bool {
+        self.is_merged() && !self.contact.halves.contains(&ContactId(self.addressee_id))
     }
 
     pub fn is_one_contact(&self) -> bool {
@@ -155,19 +170,17 @@ pub(crate) async fn windows(
     people: &[(Person<'_>, Option<Recipient>)],
     now: DateTime<Utc>,
 ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
-    let everyone: HashSet<Uuid> = people.iter().flat_map(|(person, _)| person.everyone()).collect();
-    let everyone: Vec<Uuid> = everyone.into_iter().collect();
+    let everyone = everyone_of(people.iter().map(|(person, _)| *person));
     let heard = queries.windows(account.0, &everyone).await?;
     let since = now - WINDOW;
     let mut windows = HashMap::with_capacity(heard.len());
     for (person, to) in people {
         let Some(mut at) = person.latest(&heard) else { continue };
         if !person.is_one_contact() && at > since {
+            let Some(to) = to else { continue };
             let everyone: Vec<Uuid> = person.everyone().collect();
             let written = queries.written_from(account.0, &everyone, since).await?;
-            let from_there = written
-                .into_iter()
-                .filter(|(from, _)| to.as_ref().is_some_and(|to| to.is_also(from)));
+            let from_there = written.into_iter().filter(|(from, _)| to.is_also(from));
             match from_there.map(|(_, at)| at).max() {
                 Some(latest) => at = latest,
                 None => continue,
@@ -201,16 +214,15 @@ pub(crate) async fn there_twice(
         for asked in asked.chunks(LOOK_UP) {
             let id_of = |(place, contact): &(usize, Uuid)| {
                 let (message, campaign, _) = messages.get(*place)?;
-                // A campaign message's id begins with when its occurrence started.
-                let start = i64::try_from(message.as_u128() >> 80).ok()?;
-                let start = DateTime::from_timestamp_millis(start)?;
+                let start = DateTime::from_timestamp_millis(occurrence_start_ms(*message))?;
                 Some(message_id_of_campaign(*campaign, start, ContactId(*contact), salt).0)
             };
-            let ids: Vec<Uuid> = asked.iter().filter_map(id_of).collect();
+            let asked: Vec<(Uuid, usize, Uuid)> =
+                asked.iter().filter_map(|one| Some((id_of(one)?, one.0, one.1))).collect();
+            let ids: Vec<Uuid> = asked.iter().map(|(id, ..)| *id).collect();
             let found = readable::<Message>(gateway, &ids).await?.found;
-            for one in asked {
-                let (place, contact) = *one;
-                let Some(message) = id_of(one).and_then(|id| found.get(&id)) else { continue };
+            for (id, place, contact) in asked {
+                let Some(message) = found.get(&id) else { continue };
                 let Some((_, campaign, person)) = messages.get(place) else { continue };
                 let is_theirs = message.header.as_ref().is_some_and(|header| {
                     header.contact_id.0 == contact && header.campaign_id == Some(*campaign)

@@ -1,6 +1,6 @@
 //! The retiming process manager: turns waiting messages of campaigns into instants again when what they depend on has
-//! changed: a contact's zone or number, or whom they went into, an account's quiet hours or zone, a campaign's schedule, the rules of the zones
-//! themselves. It may look at the same message any number of times, and moves only what no longer lies where it should;
+//! changed: a contact's zone or number, or whom they went into, an account's quiet hours or zone, a campaign's schedule, the
+//! rules of the zones themselves. It may look at the same message any number of times, and moves only what no longer lies where it should;
 //! what was put off by a person, or was tried already, it leaves alone.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -14,7 +14,7 @@ use domain::message::{Message, MessageCommand, MessageHeader};
 use domain::port::{
     AggregateType, EventFeed, EventFilter, Fence, Position, RecordedEvent, StreamId,
 };
-use domain::primitives::{Actor, CampaignId};
+use domain::primitives::{Actor, CampaignId, occurrence_start_ms};
 use infrastructure::event_store::Lease;
 use infrastructure::ledger::{CommandError, Context};
 use infrastructure::phone::zone_of;
@@ -391,7 +391,7 @@ impl<'a> Occurrences<'a> {
         campaign: &Campaign,
         message: Uuid,
     ) -> anyhow::Result<Option<Begun>> {
-        let start_ms = (message.as_u128() >> 80) as i64;
+        let start_ms = occurrence_start_ms(message);
         if let Some((start, began_at)) = campaign.occurrence_start.zip(campaign.started_at)
             && start.timestamp_millis() == start_ms
         {

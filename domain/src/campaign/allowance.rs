@@ -6,7 +6,7 @@ use super::aggregate::Campaign;
 use crate::pricing::Amount;
 
 /// A yes to so many people covers a tenth more: nobody is asked again because one person has joined since.
-const COVERED_TENTHS_MORE: u64 = 10;
+const COVERED_MORE_ONE_IN: u64 = 10;
 
 /// What whoever launched a campaign allowed, and what another key approved. It holds for every occurrence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Hold {
 
 /// How many people a yes to `recipients` covers.
 pub fn covered(recipients: u64) -> u64 {
-    recipients.saturating_add(recipients / COVERED_TENTHS_MORE)
+    recipients.saturating_add(recipients / COVERED_MORE_ONE_IN)
 }
 
 impl Campaign {

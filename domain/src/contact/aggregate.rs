@@ -493,7 +493,8 @@ impl Contact {
         self.require_alive()?;
         halves.retain(|half| Some(*half) != self.id && !self.halves.contains(half));
         if self.halves.len() + halves.len() > HALVES_MAX {
-            return Err(invalid("merge", "at most 64 contacts can go into one, all told"));
+            let problem = format!("at most {HALVES_MAX} contacts can go into one, all told");
+            return Err(invalid("merge", &problem));
         }
         Ok(if halves.is_empty() { vec![] } else { vec![ContactEvent::Absorbed { halves, at }] })
     }

@@ -253,14 +253,10 @@ impl ConsentLedger {
 
     /// From the first word of their own on, those of others are kept apart.
     fn hear(&mut self) -> &mut Heard {
-        let recorded =
-            || Words { general: self.general.clone(), by_category: self.by_category.clone() };
         self.heard.get_or_insert_with(|| {
-            Box::new(Heard {
-                recorded: recorded(),
-                general: Said::default(),
-                by_category: BTreeMap::new(),
-            })
+            let (general, by_category) = (self.general.clone(), self.by_category.clone());
+            let recorded = Words { general, by_category };
+            Box::new(Heard { recorded, general: Said::default(), by_category: BTreeMap::new() })
         })
     }
 

@@ -54,6 +54,13 @@ ids! {
     ApiKeyId,
 }
 
+/// When the occurrence of a campaign's message started, in milliseconds since 1970: its id begins with that
+/// ([`message_id_of_campaign`]).
+pub fn occurrence_start_ms(message: Uuid) -> i64 {
+    // 48 bits.
+    (message.as_u128() >> 80) as i64
+}
+
 /// The id of the message that a campaign occurrence sends to a contact: the same inputs give the same id, so an
 /// expansion that is repeated after a crash meets its own streams. `salt` is 0, and counts up where an id turns out to
 /// be another message's.

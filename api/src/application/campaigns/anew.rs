@@ -9,10 +9,9 @@ use domain::campaign::Campaign;
 use domain::contact::Contact;
 use domain::delivery::{
     DeliveryFacts, PlannedRecipient, Planning, SendingHours, Verdict, judge, plan_recipient,
-    recipient_of,
 };
 use domain::message::Plan;
-use domain::primitives::{AccountId, CampaignId};
+use domain::primitives::{AccountId, CampaignId, occurrence_start_ms};
 use domain::template::{Template, TemplateComponents};
 use infrastructure::phone::{country_of_recipient, zone_of};
 use tracing::warn;
@@ -51,10 +50,10 @@ impl<'a> Anew<'a> {
         Ok(Self { gateway, id, campaign, account_id, account, template, components })
     }
 
-    /// Whether a message is of the latest occurrence: its id begins with the start.
+    /// Whether a message is of the latest occurrence.
     pub fn is_latest(&self, message: Uuid) -> bool {
         let start = self.campaign.occurrence_start.map(|start| start.timestamp_millis());
-        start.and_then(|ms| u128::try_from(ms).ok()) == Some(message.as_u128() >> 80)
+        start == Some(occurrence_start_ms(message))
     }
 
     /// What becomes of these messages, each given with its contact. Who was merged with another contact is left out of the
@@ -100,10 +99,7 @@ impl<'a> Anew<'a> {
         // stays left out.
         let queries = read::queries(self.gateway);
         let everyone = people.everyone();
-        let addressed: Vec<_> = people
-            .iter()
-            .map(|person| (person, recipient_of(person.addressee, &self.account)))
-            .collect();
+        let addressed = people.addressed(&self.account);
         let windows = windows(&queries, self.account_id, &addressed, now).await?;
         let blocks = queries.marketing_blocks(&everyone).await?;
         let unreachable = queries.unreachable(&everyone).await?;

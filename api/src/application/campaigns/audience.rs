@@ -50,13 +50,19 @@ pub(super) async fn check(
             return Ok(people);
         }
     }
-    let head = gateway.ledger.head().await?;
-    read::wait(gateway, names::CONTACTS, Some(head)).await?;
-    read::wait_directory(gateway, Some(head)).await?;
+    catch_up(gateway).await?;
     match look(gateway, campaign, most).await? {
         (people, Findings { refusal: None, .. }) => Ok(people),
         (_, Findings { refusal: Some(refusal), .. }) => Err(refusal),
     }
+}
+
+/// Whoever was added before this call counts.
+async fn catch_up(gateway: &Gateway) -> AppResult<()> {
+    let head = gateway.ledger.head().await?;
+    read::wait(gateway, names::CONTACTS, Some(head)).await?;
+    read::wait_directory(gateway, Some(head)).await?;
+    Ok(())
 }
 
 async fn look(gateway: &Gateway, campaign: &Campaign, most: u64) -> AppResult<(u64, Findings)> {
@@ -68,11 +74,7 @@ async fn look(gateway: &Gateway, campaign: &Campaign, most: u64) -> AppResult<(u
     // What nobody in the workspace has is not looked for in everybody.
     let (mut wanted, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for path in paths(plan) {
-        let is_known = match path.strip_prefix(ATTRIBUTES) {
-            Some(name) => is_attribute(&queries, workspace, name).await?,
-            None => true,
-        };
-        if is_known {
+        if is_known(&queries, workspace, &path).await? {
             wanted.insert(path)
         } else {
             unknown.insert(path)
@@ -92,9 +94,7 @@ pub(super) async fn size(gateway: &Gateway, campaign: &Campaign, most: u64) -> A
     let (Some(plan), Some(workspace)) = (campaign.plan.as_ref(), campaign.workspace_id) else {
         return Err(AppError::not_found("campaign"));
     };
-    let head = gateway.ledger.head().await?;
-    read::wait(gateway, names::CONTACTS, Some(head)).await?;
-    read::wait_directory(gateway, Some(head)).await?;
+    catch_up(gateway).await?;
     let queries = read::queries(gateway);
     let query = queries.audience(workspace.0, &plan.audience, None).await?;
     Ok(queries.audience_count(&query, most).await?)
@@ -115,9 +115,14 @@ pub(super) async fn findings(
 ) -> AppResult<Findings> {
     let mut findings = Findings::default();
     let unknown = unknown_tags(queries, workspace, &plan.audience).await?;
+    let tags = if unknown.is_empty() {
+        vec![]
+    } else {
+        queries.vocabulary(workspace.0, WordKind::Tag).await?
+    };
     for (tag, is_excluded) in unknown.iter().take(NAMED) {
         let role = if *is_excluded { ", which is excluded" } else { "" };
-        let hint = hint(queries, workspace, WordKind::Tag, tag, "the tag ").await?;
+        let hint = hint(&tags, tag, "the tag ");
         findings.warnings.push(format!("nobody ever had the tag {tag}{role}{hint}"));
     }
     if survey.people == 0 {
@@ -134,9 +139,7 @@ pub(super) async fn findings(
             ));
         } else {
             let hint = match unknown.iter().find(|(_, is_excluded)| !is_excluded) {
-                Some((tag, _)) if is_of_tags => {
-                    hint(queries, workspace, WordKind::Tag, tag, "the tag ").await?
-                }
+                Some((tag, _)) if is_of_tags => hint(&tags, tag, "the tag "),
                 _ => String::new(),
             };
             findings.refusal = Some(AppError::invalid(
@@ -162,18 +165,18 @@ async fn unfillable(
 ) -> AppResult<Option<AppError>> {
     let required = plan.parameters.known().map(required_paths).unwrap_or_default();
     for path in &survey.unfilled {
-        let attribute = path.strip_prefix(ATTRIBUTES);
-        let is_known = match attribute {
-            Some(name) => is_attribute(queries, workspace, name).await?,
-            None => true,
-        };
+        let is_known = is_known(queries, workspace, path).await?;
         if survey.people == 0 && is_known {
             continue;
         }
-        let (whose, hint) = match attribute {
+        let (whose, hint) = match path.strip_prefix(ATTRIBUTES) {
             Some(name) if !is_known => (
                 format!("no contact has the attribute {name}"),
-                hint(queries, workspace, WordKind::Attribute, name, ATTRIBUTES).await?,
+                hint(
+                    &queries.vocabulary(workspace.0, WordKind::Attribute).await?,
+                    name,
+                    ATTRIBUTES,
+                ),
             ),
             Some(name) => {
                 (format!("nobody in the audience has the attribute {name}"), String::new())
@@ -192,8 +195,10 @@ async fn unfillable(
     Ok(None)
 }
 
-/// Spelt so, or with other capitals, as a contact's own are looked up.
-async fn is_attribute(queries: &Queries, workspace: WorkspaceId, name: &str) -> AppResult<bool> {
+/// Whether anybody in the workspace may fill it: an attribute that somebody has, spelt so or with other capitals, as a contact's
+/// own are looked up; and whatever is none.
+async fn is_known(queries: &Queries, workspace: WorkspaceId, path: &str) -> AppResult<bool> {
+    let Some(name) = path.strip_prefix(ATTRIBUTES) else { return Ok(true) };
     let known = queries.known_words(workspace.0, WordKind::Attribute, [name]).await?;
     if known.values().any(|contacts| *contacts > 0) {
         return Ok(true);
@@ -223,17 +228,10 @@ async fn unknown_tags(
 }
 
 /// `; did you mean the tag vip?` where somebody has one that is spelt much like it, else nothing.
-async fn hint(
-    queries: &Queries,
-    workspace: WorkspaceId,
-    kind: WordKind,
-    word: &str,
-    what: &str,
-) -> AppResult<String> {
-    let known = queries.vocabulary(workspace.0, kind).await?;
+fn hint(known: &[(String, u64)], word: &str, what: &str) -> String {
     let used = known.iter().filter(|(known, contacts)| *contacts > 0 && known != word);
     let nearest = nearest(word, used.map(|(known, _)| known.as_str()));
-    Ok(nearest.map(|nearest| format!("; did you mean {what}{nearest}?")).unwrap_or_default())
+    nearest.map(|nearest| format!("; did you mean {what}{nearest}?")).unwrap_or_default()
 }
 
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

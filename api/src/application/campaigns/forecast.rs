@@ -64,8 +64,8 @@ pub struct ForecastMessage {
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where launching it would be refused for its schedule, or because nobody would be
-/// sent to; CONFLICT where its audience
-/// names a segment that was deleted; UNAVAILABLE while a large one is still being made: ask again.
+/// sent to; CONFLICT where its audience names a segment that was deleted; UNAVAILABLE while a large one is still being made:
+/// ask again.
 pub async fn forecast(
     gateway: &Arc<Gateway>,
     caller: &Caller,

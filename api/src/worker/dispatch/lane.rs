@@ -184,7 +184,8 @@ pub struct Lane {
 
 impl Lane {
     /// A lane that has just got its number: the bucket is empty, and the pairs are as the last minutes left them; where
-    /// anything was sent in these, nothing is for a second. The read model must have reached what the log held when the number was taken over.
+    /// anything was sent in these, nothing is for a second. The read model must have reached what the log held when the
+    /// number was taken over.
     ///
     /// # Errors
     /// Where the read model cannot be reached.
@@ -629,8 +630,7 @@ impl Lane {
         let reach_was_full = reach.was_full_lately();
         let people = People::load(&self.gateway, &contacts).await?;
         let everyone = people.everyone();
-        let addressed: Vec<_> =
-            people.iter().map(|person| (person, recipient_of(person.addressee, account))).collect();
+        let addressed = people.addressed(account);
         let (windows, blocks, unreachable, marketing_sent, twice) = tokio::try_join!(
             async { anyhow::Ok(windows(&queries, self.account_id, &addressed, wall).await?) },
             async { Ok(queries.marketing_blocks(&everyone).await?) },

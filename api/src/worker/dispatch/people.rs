@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use domain::campaign::FrequencyCap;
 use domain::port::FeedError;
-use domain::primitives::CampaignId;
+use domain::primitives::{CampaignId, occurrence_start_ms};
 use projections::{AgendaItem, Queries, QueryError};
 use uuid::Uuid;
 
 use crate::app::Gateway;
-use crate::worker::people::{People, there_twice};
+use crate::worker::people::{People, everyone_of, there_twice};
 
 /// Messages of campaigns whose person has another one of the same occurrence.
 pub(super) async fn duplicates(
@@ -30,8 +30,7 @@ pub(super) async fn duplicates(
     // Of two who went into a third that has none, the one that is due first goes.
     let mut first = HashSet::new();
     for (message_id, campaign, person) in of_campaigns {
-        // A campaign message's id begins with when its occurrence started.
-        let occurrence = message_id.as_u128() >> 80;
+        let occurrence = occurrence_start_ms(message_id);
         if person.is_merged()
             && !twice.contains(&message_id)
             && !first.insert((campaign, occurrence, person.id))
@@ -55,7 +54,5 @@ pub(super) async fn marketing_sent(
     let most = caps.values().map(|cap| cap.messages.saturating_add(1)).max().unwrap_or_default();
     let capped = due.iter().filter(|due| caps.contains_key(&due.message_id));
     let capped = capped.filter_map(|due| people.get(due.contact_id));
-    let everyone: HashSet<Uuid> = capped.flat_map(|person| person.everyone()).collect();
-    let everyone: Vec<Uuid> = everyone.into_iter().collect();
-    queries.marketing_sent(&everyone, wall - span, most).await
+    queries.marketing_sent(&everyone_of(capped), wall - span, most).await
 }

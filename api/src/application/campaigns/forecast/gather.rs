@@ -12,12 +12,12 @@ use domain::contact::Contact;
 use domain::delivery::forecast::{
     Circumstances, Conditions, Forecast, Forecaster, Limit, Opens, Other, Person, Stage,
 };
-use domain::delivery::{
-    Planning, Reach, SendingHours, fills, limit_of, recipient_of, zone_of_recipient,
-};
+use domain::delivery::{Planning, Reach, SendingHours, fills, limit_of, zone_of_recipient};
 use domain::message::Priority;
 use domain::port::{AggregateType, Position, StreamId};
-use domain::primitives::{AccountId, CampaignId, ContactId, MessageId, message_id_of_campaign};
+use domain::primitives::{
+    AccountId, CampaignId, ContactId, MessageId, message_id_of_campaign, occurrence_start_ms,
+};
 use domain::template::{Template, TemplateCategory, TemplateStatus};
 use domain::workspace::Workspace;
 use infrastructure::phone::{country_of_recipient, zone_of};
@@ -279,7 +279,7 @@ impl Scene<'_> {
         now: DateTime<Utc>,
     ) -> AppResult<()> {
         // Of two who went into a third that has none, the one that is due first goes.
-        let mut first: HashSet<(u128, Uuid)> = HashSet::new();
+        let mut first: HashSet<(i64, Uuid)> = HashSet::new();
         let bulk = usize::try_from(Priority::Bulk.rank()).unwrap_or_default();
         let mut after: [Option<DueCursor>; 3] = [None; 3];
         loop {
@@ -306,7 +306,7 @@ impl Scene<'_> {
                 let about = about.get(&item.contact_id).copied().unwrap_or_default();
                 let gives_way = person.is_merged()
                     && (keepers.contains(&person.id)
-                        || !first.insert((item.message_id.as_u128() >> 80, person.id)));
+                        || !first.insert((occurrence_start_ms(item.message_id), person.id)));
                 let is_there_twice = gives_way || twice.contains(&item.message_id);
                 let about = Circumstances { is_there_twice, ..about };
                 let times = (item.at.max(now), item.expires_at);
@@ -338,10 +338,7 @@ impl Scene<'_> {
         let is_marketing = self.category == TemplateCategory::Marketing;
         let cap = self.campaign.plan.as_ref().and_then(|plan| plan.frequency_cap);
         let cap = cap.filter(|_| is_marketing);
-        let addressed: Vec<_> = people
-            .iter()
-            .map(|person| (person, recipient_of(person.addressee, self.account)))
-            .collect();
+        let addressed = people.addressed(self.account);
         let (windows, blocks, unreachable, sent) = tokio::try_join!(
             windows(&self.queries, self.account_id, &addressed, now),
             self.queries.marketing_blocks(&everyone),
