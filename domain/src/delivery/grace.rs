@@ -5,10 +5,12 @@ use chrono::{DateTime, Duration, Utc};
 /// Webhooks further apart than this do not show that what came between them would have been heard.
 pub const HEARD_GAP: Duration = Duration::seconds(120);
 
-/// How much of the time since `start` lies between webhooks that came at most [`HEARD_GAP`] apart. `heard` are the
-/// instants at which one came, in order; those up to a gap before `start` count as where the first stretch begins.
+/// How much of the time from `start` to `until` lies between webhooks that came at most [`HEARD_GAP`] apart. `heard` are
+/// the instants at which one came, in order; those up to a gap before `start` count as where the first stretch begins, and
+/// those up to a gap after `until` as where the last one ends.
 pub fn time_heard(
     start: DateTime<Utc>,
+    until: DateTime<Utc>,
     heard: impl IntoIterator<Item = DateTime<Utc>>,
 ) -> Duration {
     let mut total = Duration::zero();
@@ -17,7 +19,7 @@ pub fn time_heard(
         if let Some(before) = before
             && at - before <= HEARD_GAP
         {
-            total += (at - before.max(start)).max(Duration::zero());
+            total += (at.min(until) - before.max(start)).max(Duration::zero());
         }
         before = Some(before.map_or(at, |known| known.max(at)));
     }
@@ -36,7 +38,11 @@ mod tests {
     }
 
     fn heard(start: i64, seconds: &[i64]) -> i64 {
-        time_heard(at(start), seconds.iter().copied().map(at)).num_seconds()
+        heard_until(start, 10_000, seconds)
+    }
+
+    fn heard_until(start: i64, until: i64, seconds: &[i64]) -> i64 {
+        time_heard(at(start), at(until), seconds.iter().copied().map(at)).num_seconds()
     }
 
     #[test]
@@ -50,6 +56,13 @@ mod tests {
         assert_eq!(heard(0, &[-10, 50, 100, 600, 650]), 150);
         assert_eq!(heard(0, &[-60, -10]), 0);
         assert_eq!(heard(0, &[0, 120, 241]), 120);
+    }
+
+    #[test]
+    fn what_came_soon_after_the_end_shows_that_the_time_before_it_was_heard() {
+        assert_eq!(heard_until(0, 30, &[-10, 59]), 30);
+        assert_eq!(heard_until(0, 30, &[-10, 20, 600]), 20);
+        assert_eq!(heard_until(0, 30, &[40, 59]), 0);
     }
 
     proptest! {

@@ -141,7 +141,7 @@ impl Lane {
         let commands: Vec<_> = graces
             .into_iter()
             .filter(|(_, start, length)| {
-                time_heard(*start, heard.iter().copied().filter(|at| *at <= as_of)) >= *length
+                time_heard(*start, as_of, heard.iter().copied()) >= *length
             })
             .map(|(id, ..)| {
                 let resolution = InDoubtResolution::SendAgain;
