@@ -5,8 +5,8 @@
 mod answer;
 mod apply;
 mod error;
-mod person;
-mod route;
+pub(crate) mod person;
+pub(crate) mod route;
 mod status;
 
 use std::sync::Arc;

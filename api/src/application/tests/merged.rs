@@ -1,20 +1,23 @@
 //! Merged contacts where the order of things matters: between two chunks of an audience, before merges were written down
-//! with who stays, and at the bound.
+//! with who stays, while a person says STOP, and at the bound.
 
 use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand};
 use domain::contact::{Contact, ContactCommand, HALVES_MAX};
 use domain::delivery::{Planning, plan_recipient};
-use domain::message::{Message, MessageCommand, MessageStatus, SkipReason};
-use domain::primitives::ContactId;
+use domain::message::{Message, MessageCommand, MessageStatus, Recipient, SkipReason};
+use domain::primitives::{ContactId, PhoneNumber};
 use domain::template::Template;
 use infrastructure::crypto::SubjectKey;
 use infrastructure::phone::zone_of;
+use infrastructure::webhook::optout::OptWord;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
 use crate::worker;
+use crate::worker::webhook::person::{self, Profile, Wish};
+use crate::worker::webhook::route::Target;
 
 impl World {
     async fn person_with(&self, phone: &str) -> ContactView {
@@ -171,4 +174,46 @@ async fn who_went_into_whom_is_known_all_the_way_and_has_a_bound() {
     gateway.bus.execute::<Contact>(people[2].id.0, absorb, &context).await.unwrap();
     assert_eq!(refusal(world.merged(&people[2], &people[3]).await), invalid("merge"));
     assert_eq!(world.folded(people[3].id).await.merged_into, None, "nothing of it happened");
+}
+
+/// A person says STOP while their contact goes into another one.
+#[tokio::test]
+async fn a_wish_that_meets_a_merge_is_heeded_by_who_stays() {
+    let world = World::new().await;
+    let (gateway, admin) = (&world.gateway, &world.admin);
+    let account = world.account("Shop").await;
+    let keeper = world.person_with("+4915112345671").await;
+    let half = world.person_with("+4915112345672").await;
+    let context = command::context(gateway, admin);
+    let of_account = gateway.bus.load::<Account>(account.id.0).await.unwrap().unwrap().aggregate;
+    let target = Target { id: account.id, account: of_account };
+    let phone = PhoneNumber::parse("+4915112345672").unwrap();
+    let who = Recipient { phone: Some(phone), user_id: None };
+    let at = gateway.clock.now();
+    let stop = &Wish {
+        word: OptWord::Stop,
+        category: None,
+        source: "the person wrote STOP",
+        evidence: None,
+        said_at: at,
+    };
+    let tried = &std::sync::Mutex::new(vec![]);
+    let profile = &Profile::default();
+    let (world, keeper, half, context) = (&world, &keeper, &half, &context);
+    let heard_by = person::act_on(gateway, &target, &who, profile, context, |contact| {
+        Box::pin(async move {
+            if tried.lock().unwrap().is_empty() {
+                world.merged(keeper, half).await.unwrap();
+            }
+            tried.lock().unwrap().push(contact);
+            let heeded = gateway.bus.transact(context, None, |tx| {
+                Box::pin(async move { person::heed(tx, contact, stop).await })
+            });
+            heeded.await?;
+            Ok(())
+        })
+    });
+    assert_eq!(heard_by.await.unwrap(), keeper.id);
+    assert_eq!(*tried.lock().unwrap(), [half.id, keeper.id]);
+    assert!(world.folded(keeper.id).await.has_opted_out());
 }

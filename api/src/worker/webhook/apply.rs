@@ -165,11 +165,6 @@ async fn inbound(
         username: item.username.clone(),
         wa_id: item.wa_id.clone(),
     };
-    let contact_id =
-        person::find_or_add(gateway, target, &item.counterpart, &profile, context).await?;
-    if item.media.is_some() {
-        want_medium(gateway, target, message_id, contact_id, at).await?;
-    }
     let wish = item.opt_out.as_ref().and_then(|text| {
         let word = text.word(&gateway.config.optout.words)?;
         let source = match word {
@@ -179,33 +174,39 @@ async fn inbound(
         let evidence = text.text().map(str::to_owned);
         Some(Wish { word, category: None, source, evidence, said_at: at })
     });
-    let command = MessageCommand::Receive {
-        header: Box::new(header(target, contact_id, &item)?),
-        from: item.counterpart,
-        wamid: item.wamid.clone(),
-        content: Content::Inbound {
-            message_type: item.message_type,
-            body: item.body,
-            preview: item.preview,
-        },
-        opens_window: item.opens_window,
-        at,
-    };
-    let (command, wish) = (&command, &wish);
-    // As one: a wish is on record as soon as the message that shows it, and the message is why.
-    let received = gateway.bus.transact(context, None, |tx| {
+    let (item, wish) = (&item, wish.as_ref());
+    person::act_on(gateway, target, &item.counterpart, &profile, context, |contact_id| {
         Box::pin(async move {
-            // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
-            let is_known = tx.load::<Message>(message_id.0).await?.is_some();
-            tx.execute::<Message>(message_id.0, command.clone()).await?;
-            if let Some(wish) = wish.as_ref().filter(|_| !is_known) {
-                tx.because_of::<Message>(message_id.0);
-                person::heed(tx, contact_id, wish).await?;
+            if item.media.is_some() {
+                want_medium(gateway, target, message_id, contact_id, at).await?;
             }
-            Ok::<_, CommandError<Refusal>>(())
+            let header = header(target, contact_id, item)?;
+            // As one: a wish is on record as soon as the message that shows it, and the message is why.
+            let received = gateway.bus.transact(context, None, |tx| {
+                let receive = MessageCommand::Receive {
+                    header: Box::new(header.clone()),
+                    from: item.counterpart.clone(),
+                    wamid: item.wamid.clone(),
+                    content: content(item),
+                    opens_window: item.opens_window,
+                    at,
+                };
+                Box::pin(async move {
+                    // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
+                    let is_known = tx.load::<Message>(message_id.0).await?.is_some();
+                    tx.execute::<Message>(message_id.0, receive).await?;
+                    if let Some(wish) = wish.filter(|_| !is_known) {
+                        tx.because_of::<Message>(message_id.0);
+                        person::heed(tx, contact_id, wish).await?;
+                    }
+                    Ok::<_, CommandError<Refusal>>(())
+                })
+            });
+            received.await?;
+            Ok(())
         })
-    });
-    received.await?;
+    })
+    .await?;
     count("recorded");
     Ok(())
 }
@@ -240,18 +241,22 @@ async fn echo(
             .await?;
     let command = MessageCommand::RecordEcho {
         header: Box::new(header(target, contact_id, &item)?),
+        content: content(&item),
         to: item.counterpart,
         wamid: item.wamid.clone(),
-        content: Content::Inbound {
-            message_type: item.message_type,
-            body: item.body,
-            preview: item.preview,
-        },
         at,
     };
     gateway.bus.execute::<Message>(message_id.0, command, context).await?;
     count("recorded");
     Ok(())
+}
+
+fn content(item: &MessageItem) -> Content {
+    Content::Inbound {
+        message_type: item.message_type.clone(),
+        body: item.body.clone(),
+        preview: item.preview.clone(),
+    }
 }
 
 fn header(
@@ -315,7 +320,6 @@ async fn preference(
         }
     };
     let (who, profile) = (&preference.who, Profile::default());
-    let contact_id = person::find_or_add(gateway, target, who, &profile, context).await?;
     let wish = &Wish {
         word,
         category: Some(TemplateCategory::Marketing),
@@ -323,10 +327,16 @@ async fn preference(
         evidence: None,
         said_at: at,
     };
-    let heeded = gateway.bus.transact(context, None, |tx| {
-        Box::pin(async move { person::heed(tx, contact_id, wish).await })
-    });
-    heeded.await?;
+    let contact_id = person::act_on(gateway, target, who, &profile, context, |contact_id| {
+        Box::pin(async move {
+            let heeded = gateway.bus.transact(context, None, |tx| {
+                Box::pin(async move { person::heed(tx, contact_id, wish).await })
+            });
+            heeded.await?;
+            Ok(())
+        })
+    })
+    .await?;
     Ok((word == OptWord::Stop).then_some(contact_id))
 }
 

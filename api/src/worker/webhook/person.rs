@@ -12,6 +12,7 @@ use domain::message::Recipient;
 use domain::primitives::{ContactId, PhoneNumber, UserId, WorkspaceId};
 use domain::template::TemplateCategory;
 use domain::{GatewayAggregate, Identity};
+use futures::future::BoxFuture;
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError, Transaction};
 use infrastructure::webhook::optout::OptWord;
 
@@ -21,7 +22,7 @@ use crate::app::Gateway;
 use crate::application::contacts;
 use crate::application::error::ErrorCode;
 
-/// How often two webhooks about the same new person may race before the item is given up for this time.
+/// How often others may change who a person is while an item about them is applied, before it is given up for this time.
 const RACES_MAX: usize = 5;
 
 /// What WhatsApp shows of a person.
@@ -98,6 +99,39 @@ pub async fn find_or_add(
         }
     }
     Err(ItemError::refused("the contact could not be found or added"))
+}
+
+/// Does something with the contact that these identities name, made where there is none. Whoever is merged or erased in
+/// the same moment is looked for anew: what a person said is not lost for what happened to their contact.
+///
+/// # Errors
+/// Where the store is away, the item names nobody, or `act` is refused for another reason.
+pub async fn act_on<'a>(
+    gateway: &Gateway,
+    target: &Target,
+    who: &Recipient,
+    profile: &Profile,
+    context: &Context,
+    act: impl Fn(ContactId) -> BoxFuture<'a, Result<(), ItemError>>,
+) -> Result<ContactId, ItemError> {
+    let mut races = 1;
+    loop {
+        let contact_id = find_or_add(gateway, target, who, profile, context).await?;
+        match act(contact_id).await {
+            Ok(()) => return Ok(contact_id),
+            Err(error) if is_gone(&error) && races < RACES_MAX => races += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The contact is no longer anybody's.
+fn is_gone(error: &ItemError) -> bool {
+    let ItemError::Refused(cause) = error else { return false };
+    let Some(CommandError::Domain(refusal)) = cause.downcast_ref::<CommandError<Refusal>>() else {
+        return false;
+    };
+    matches!(refusal.downcast_ref(), Some(ContactError::Erased | ContactError::Merged))
 }
 
 /// Records what WhatsApp says that we did not know. A name that somebody gave is not overwritten.
