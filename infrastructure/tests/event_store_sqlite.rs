@@ -14,7 +14,7 @@ use domain::primitives::{Actor, ApiKeyId};
 use gateway_sqlite::{Options, Sqlite};
 use infrastructure::clock::{ManualClock, SystemClock};
 use infrastructure::event_store::{
-    self, DataKeyRow, Database, IdentityKey, OpenError, OpenStore, StoreUrl,
+    self, DataKeyRow, Database, IdentityKey, OpenError, OpenStore, StoreOptions, StoreUrl,
 };
 use rusqlite::params;
 use rusqlite::types::Value;
@@ -37,15 +37,28 @@ impl File {
 }
 
 async fn fresh() -> Option<File> {
+    with_options(StoreOptions::default()).await
+}
+
+/// Whatever is read comes from the file, not from memory.
+async fn without_a_tail() -> Option<File> {
+    with_options(StoreOptions { sqlite_tail_events: 0, ..StoreOptions::default() }).await
+}
+
+async fn with_options(options: StoreOptions) -> Option<File> {
     let directory = tempfile::tempdir().expect("a directory");
     let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
     let url = StoreUrl::sqlite(directory.path().join("gateway.db"));
-    let store = event_store::open(&url, clock.clone()).await.expect("opens");
+    let store = event_store::open_with(&url, clock.clone(), options).await.expect("opens");
     Some(File { directory, store, clock })
 }
 
 mod contract {
     infrastructure::event_store_contract!(super::fresh);
+}
+
+mod contract_of_the_file {
+    infrastructure::event_store_contract!(super::without_a_tail);
 }
 
 fn sent(stream: StreamId, expected: u64, events: usize, correlation_id: Uuid) -> StreamAppend {

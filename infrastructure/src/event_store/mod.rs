@@ -39,11 +39,13 @@ pub struct StoreOptions {
     pub postgres_connections: u32,
     /// Reading threads.
     pub sqlite_readers: usize,
+    /// Of the events that this process appended, how many of the last it keeps in memory for whoever follows the log.
+    pub sqlite_tail_events: usize,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { postgres_connections: 16, sqlite_readers: 4 }
+        Self { postgres_connections: 16, sqlite_readers: 4, sqlite_tail_events: 4_000 }
     }
 }
 
@@ -111,11 +113,11 @@ pub async fn open_with(
 ) -> Result<OpenStore, OpenError> {
     match url.target() {
         url::Target::Sqlite(path) => {
-            let options =
+            let file =
                 gateway_sqlite::Options { readers: options.sqlite_readers, ..Default::default() };
-            let db = Sqlite::open(path, options).map_err(OpenError::from_sqlite)?;
+            let db = Sqlite::open(path, file).map_err(OpenError::from_sqlite)?;
             migrations::sqlite(&db, migrations::TABLE, migrations::SQLITE).await?;
-            sqlite_store(db, clock).await
+            sqlite_store(db, clock, options.sqlite_tail_events).await
         }
         url::Target::Postgres(connect) => {
             let log = PostgresEventLog::open(
@@ -139,7 +141,7 @@ pub async fn open_read_only(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<Ope
         url::Target::Sqlite(path) => {
             let db = Sqlite::open(path, gateway_sqlite::Options::read_only())
                 .map_err(OpenError::from_sqlite)?;
-            sqlite_store(db, clock).await
+            sqlite_store(db, clock, 0).await
         }
         url::Target::Postgres(connect) => Ok(postgres_store(
             PostgresEventLog::open_unmigrated(connect.as_ref().clone(), clock, 2).await?,
@@ -147,9 +149,14 @@ pub async fn open_read_only(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<Ope
     }
 }
 
-async fn sqlite_store(db: Sqlite, clock: Arc<dyn Clock>) -> Result<OpenStore, OpenError> {
+async fn sqlite_store(
+    db: Sqlite,
+    clock: Arc<dyn Clock>,
+    tail_events: usize,
+) -> Result<OpenStore, OpenError> {
     let beside = Arc::new(sqlite::SqliteBeside::new(db.clone(), clock.clone()));
-    let log = SqliteEventLog::open(db.clone(), clock).await.map_err(OpenError::unavailable)?;
+    let log = SqliteEventLog::open(db.clone(), clock, tail_events).await;
+    let log = log.map_err(OpenError::unavailable)?;
     Ok(OpenStore {
         log: Arc::new(log),
         vault: beside.clone(),

@@ -10,6 +10,7 @@ mod append;
 mod beside;
 mod kinds;
 mod read;
+mod tail;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use rusqlite::Connection;
 pub use beside::SqliteBeside;
 
 use kinds::Kinds;
+use tail::Tail;
 
 use super::appender::{Appender, WriteBatch, WriteError};
 use super::error::unavailable;
@@ -34,6 +36,7 @@ use super::wake::{Background, Head};
 pub struct SqliteEventLog {
     db: Sqlite,
     kinds: Arc<Kinds>,
+    tail: Arc<Tail>,
     appender: Appender,
     head: Arc<Head>,
     /// Where the file was opened for reading beside another process, nobody here hears of its appends.
@@ -41,17 +44,24 @@ pub struct SqliteEventLog {
 }
 
 impl SqliteEventLog {
-    /// The log in this file, whose tables must be there (see [`super::open`]).
+    /// The log in this file, whose tables must be there (see [`super::open`]). It keeps at most `tail_events` of those
+    /// that it appends in memory, for whoever follows it.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] where the file cannot be read or has no log.
-    pub async fn open(db: Sqlite, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+    pub async fn open(
+        db: Sqlite,
+        clock: Arc<dyn Clock>,
+        tail_events: usize,
+    ) -> Result<Self, LogError> {
         let head = Head::new(read_head(&db).await?.0);
         let kinds = Arc::new(Kinds::default());
+        let tail = Arc::new(Tail::new(tail_events));
         let appender = Appender::start(Arc::new(Writer {
             db: db.downgrade(),
             clock,
             kinds: kinds.clone(),
+            tail: tail.clone(),
             head: head.clone(),
         }));
         let poll = db.is_read_only().then(|| {
@@ -60,7 +70,7 @@ impl SqliteEventLog {
                 head.poll(|| async { read_head(&db.upgrade().ok_or_else(closed)?).await }).await;
             })
         });
-        Ok(Self { db, kinds, appender, head, _poll: poll })
+        Ok(Self { db, kinds, tail, appender, head, _poll: poll })
     }
 }
 
@@ -99,14 +109,17 @@ impl EventLog for SqliteEventLog {
         filter: &EventFilter,
         limit: usize,
     ) -> Result<LogPage, LogError> {
-        let (filter, limit, kinds) =
-            (filter.clone(), reading::page_limit(limit), self.kinds.clone());
+        let limit = reading::page_limit(limit);
+        if let Some(page) = self.tail.read(after, filter, limit) {
+            return Ok(page);
+        }
+        let (filter, kinds) = (filter.clone(), self.kinds.clone());
         query(&self.db, move |connection| read::all(connection, &kinds, after, &filter, limit))
             .await
     }
 
     async fn head(&self) -> Result<Position, LogError> {
-        read_head(&self.db).await
+        if self.is_exclusive() { Ok(self.head.seen()) } else { read_head(&self.db).await }
     }
 
     fn is_exclusive(&self) -> bool {
@@ -123,6 +136,7 @@ struct Writer {
     db: WeakSqlite,
     clock: Arc<dyn Clock>,
     kinds: Arc<Kinds>,
+    tail: Arc<Tail>,
     head: Arc<Head>,
 }
 
@@ -130,8 +144,8 @@ struct Writer {
 impl WriteBatch for Writer {
     async fn write(&self, units: Arc<Vec<AppendUnit>>) -> Result<Vec<AppendOutcome>, WriteError> {
         let db = self.db.upgrade().ok_or_else(|| WriteError::Unavailable(CLOSED.into()))?;
-        let (now, kinds) = (self.clock.now(), self.kinds.clone());
-        let write = db.write(move |tx| append::units(tx, &units, now, &kinds));
+        let (now, kinds, batch) = (self.clock.now(), self.kinds.clone(), units.clone());
+        let write = db.write(move |tx| append::units(tx, &batch, now, &kinds));
         let written = write.await.map_err(|error| match error {
             // Twice the same event id, for one.
             SqliteError::Statement {
@@ -143,6 +157,7 @@ impl WriteBatch for Writer {
             other => WriteError::Unavailable(Box::new(other)),
         })?;
         self.kinds.learn(written.kinds);
+        self.tail.extend(&units, &written.outcomes);
         self.head.advance(written.head);
         Ok(written.outcomes)
     }
