@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::counts::{Contribution, CountsDoc, Tick};
 use super::tables::{
     ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, HEARD, MARKETING_BLOCKS, MESSAGES,
-    UNREACHABLE, WINDOWS, agenda_row, message_row,
+    UNREACHABLE, WINDOWS, agenda_row, message_columns, message_row,
 };
 use crate::erase::without_personal_data;
-use crate::store::{Value, Write};
+use crate::store::{Changed, Value, Write};
 
 /// One event of the batch, decoded.
 pub(super) enum Step {
@@ -33,7 +33,8 @@ pub(super) enum Step {
 struct Entry {
     message: Message,
     sequence: u64,
-    /// The agenda as the database has it.
+    /// Its row, but for the document, and its place on the agenda, as the database has them.
+    row: Option<Vec<Value>>,
     agenda: Option<Vec<Value>>,
     is_changed: bool,
 }
@@ -68,8 +69,9 @@ fn latest(known: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
 
 impl Batch {
     pub fn know_message(&mut self, id: Uuid, sequence: u64, message: Message) {
-        let agenda = agenda_row(id, &message);
-        self.messages.entry(id).or_insert(Entry { message, sequence, agenda, is_changed: false });
+        let (row, agenda) = (message_columns(id, sequence, &message), agenda_row(id, &message));
+        let entry = Entry { message, sequence, row, agenda, is_changed: false };
+        self.messages.entry(id).or_insert(entry);
     }
 
     pub fn know_counts(&mut self, campaign_id: Uuid, doc: CountsDoc) {
@@ -95,6 +97,7 @@ impl Batch {
         let entry = self.messages.entry(id).or_insert_with(|| Entry {
             message: Message::default(),
             sequence: 0,
+            row: None,
             agenda: None,
             is_changed: false,
         });
@@ -165,13 +168,19 @@ impl Batch {
         let mut changed: Vec<(Uuid, Entry)> =
             self.messages.into_iter().filter(|(_, entry)| entry.is_changed).collect();
         changed.sort_unstable_by_key(|(id, _)| *id);
-        let (mut messages, mut agenda, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, entry) in &changed {
-            messages.extend(message_row(*id, entry.sequence, &entry.message));
-            match (&entry.agenda, agenda_row(*id, &entry.message)) {
-                (Some(known), Some(row)) if *known == row => {}
+        let (mut new, mut known) = (Vec::new(), Vec::new());
+        let (mut agenda, mut done) = (Vec::new(), Vec::new());
+        for (id, entry) in changed {
+            let after = message_row(id, entry.sequence, &entry.message);
+            match (entry.row, after) {
+                (Some(before), Some(after)) => known.push(Changed { before, after }),
+                (None, Some(after)) => new.push(after),
+                (_, None) => {}
+            }
+            match (entry.agenda, agenda_row(id, &entry.message)) {
+                (Some(known), Some(row)) if known == row => {}
                 (_, Some(row)) => agenda.push(row),
-                (Some(_), None) => done.push(vec![(*id).into()]),
+                (Some(_), None) => done.push(vec![id.into()]),
                 (None, None) => {}
             }
         }
@@ -198,7 +207,8 @@ impl Batch {
                 .then(|| vec![account_id.into(), inbound.into(), outbound.into(), status.into()])
         });
         vec![
-            Write::Upsert { table: &MESSAGES, rows: messages },
+            Write::Upsert { table: &MESSAGES, rows: new },
+            Write::Change { table: &MESSAGES, rows: known },
             Write::Upsert { table: &AGENDA, rows: agenda },
             Write::Delete { table: &AGENDA, keys: done },
             Write::Upsert { table: &WINDOWS, rows: windows.collect() },

@@ -189,8 +189,14 @@ pub(crate) fn wamid_hash(wamid: &Wamid) -> i64 {
 
 /// `None` for a stream that has no first event we know.
 pub(super) fn message_row(id: Uuid, sequence: u64, message: &Message) -> Option<Vec<Value>> {
+    let mut row = message_columns(id, sequence, message)?;
+    row.push(Value::doc(message)?);
+    Some(row)
+}
+
+/// [`message_row`] without the last column, which is the dearest and never the same.
+pub(super) fn message_columns(id: Uuid, sequence: u64, message: &Message) -> Option<Vec<Value>> {
     let header = message.header.as_ref()?;
-    let doc = Value::doc(message)?;
     let requested = message.latest().map(|(_, attempt)| attempt.requested_at);
     let wamid = message.wamid().and_then(Personal::known).map(wamid_hash);
     Some(vec![
@@ -211,7 +217,6 @@ pub(super) fn message_row(id: Uuid, sequence: u64, message: &Message) -> Option<
         message.engagement.replied_at.into(),
         message.engagement.clicked_at().into(),
         sequence.into(),
-        doc,
     ])
 }
 

@@ -18,7 +18,7 @@ use sqlx::postgres::PgPool;
 
 pub(crate) use postgres::storable;
 pub use sql::{Dialect, LIST_MAX, Sql};
-pub use table::{Column, Generations, Schema, Table, Write, keep, max, set, table_name};
+pub use table::{Changed, Column, Generations, Schema, Table, Write, keep, max, set, table_name};
 pub use value::{Kind, Row, Value};
 
 const MIGRATIONS: &[gateway_sqlite::Migration<'static>] = &[
@@ -294,28 +294,41 @@ impl ReadDb {
         let writes = writes.into_iter().filter(|write| !write.is_empty());
         match &self.backend {
             Backend::Sqlite(db) => {
-                let prepared = writes.map(|write| match write {
-                    Write::Upsert { table, mut rows } => {
-                        if self.is_plain {
-                            rows.iter_mut().flatten().for_each(Value::unpack);
+                let mut prepared = Vec::new();
+                for write in writes {
+                    match write {
+                        Write::Upsert { table, rows } => {
+                            let sql = sqlite::upsert_sql(table, generations);
+                            prepared.push(sqlite::Prepared { sql, rows });
                         }
-                        sqlite::Prepared { sql: sqlite::upsert_sql(table, generations), rows }
+                        Write::Change { table, rows } => {
+                            prepared.extend(sqlite::updates(table, generations, rows));
+                        }
+                        Write::Delete { table, keys } => {
+                            let sql = sqlite::delete_sql(table, generations);
+                            prepared.push(sqlite::Prepared { sql, rows: keys });
+                        }
                     }
-                    Write::Delete { table, keys } => {
-                        let sql = sqlite::delete_sql(table, generations);
-                        sqlite::Prepared { sql, rows: keys }
-                    }
-                });
-                sqlite::commit(db, guard, prepared.collect()).await
+                }
+                if self.is_plain {
+                    let rows = prepared.iter_mut().flat_map(|write| &mut write.rows);
+                    rows.flatten().for_each(Value::unpack);
+                }
+                sqlite::commit(db, guard, prepared).await
             }
             Backend::Postgres(pool) => {
                 let kinds = |columns: &[Column]| columns.iter().map(|column| column.kind).collect();
+                let upsert = |table: &'static Table, rows| postgres::Prepared {
+                    sql: postgres::upsert_sql(table, generations),
+                    kinds: kinds(table.columns),
+                    rows,
+                };
                 let prepared = writes.map(|write| match write {
-                    Write::Upsert { table, rows } => postgres::Prepared {
-                        sql: postgres::upsert_sql(table, generations),
-                        kinds: kinds(table.columns),
-                        rows,
-                    },
+                    Write::Upsert { table, rows } => upsert(table, rows),
+                    // PostgreSQL compares what an index holds by itself.
+                    Write::Change { table, rows } => {
+                        upsert(table, rows.into_iter().map(|row| row.after).collect())
+                    }
                     Write::Delete { table, keys } => postgres::Prepared {
                         sql: postgres::delete_sql(table, generations),
                         kinds: kinds(table.key_columns()),

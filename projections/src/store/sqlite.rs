@@ -1,12 +1,14 @@
 //! The read models in a SQLite file of their own.
 
+use std::collections::BTreeMap;
+
 use gateway_sqlite::{Sqlite, SqliteError};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement, ToSql, Transaction};
 use uuid::Uuid;
 
 use super::sql::{Parameter, Rendered};
-use super::{Generations, Row, StoreError, Table, Value};
+use super::{Changed, Generations, Row, StoreError, Table, Value};
 
 /// A write with its table's name settled: a statement for each row.
 pub(super) struct Prepared {
@@ -115,6 +117,35 @@ pub(super) async fn batch(db: &Sqlite, sql: String) -> Result<(), SqliteError> {
 pub(super) fn upsert_sql(table: &Table, generations: &Generations) -> String {
     let marks: Vec<String> = (1..=table.columns.len()).map(|n| format!("?{n}")).collect();
     table.upsert_sql(&generations.table(table.name), &format!("VALUES ({})", marks.join(", ")))
+}
+
+/// Of each row only what has changed: an index is written where one of its columns is, whatever its value. Rows in which
+/// the same columns change share a statement.
+pub(super) fn updates(
+    table: &Table,
+    generations: &Generations,
+    rows: Vec<Changed>,
+) -> impl Iterator<Item = Prepared> {
+    let mut by_columns: BTreeMap<Vec<usize>, Vec<Vec<Value>>> = BTreeMap::new();
+    for row in rows {
+        let columns = row.columns(table);
+        let mut after = row.after;
+        let mut take = |place: &usize| std::mem::take(&mut after[*place]);
+        let mut values: Vec<Value> = columns.iter().map(&mut take).collect();
+        values.extend((0..table.key).map(|place| take(&place)));
+        by_columns.entry(columns).or_default().push(values);
+    }
+    by_columns.remove(&Vec::new());
+    let name = generations.table(table.name);
+    by_columns.into_iter().map(move |(columns, rows)| {
+        let assigned = |place: usize, n: usize| format!("{} = ?{n}", table.columns[place].name);
+        let set: Vec<String> =
+            columns.iter().zip(1..).map(|(place, n)| assigned(*place, n)).collect();
+        let key: Vec<String> =
+            (0..table.key).map(|place| assigned(place, columns.len() + 1 + place)).collect();
+        let sql = format!("UPDATE {name} SET {} WHERE {}", set.join(", "), key.join(" AND "));
+        Prepared { sql, rows }
+    })
 }
 
 pub(super) fn delete_sql(table: &Table, generations: &Generations) -> String {

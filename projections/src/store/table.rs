@@ -60,14 +60,34 @@ pub const fn max(name: &'static str, kind: Kind) -> Column {
 pub enum Write {
     /// Rows with every column in order, each key at most once.
     Upsert { table: &'static Table, rows: Vec<Vec<Value>> },
+    /// Rows that are there, each key at most once.
+    Change { table: &'static Table, rows: Vec<Changed> },
     /// By the whole key.
     Delete { table: &'static Table, keys: Vec<Vec<Value>> },
+}
+
+/// A row as it is and as it will be, with every column in order. Columns that `before` leaves out at its end count as
+/// changed.
+#[derive(Debug)]
+pub struct Changed {
+    pub before: Vec<Value>,
+    pub after: Vec<Value>,
+}
+
+impl Changed {
+    /// The places of the columns that are to be written.
+    pub fn columns(&self, table: &Table) -> Vec<usize> {
+        let is_other = |place: &usize| self.before.get(*place) != self.after.get(*place);
+        let is_kept = |place: &usize| table.columns[*place].when_known == WhenKnown::Keep;
+        (table.key..table.columns.len()).filter(|place| !is_kept(place)).filter(is_other).collect()
+    }
 }
 
 impl Write {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Upsert { rows, .. } => rows.is_empty(),
+            Self::Change { rows, .. } => rows.is_empty(),
             Self::Delete { keys, .. } => keys.is_empty(),
         }
     }

@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::StoreError;
 
 /// A value of a column or parameter. Instants travel as milliseconds since 1970, truth as 0 and 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
+    #[default]
     Null,
     Int(i64),
     Real(f64),
