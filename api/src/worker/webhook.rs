@@ -31,6 +31,10 @@ const LEASE: Duration = Duration::from_secs(12);
 /// Journal entries interpreted at once; their statuses share one append.
 const PAGE: usize = 500;
 const IDLE: chrono::Duration = chrono::Duration::milliseconds(250);
+/// A page of so many entries shows a busy journal …
+const BUSY: usize = 32;
+/// … which is then left to gather for this long: what a page leads to is appended at once.
+const GATHER: Duration = Duration::from_millis(50);
 /// The journal's cursor of this process manager.
 pub const CURSOR: &str = "interpretation";
 /// How far the journal had been interpreted when it was last sent back: what lies before is interpreted again.
@@ -40,7 +44,9 @@ const RETURNS_MAX: usize = 20;
 
 /// What a look at the journal led to.
 enum Look {
-    /// There may be more.
+    /// There is more.
+    More,
+    /// There will be more in a moment.
     Busy,
     /// Everything up to here is interpreted.
     Idle(JournalId),
@@ -64,7 +70,11 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         };
         let pause = gateway.clock.sleep_until(gateway.clock.now() + IDLE);
         match look {
-            Look::Busy => {}
+            Look::More => {}
+            Look::Busy => tokio::select! {
+                () = tokio::time::sleep(GATHER) => {}
+                _ = stop.changed() => {}
+            },
             Look::Idle(seen) => tokio::select! {
                 () = pause => {}
                 () = gateway.journal.changed(seen) => {}
@@ -88,12 +98,15 @@ async fn page(gateway: &Gateway) -> Result<Look, ItemError> {
     let cursor = gateway.journal.cursor(CURSOR).await?;
     let entries = gateway.journal.read_after(cursor, PAGE).await?;
     let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(Look::Idle(cursor)) };
-    let is_full = entries.len() == PAGE;
     let interpreted = gateway.journal.cursor(INTERPRETED).await?;
     apply_entries(gateway, &entries, interpreted).await?;
     // Another node may have been here; then this was told twice, which is harmless.
     gateway.journal.move_cursor(CURSOR, cursor, last).await?;
-    Ok(if is_full { Look::Busy } else { Look::Idle(last) })
+    Ok(match entries.len() {
+        PAGE.. => Look::More,
+        BUSY.. => Look::Busy,
+        _ => Look::Idle(last),
+    })
 }
 
 /// What was asked for when the journal was to be interpreted again.

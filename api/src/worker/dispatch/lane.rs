@@ -49,6 +49,11 @@ const TURN_MAX: usize = 256;
 const CAMPAIGNS_PER_TURN: usize = 16;
 /// Outcomes recorded in one append.
 const RECORD_MAX: usize = 512;
+/// So many calls under way show a busy number …
+const BUSY: usize = 32;
+/// … whose answers are gathered this long, or until a quarter of them is there: an append and a turn for each alone
+/// would cost more than the wait.
+const GATHER: StdDuration = StdDuration::from_millis(10);
 /// What is due and has to wait a moment (for a pair) is remembered up to here; the rest is found again where it waits.
 const HELD_MAX: usize = 4_096;
 /// Longer waits than this are looked at again in between: what they wait for may have changed.
@@ -942,6 +947,17 @@ impl Lane {
     /// Takes in what has come back, as much as there is, and records it in one append.
     async fn record(&mut self, first: Called) {
         let mut called = vec![first];
+        let enough = if self.calling < BUSY { 0 } else { self.calling / 4 };
+        let answers = &mut self.results.1;
+        let gathered = tokio::time::timeout(GATHER, async {
+            while called.len() < enough
+                && let Some(next) = answers.recv().await
+            {
+                called.push(next);
+            }
+        });
+        // Those that came in time are here either way.
+        let _ = gathered.await;
         while called.len() < RECORD_MAX
             && let Ok(next) = self.results.1.try_recv()
         {
