@@ -23,11 +23,6 @@ impl Head {
         Arc::new(Self { seen: watch::Sender::new(at), waiting: Notify::new() })
     }
 
-    /// As far as this process knows.
-    pub fn seen(&self) -> Position {
-        Position(*self.seen.borrow())
-    }
-
     /// `true` where that was news.
     pub fn advance(&self, to: u64) -> bool {
         self.seen.send_if_modified(|head| {

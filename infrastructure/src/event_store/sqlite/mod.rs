@@ -119,7 +119,8 @@ impl EventLog for SqliteEventLog {
     }
 
     async fn head(&self) -> Result<Position, LogError> {
-        if self.is_exclusive() { Ok(self.head.seen()) } else { read_head(&self.db).await }
+        // Not from memory: who asks for the head may want to know whether the file answers.
+        read_head(&self.db).await
     }
 
     fn is_exclusive(&self) -> bool {
@@ -146,16 +147,19 @@ impl WriteBatch for Writer {
         let db = self.db.upgrade().ok_or_else(|| WriteError::Unavailable(CLOSED.into()))?;
         let (now, kinds, batch) = (self.clock.now(), self.kinds.clone(), units.clone());
         let write = db.write(move |tx| append::units(tx, &batch, now, &kinds));
-        let written = write.await.map_err(|error| match error {
-            // Twice the same event id, for one.
-            SqliteError::Statement {
-                source: rusqlite::Error::SqliteFailure(failure, _), ..
-            } if failure.code == rusqlite::ErrorCode::ConstraintViolation => {
-                WriteError::Refused(Box::new(error))
-            }
-            SqliteError::Panicked(_) => WriteError::Refused(Box::new(error)),
-            other => WriteError::Unavailable(Box::new(other)),
-        })?;
+        // What a failed write left behind, the file says.
+        let written =
+            write.await.inspect_err(|_| self.tail.clear()).map_err(|error| match error {
+                // Twice the same event id, for one.
+                SqliteError::Statement {
+                    source: rusqlite::Error::SqliteFailure(failure, _),
+                    ..
+                } if failure.code == rusqlite::ErrorCode::ConstraintViolation => {
+                    WriteError::Refused(Box::new(error))
+                }
+                SqliteError::Panicked(_) => WriteError::Refused(Box::new(error)),
+                other => WriteError::Unavailable(Box::new(other)),
+            })?;
         self.kinds.learn(written.kinds);
         self.tail.extend(&units, &written.outcomes);
         self.head.advance(written.head);

@@ -67,6 +67,11 @@ impl Tail {
         }
     }
 
+    /// Lets go of everything: the log may be other than is known here.
+    pub fn clear(&self) {
+        *self.held() = Held::default();
+    }
+
     /// `None`: what was asked for begins before what is held.
     pub fn read(&self, after: Position, filter: &EventFilter, limit: usize) -> Option<LogPage> {
         let by_time = filter.recorded_from.is_some() || filter.recorded_to.is_some();
@@ -85,7 +90,7 @@ impl Tail {
 
 impl Held {
     fn push(&mut self, event: StoredEvent) {
-        // A batch nobody heard the outcome of may lie in between.
+        // What lies in between is not known.
         if self.events.back().is_some_and(|last| last.position.0 + 1 != event.position.0) {
             *self = Self::default();
         }
@@ -117,7 +122,7 @@ fn is_wanted(filter: &EventFilter, event: &StoredEvent) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::contract::{append, message, unit};
+    use super::super::super::contract::{append, at, message, unit};
     use super::*;
 
     /// A unit of so many events that was taken from `first` on.
@@ -125,7 +130,7 @@ mod tests {
         let outcome = AppendOutcome::Appended {
             first: Position(first),
             last: Position(first + events as u64 - 1),
-            recorded_at: super::super::super::contract::at(0),
+            recorded_at: at(0),
         };
         tail.extend(&[unit([append(message(), 0, events)])], &[outcome]);
     }
@@ -150,12 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_a_gap_is_let_go() {
+    fn what_lies_before_a_gap_or_a_failure_is_let_go() {
         let tail = Tail::new(10);
         take(&tail, 1, 2);
         take(&tail, 5, 2);
         assert_eq!(positions(&tail, 2), None);
         assert_eq!(positions(&tail, 4), Some(vec![5, 6]));
+        tail.clear();
+        assert_eq!(positions(&tail, 4), None);
     }
 
     #[test]
@@ -165,11 +172,8 @@ mod tests {
         for event in &mut large.streams[0].events {
             event.payload = "x".repeat(PAYLOADS_MAX / 3);
         }
-        let outcome = AppendOutcome::Appended {
-            first: Position(1),
-            last: Position(5),
-            recorded_at: super::super::super::contract::at(0),
-        };
+        let outcome =
+            AppendOutcome::Appended { first: Position(1), last: Position(5), recorded_at: at(0) };
         tail.extend(&[large], &[outcome]);
         assert_eq!(positions(&tail, 2), Some(vec![3, 4, 5]));
         assert_eq!(positions(&tail, 1), None);
