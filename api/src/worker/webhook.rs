@@ -33,7 +33,8 @@ const PAGE: usize = 500;
 const IDLE: chrono::Duration = chrono::Duration::milliseconds(250);
 /// A page of so many entries shows a busy journal …
 const BUSY: usize = 32;
-/// … which is then left to gather for this long: what a page leads to is appended at once.
+/// … which is then left to gather for this long: what a page leads to is appended at once. The machine's time, not the
+/// domain's, so no clock is asked.
 const GATHER: Duration = Duration::from_millis(50);
 /// The journal's cursor of this process manager.
 pub const CURSOR: &str = "interpretation";
