@@ -1,6 +1,8 @@
 -- The messages projector's tables; {g} is the generation. The same text runs on SQLite and PostgreSQL: ids are UUIDs
 -- (16 bytes on SQLite), instants are milliseconds since 1970, doc is the folded message, packed. wamid_hash is a sixth of
--- what it stands for: who finds by it looks into doc.
+-- what it stands for: who finds by it looks into doc. stage: 0 waits or is being sent, 1 is with WhatsApp, 2 is neither.
+-- Once a message is with WhatsApp, what its statuses change is in no index, so that on PostgreSQL a status rewrites the row
+-- within its page ({filled} leaves room there) and touches no index.
 CREATE TABLE IF NOT EXISTS messages{g} (
   id UUID NOT NULL PRIMARY KEY,
   workspace_id UUID NOT NULL,
@@ -18,16 +20,17 @@ CREATE TABLE IF NOT EXISTS messages{g} (
   external_id TEXT,
   replied_at BIGINT,
   clicked_at BIGINT,
+  stage BIGINT NOT NULL,
   sequence BIGINT NOT NULL,
   doc {bytes} NOT NULL
-);
+){filled};
 CREATE INDEX IF NOT EXISTS messages{g}_workspace ON messages{g} (workspace_id, created_at, id);
 CREATE INDEX IF NOT EXISTS messages{g}_account ON messages{g} (account_id, created_at, id);
 CREATE INDEX IF NOT EXISTS messages{g}_contact ON messages{g} (contact_id, created_at, id);
 CREATE INDEX IF NOT EXISTS messages{g}_campaign ON messages{g} (campaign_id, created_at, id)
   WHERE campaign_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS messages{g}_campaign_status ON messages{g} (campaign_id, status, created_at, id)
-  WHERE campaign_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages{g}_campaign_stage ON messages{g} (campaign_id, stage, created_at, id)
+  WHERE campaign_id IS NOT NULL AND stage <> 1;
 CREATE INDEX IF NOT EXISTS messages{g}_requested ON messages{g} (account_id, last_requested_at)
   WHERE last_requested_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages{g}_marketing ON messages{g} (contact_id, last_requested_at)

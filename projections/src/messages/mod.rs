@@ -18,7 +18,7 @@ pub(crate) use counts::CountsDoc;
 pub use counts::{CampaignCounts, FailureCount};
 use fold::{Batch, Step};
 pub use tables::AgendaKind;
-pub(crate) use tables::{SCHEMA, from_text, text_of, wamid_hash};
+pub(crate) use tables::{SCHEMA, WITH_WHATSAPP, from_text, stage, text_of, wamid_hash};
 
 use crate::projector::{ProjectError, Projection, decode, off_executor};
 use crate::store::{Row, Schema, Sql, View, Write};

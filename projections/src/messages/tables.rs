@@ -11,7 +11,7 @@ use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 5,
+    version: 6,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
@@ -46,6 +46,7 @@ pub static MESSAGES: Table = Table {
         set("external_id", Kind::Text),
         set("replied_at", Kind::Int),
         set("clicked_at", Kind::Int),
+        set("stage", Kind::Int),
         set("sequence", Kind::Int),
         set("doc", Kind::Doc),
     ],
@@ -154,6 +155,26 @@ impl From<AgendaKind> for Value {
     }
 }
 
+/// Of a message with WhatsApp, or from there: nearly all, in the end, so that no index has it.
+pub(crate) const WITH_WHATSAPP: i64 = 1;
+
+/// What a message's status comes to for whoever looks for those that are not through.
+pub(crate) fn stage(status: MessageStatus) -> i64 {
+    match status {
+        MessageStatus::Scheduled | MessageStatus::Queued | MessageStatus::Sending => 0,
+        MessageStatus::Accepted
+        | MessageStatus::Sent
+        | MessageStatus::Delivered
+        | MessageStatus::Read
+        | MessageStatus::Received => WITH_WHATSAPP,
+        MessageStatus::InDoubt
+        | MessageStatus::Failed
+        | MessageStatus::Expired
+        | MessageStatus::Cancelled
+        | MessageStatus::Skipped => 2,
+    }
+}
+
 pub(super) fn direction(direction: Direction) -> i64 {
     match direction {
         Direction::Outbound => 0,
@@ -216,6 +237,7 @@ pub(super) fn message_columns(id: Uuid, sequence: u64, message: &Message) -> Opt
         known(header.external_id.as_ref()),
         message.engagement.replied_at.into(),
         message.engagement.clicked_at().into(),
+        stage(message.status()).into(),
         sequence.into(),
     ])
 }

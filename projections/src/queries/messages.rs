@@ -1,6 +1,6 @@
 //! Messages by id, by WhatsApp's id, and in lists.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use domain::message::{Direction, Message, MessageStatus};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::page::{Listing, Order};
 use super::{Page, PageRequest, Queries, QueryError, Scope, ScopeColumns, Stored, Total};
-use crate::messages::wamid_hash;
+use crate::messages::{WITH_WHATSAPP, stage, wamid_hash};
 use crate::store::Sql;
 
 /// `None` is not asked; a list asks for any of it.
@@ -25,6 +25,17 @@ pub struct MessageFilter {
     pub created_from: Option<DateTime<Utc>>,
     /// Exclusive.
     pub created_to: Option<DateTime<Utc>>,
+}
+
+/// That a message is at a stage of these statuses, in the words of the index that has the few; `None` where they are most.
+fn stages_apart(statuses: &[MessageStatus]) -> Option<Sql> {
+    let stages: BTreeSet<i64> = statuses.iter().map(|status| stage(*status)).collect();
+    if stages.is_empty() || stages.contains(&WITH_WHATSAPP) {
+        return None;
+    }
+    let stages: Vec<String> = stages.iter().map(i64::to_string).collect();
+    let stages = stages.join(", ");
+    Some(Sql::new(&format!("stage <> {WITH_WHATSAPP} AND stage IN ({stages})")))
 }
 
 impl Queries {
@@ -113,6 +124,9 @@ impl Queries {
         let external_ids = filter.external_ids.as_ref().map(|ids| ids.iter().map(String::as_str));
         listing.one_of("external_id", external_ids);
         listing.one_of("status", filter.status.as_ref().map(|all| all.iter().map(|s| s.as_str())));
+        if let Some(stages) = filter.status.as_deref().and_then(stages_apart) {
+            listing.and(stages);
+        }
         if let Some(direction) = filter.direction {
             let direction: i64 = if direction == Direction::Inbound { 1 } else { 0 };
             listing.and(Sql::new("direction = ?").with(direction));

@@ -12,8 +12,8 @@ pub struct Schema {
     /// Raised with every change of the tables or of what is written to them; what an older version wrote is then built
     /// anew when the program starts.
     pub version: i64,
-    /// `CREATE TABLE` and `CREATE INDEX` statements with `{g}` for the generation's suffix and `{bytes}` for the
-    /// database's type of bytes.
+    /// `CREATE TABLE` and `CREATE INDEX` statements with `{g}` for the generation's suffix, `{bytes}` for the database's
+    /// type of bytes, and `{filled}` behind a table whose rows are rewritten in place, to leave room for it.
     pub ddl: &'static str,
     pub tables: &'static [&'static Table],
 }

@@ -4,10 +4,13 @@ use domain::account::AccountCommand;
 use domain::contact::{ConsentStatus, Contact, ContactCommand};
 use domain::message::{Message, MessageCommand, MessageStatus};
 use domain::primitives::{AccountId, ContactId, Wamid};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::harness::*;
+use crate::store::Sql;
 use crate::{
     AccountFilter, ContactFilter, Cursor, MessageFilter, PageRequest, Queries, Scope, Total,
 };
@@ -355,4 +358,68 @@ async fn an_imports_errors_and_changes_are_listed() {
         assert_eq!(json!(rest[0].kind), json!("tagged"));
         db.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_list_by_statuses_has_those_and_no_other() {
+    // As many different fates as 400 operations give to 24 messages, always the same.
+    let mut runner = TestRunner::deterministic();
+    let operations = histories::ops(400).new_tree(&mut runner).unwrap().current();
+    for db in TestDb::all().await {
+        let log = Log::default();
+        histories::start(&log);
+        histories::run(&log, &operations, 1_000);
+        let queries = filled(&db, &log).await;
+        let list = async |status: Option<Vec<MessageStatus>>| {
+            let filter = MessageFilter {
+                status,
+                campaign_ids: Some(vec![CAMPAIGN.0]),
+                ..MessageFilter::default()
+            };
+            let page = PageRequest::first(100);
+            let found = queries.messages(&Scope::everything(), &filter, &page).await.unwrap();
+            let total = queries.count_messages(&Scope::everything(), &filter).await.unwrap();
+            assert_eq!(total.count as usize, found.items.len());
+            found.into_items()
+        };
+        let all = list(None).await;
+        let mut fates = std::collections::BTreeSet::new();
+        for first in MessageStatus::ALL {
+            for second in MessageStatus::ALL {
+                let wanted: Vec<Uuid> = all
+                    .iter()
+                    .filter(|stored| [first, second].contains(&stored.state.status()))
+                    .map(|stored| stored.id)
+                    .collect();
+                let found = list(Some(vec![first, second])).await;
+                let found: Vec<Uuid> = found.iter().map(|stored| stored.id).collect();
+                assert_eq!(found, wanted, "{first:?} {second:?} on {}", db.name);
+                if first == second && !wanted.is_empty() {
+                    fates.insert(first);
+                }
+            }
+        }
+        assert!(fates.len() >= 5, "{fates:?}");
+        db.close().await;
+    }
+}
+
+/// Else each of them writes the whole row anew, with an entry in every index.
+#[tokio::test]
+async fn what_a_status_changes_is_in_no_index() {
+    let Some(db) = TestDb::postgres().await else { return };
+    filled(&db, &Log::default()).await;
+    let sql = Sql::new(
+        "SELECT DISTINCT a.attname FROM pg_index AS i \
+         JOIN pg_attribute AS a ON a.attrelid = i.indrelid \
+         WHERE i.indrelid = '{messages}'::regclass AND (a.attnum = ANY(i.indkey) \
+         OR pg_get_expr(i.indpred, i.indrelid) LIKE '%' || a.attname || '%')",
+    );
+    let rows = db.db.query(sql).await.unwrap();
+    let indexed: Vec<&str> = rows.iter().map(|row| row.text(0).unwrap()).collect();
+    assert!(indexed.contains(&"stage") && indexed.contains(&"category"), "{indexed:?}");
+    for column in ["status", "sequence", "doc", "attempts", "replied_at", "clicked_at"] {
+        assert!(!indexed.contains(&column), "{column} is in an index");
+    }
+    db.close().await;
 }
