@@ -204,15 +204,15 @@ fn sqlite_rows(path: &Path, size: Size) -> f64 {
 /// The log's last rows into a table of the same shape, in one statement.
 async fn postgres_rows(pool: &PgPool, size: Size) -> f64 {
     pool.execute(
-        "DROP TABLE IF EXISTS raw; CREATE TABLE raw (LIKE events INCLUDING CONSTRAINTS INCLUDING INDEXES);
-         ALTER TABLE raw ALTER COLUMN position DROP NOT NULL",
+        "DROP TABLE IF EXISTS raw; CREATE TABLE raw (LIKE log INCLUDING CONSTRAINTS INCLUDING INDEXES);
+         CREATE UNIQUE INDEX raw_event_id ON raw (event_id)",
     )
     .await
     .expect("the table is made");
     let rows: Vec<RawRow> = sqlx::query_as(
-        "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text,
-                position, event_id, workspace_id, account_id, occurred_at, recorded_at
-         FROM events ORDER BY position DESC LIMIT $1",
+        "SELECT position, recorded_at, occurred_at, sequence, kind, aggregate_type, aggregate_id, event_id,
+                correlation_id, causation_id, subject, payload
+         FROM log ORDER BY position DESC LIMIT $1",
     )
     .bind(size.streams as i64)
     .fetch_all(pool)
@@ -220,16 +220,13 @@ async fn postgres_rows(pool: &PgPool, size: Size) -> f64 {
     .expect("rows are read");
     let began = Instant::now();
     let mut insert = sqlx::QueryBuilder::new(
-        "INSERT INTO raw (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
-                          position, event_id, workspace_id, account_id, occurred_at, recorded_at) ",
+        "INSERT INTO raw (position, recorded_at, occurred_at, sequence, kind, aggregate_type, aggregate_id, event_id,
+                          correlation_id, causation_id, subject, payload) ",
     );
     insert.push_values(&rows, |mut values, row| {
-        values.push_bind(&row.0).push_bind(&row.1).push_bind(row.2);
-        values.push_bind(&row.3).push_bind(&row.4);
-        values.push_bind(&row.5).push_unseparated("::json");
-        values.push_bind(&row.6).push_unseparated("::json");
-        values.push_bind(row.7).push_bind(row.8).push_bind(row.9);
-        values.push_bind(row.10).push_bind(row.11).push_bind(row.12);
+        values.push_bind(row.0).push_bind(row.1).push_bind(row.2).push_bind(row.3);
+        values.push_bind(row.4).push_bind(row.5).push_bind(row.6).push_bind(row.7);
+        values.push_bind(row.8).push_bind(row.9).push_bind(row.10).push_bind(&row.11);
     });
     insert.build().execute(pool).await.expect("rows are taken");
     per_second(rows.len(), began)
@@ -237,19 +234,18 @@ async fn postgres_rows(pool: &PgPool, size: Size) -> f64 {
 
 /// The columns of an event, in their order.
 type RawRow = (
-    String,
-    String,
     i64,
-    String,
-    String,
-    String,
-    String,
-    i64,
+    DateTime<Utc>,
+    DateTime<Utc>,
+    i32,
+    i32,
+    i16,
+    Uuid,
+    Uuid,
     Uuid,
     Option<Uuid>,
     Option<Uuid>,
-    DateTime<Utc>,
-    DateTime<Utc>,
+    String,
 );
 
 /// As postgres-es documents them.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeZone, Utc};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, SerializedEvent};
 use cqrs_es::{Aggregate, AggregateContext, CqrsFramework, DomainEvent, EventStore};
 use domain::port::{
-    AggregateType, AppendOutcome, AppendUnit, EventFilter, Fence, IdentityChange, Metadata,
-    NewEvent, Position, StreamAppend, StreamId,
+    AggregateType, AppendOutcome, AppendUnit, EventFilter, Fence, IdentityChange, LogError,
+    Metadata, NewEvent, Position, StoredEvent, StreamAppend, StreamId,
 };
-use domain::primitives::Actor;
+use domain::primitives::{Actor, ApiKeyId};
 use infrastructure::clock::{ManualClock, SystemClock};
 use infrastructure::event_store::contract::follow_writers;
 use infrastructure::event_store::testing::TestDatabase;
@@ -448,4 +448,413 @@ async fn stock_writers_beside_this_log_keep_the_order() {
     for task in stock.into_iter().chain(ours) {
         task.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_this_log_cannot_read_it_does_not_take() {
+    let Some(fresh) = fresh().await else { return };
+    let insert = |what: &'static str, id: &'static str| {
+        sqlx::query(
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+             VALUES ($1, $2, 1, 'message.sent', '1.0', '{}', '{}')",
+        )
+        .bind(what)
+        .bind(id)
+        .execute(fresh.pool())
+    };
+    let id = "01890000-0000-7000-8000-000000000001";
+    let error = insert("basket", id).await.unwrap_err();
+    assert!(error.to_string().contains("no streams of type basket"), "{error}");
+    insert("message", "7").await.unwrap_err();
+    insert("message", id).await.unwrap();
+    let error = insert("message", id).await.unwrap_err();
+    let code = error.as_database_error().and_then(|error| error.code());
+    assert_eq!(
+        code.as_deref(),
+        Some("23505"),
+        "as stock postgres-es expects of a conflict: {error}"
+    );
+    assert_eq!(fresh.store.log.head().await.unwrap(), Position(1));
+}
+
+/// A message whose id is of that day.
+fn message_of(year: i32, month: u32, day: u32) -> StreamId {
+    let at = Utc.with_ymd_and_hms(year, month, day, 12, 0, 0).unwrap();
+    let ms = u128::try_from(at.timestamp_millis()).unwrap();
+    let random = Uuid::now_v7().as_u128() & ((1 << 74) - 1);
+    let id = (ms << 80) | (7 << 76) | (2 << 62) | (random & ((1 << 62) - 1));
+    StreamId::new(AggregateType::Message, Uuid::from_u128(id))
+}
+
+/// The table that has the stream's events.
+async fn table_of(pool: &PgPool, stream: StreamId) -> String {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT tableoid::regclass::text FROM log
+         WHERE aggregate_type = aggregate_number($1) AND aggregate_id = $2",
+    )
+    .bind(stream.aggregate_type.as_str())
+    .bind(stream.id)
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    assert_eq!(tables.len(), 1, "{tables:?}");
+    tables.into_iter().next().unwrap()
+}
+
+async fn make_months(pool: &PgPool, since: &str, until: &str) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("SELECT make_message_months($1::timestamptz, $2::timestamptz)")
+        .bind(DateTime::parse_from_rfc3339(since).unwrap())
+        .bind(DateTime::parse_from_rfc3339(until).unwrap())
+        .fetch_one(pool)
+        .await
+}
+
+async fn everything(fresh: &Fresh) -> Vec<StoredEvent> {
+    let (mut events, mut after) = (Vec::new(), Position(0));
+    loop {
+        let page = fresh.store.log.read_all(after, &EventFilter::default(), 7).await.unwrap();
+        after = page.scanned_to;
+        events.extend(page.events);
+        if page.at_head {
+            return events;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn months_are_made_ahead_and_strays_move_into_theirs() {
+    let Some(fresh) = fresh().await else { return };
+    // The gateway's clock stands at 1970.
+    for month in ["1970_01", "1970_02", "1970_03"] {
+        let name = format!("log_messages_{month}");
+        let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(name)
+            .fetch_one(fresh.pool())
+            .await
+            .unwrap();
+        assert!(is_there, "{month}");
+    }
+    let (may, june) = (message_of(2024, 5, 31), message_of(2024, 6, 1));
+    let contact = StreamId::new(AggregateType::Contact, may.id);
+    for stream in [may, june, contact] {
+        append(&fresh.store, sent(stream, 0, 2)).await;
+    }
+    append(&fresh.store, sent(message_of(1970, 2, 3), 0, 1)).await;
+    assert_eq!(table_of(fresh.pool(), may).await, "log_messages_other");
+    let before = everything(&fresh).await;
+
+    // Several nodes find out at once that the month is missing, while others append.
+    let appending = (0..8).map(|_| append(&fresh.store, sent(message_of(2024, 5, 9), 0, 1)));
+    let making = (0..4).map(|_| async {
+        loop {
+            match make_months(fresh.pool(), "2024-05-20T00:00:00Z", "2024-05-30T00:00:00Z").await {
+                Ok(made) => return made,
+                // Appends were in the way for as long as one waits.
+                Err(error) => println!("again, since {error}"),
+            }
+        }
+    });
+    let (made, _) =
+        tokio::join!(futures::future::join_all(making), futures::future::join_all(appending));
+    assert_eq!(made.iter().sum::<i32>(), 1, "{made:?}");
+    assert_eq!(table_of(fresh.pool(), may).await, "log_messages_2024_05");
+    assert_eq!(table_of(fresh.pool(), contact).await, "log_others");
+    assert_eq!(table_of(fresh.pool(), june).await, "log_messages_other");
+    assert_eq!(everything(&fresh).await[..before.len()], before);
+    assert_eq!(
+        append(&fresh.store, sent(may, 1, 1)).await,
+        AppendOutcome::Stale { streams: vec![may] }
+    );
+    assert!(matches!(append(&fresh.store, sent(may, 2, 1)).await, AppendOutcome::Appended { .. }));
+    assert_eq!(fresh.store.log.read_streams(&[may]).await.unwrap().len(), 3);
+
+    // A gateway that starts later makes what its clock wants.
+    fresh.node().await;
+    let this_month = StreamId::new(AggregateType::Message, Uuid::now_v7());
+    append(&fresh.store, sent(this_month, 0, 1)).await;
+    assert!(table_of(fresh.pool(), this_month).await.starts_with("log_messages_20"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_month_that_was_taken_out_says_so_and_the_rest_goes_on() {
+    let Some(fresh) = fresh().await else { return };
+    make_months(fresh.pool(), "2024-04-01T00:00:00Z", "2024-06-01T00:00:00Z").await.unwrap();
+    let (april, may, june) =
+        (message_of(2024, 4, 30), message_of(2024, 5, 1), message_of(2024, 6, 1));
+    let contact = StreamId::new(AggregateType::Contact, may.id);
+    for stream in [april, may, june, contact] {
+        append(&fresh.store, sent(stream, 0, 2)).await;
+    }
+    let all = everything(&fresh).await;
+    let call = |function: &str, month: &'static str| {
+        let sql = format!("SELECT {function}($1::text::date)");
+        let pool = fresh.pool().clone();
+        async move { sqlx::query_scalar::<_, String>(&sql).bind(month).fetch_one(&pool).await }
+    };
+    let error = call("attach_messages", "2024-05-01").await.unwrap_err();
+    assert!(error.to_string().contains("messages of 2024-05 were not taken out"), "{error}");
+    let error = call("detach_messages", "2023-05-01").await.unwrap_err();
+    assert!(error.to_string().contains("no table log_messages_2023_05"), "{error}");
+    let this_month = Utc::now().format("%Y-%m-%d").to_string().leak();
+    let error = call("detach_messages", this_month).await.unwrap_err();
+    assert!(error.to_string().contains("too young"), "{error}");
+
+    assert_eq!(call("detach_messages", "2024-05-17").await.unwrap(), "log_messages_2024_05");
+    // What is asked of it says so.
+    let asked = fresh.store.log.read_stream_page(may, 0, 10).await.unwrap_err();
+    assert!(matches!(asked, LogError::Detached(stream) if stream == may), "{asked:?}");
+    assert_eq!(asked.to_string(), format!("{may} is of a month that was taken out of the log"));
+    for expected in [0, 2] {
+        let told = fresh.store.log.append(vec![sent(may, expected, 1)]).await.unwrap_err();
+        assert!(matches!(told, LogError::Detached(stream) if stream == may), "{told:?}");
+    }
+    let stock = sqlx::query(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+         VALUES ('message', $1, 3, 'message.sent', '1.0', '{}', '{}')",
+    );
+    let told = stock.bind(may.id.to_string()).execute(fresh.pool()).await.unwrap_err();
+    assert!(told.to_string().contains("taken out of the log"), "{told}");
+    // It is not made anew, and the rest does not notice.
+    make_months(fresh.pool(), "2024-05-01T00:00:00Z", "2024-05-02T00:00:00Z").await.unwrap();
+    let rest: Vec<_> = all.iter().filter(|event| event.stream != may).cloned().collect();
+    assert_eq!(everything(&fresh).await, rest);
+    assert_eq!(fresh.store.log.read_streams(&[may, april]).await.unwrap(), rest[..2]);
+    assert!(fresh.store.log.read_stream_page(message(), 0, 10).await.unwrap().is_empty());
+    let (told, taken) = tokio::join!(
+        fresh.store.log.append(vec![sent(may, 0, 1)]),
+        fresh.store.log.append(vec![sent(june, 2, 1)])
+    );
+    told.unwrap_err();
+    assert!(
+        matches!(taken.unwrap()[0], AppendOutcome::Appended { .. }),
+        "not the neighbour's fault"
+    );
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM log_messages_2024_05")
+        .fetch_one(fresh.pool())
+        .await
+        .unwrap();
+    assert_eq!(kept, 2);
+
+    assert_eq!(call("attach_messages", "2024-05-01").await.unwrap(), "log_messages_2024_05");
+    assert_eq!(everything(&fresh).await[..all.len()], all);
+    assert!(matches!(append(&fresh.store, sent(may, 2, 1)).await, AppendOutcome::Appended { .. }));
+}
+
+const BEFORE_COMPACT: [(&str, &str); 7] = [
+    (
+        "20261123100000_create_events",
+        include_str!("../migrations/postgres/20261123100000_create_events.sql"),
+    ),
+    (
+        "20261123100100_create_key_ring",
+        include_str!("../migrations/postgres/20261123100100_create_key_ring.sql"),
+    ),
+    (
+        "20261123100200_create_identities",
+        include_str!("../migrations/postgres/20261123100200_create_identities.sql"),
+    ),
+    (
+        "20261123100300_create_idempotency",
+        include_str!("../migrations/postgres/20261123100300_create_idempotency.sql"),
+    ),
+    (
+        "20261123100400_create_leases",
+        include_str!("../migrations/postgres/20261123100400_create_leases.sql"),
+    ),
+    (
+        "20261123100500_create_meta",
+        include_str!("../migrations/postgres/20261123100500_create_meta.sql"),
+    ),
+    (
+        "20261123100600_create_append_units",
+        include_str!("../migrations/postgres/20261123100600_create_append_units.sql"),
+    ),
+];
+
+/// A database as gateways wrote it before rows were compact, with these events and two of stock postgres-es.
+async fn old_database(url: &str, events: &[StoredEvent]) -> PgConnection {
+    let mut db = PgConnection::connect(url).await.unwrap();
+    db.execute(
+        "CREATE TABLE event_store_migrations (
+           name text PRIMARY KEY, sql text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
+    )
+    .await
+    .unwrap();
+    for (name, sql) in BEFORE_COMPACT {
+        db.execute(sql).await.unwrap();
+        sqlx::query("INSERT INTO event_store_migrations (name, sql) VALUES ($1, $2)")
+            .bind(name)
+            .bind(sql)
+            .execute(&mut db)
+            .await
+            .unwrap();
+    }
+    for event in events {
+        sqlx::query(
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+                 metadata, position, event_id, workspace_id, account_id, occurred_at, recorded_at)
+             VALUES ($1, $2, $3, $4, $5, $6::json, $7::json, $8, $9, $10, $11, $12, $13)",
+        )
+        .bind(event.stream.aggregate_type.as_str())
+        .bind(event.stream.id.to_string())
+        .bind(i64::try_from(event.sequence).unwrap())
+        .bind(&event.event_type)
+        .bind(event.event_version.to_string())
+        .bind(&event.payload)
+        .bind(serde_json::to_string(&event.metadata).unwrap())
+        .bind(i64::try_from(event.position.0).unwrap())
+        .bind(event.event_id)
+        .bind(event.workspace_id)
+        .bind(event.account_id)
+        .bind(event.occurred_at)
+        .bind(event.recorded_at)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    }
+    let last = events.last().map_or(1, |event| event.position.0);
+    sqlx::query("SELECT setval('event_positions', $1)")
+        .bind(i64::try_from(last).unwrap())
+        .execute(&mut db)
+        .await
+        .unwrap();
+    db.execute(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+         VALUES ('message', '01890000-0000-7000-8000-000000000001', 1, 'message.sent', '1.0', '{ \"a\": 1}', '{}'),
+                ('message', '01890000-0000-7000-8000-000000000001', 2, 'message.sent', '1.0', '[]', '{\"user\": \"ann\"}')",
+    )
+    .await
+    .unwrap();
+    db
+}
+
+/// What any tool reads of the log, row by row.
+async fn as_tools_read(db: &mut PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT concat_ws('|', aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+             position, event_id, coalesce(workspace_id::text, '-'), coalesce(account_id::text, '-'), occurred_at,
+             recorded_at)
+         FROM events ORDER BY position",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap()
+}
+
+fn old_events() -> Vec<StoredEvent> {
+    let at = |ms: i64| DateTime::from_timestamp_millis(1_780_000_000_000 + ms).unwrap();
+    let (workspace, account, began) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let (old, new) = (message_of(2024, 4, 30), message_of(2024, 5, 1));
+    let mut streams: Vec<_> =
+        AggregateType::ALL.into_iter().map(|of| StreamId::new(of, old.id)).collect();
+    streams.extend([new, StreamId::new(AggregateType::Message, Uuid::from_u128(7))]);
+    let mut events = Vec::<StoredEvent>::new();
+    for n in 0..3 * streams.len() {
+        let stream = streams[n % streams.len()];
+        let before = events.iter().rev().find(|event| event.stream == stream);
+        let name = [None, Some("Grüße 👋 \"quoted\" \\ and 'so' on".to_owned())][n % 2].clone();
+        events.push(StoredEvent {
+            // With holes.
+            position: Position(1 + 3 * n as u64),
+            event_id: Uuid::now_v7(),
+            stream,
+            sequence: 1 + (n / streams.len()) as u64,
+            event_type: format!("message.{}", ["queued", "sent"][n % 2]),
+            event_version: 1 + (n % 3) as u32,
+            payload: format!(r#"{{"b": {n}, "a":"Grüße 👋 \u0041" }}"#),
+            metadata: Metadata {
+                actor: Actor::api_key(ApiKeyId(workspace), name),
+                correlation_id: [began, Uuid::now_v7()][n % 2],
+                causation_id: before.map(|event| event.event_id),
+                subject: (n % 2 == 0).then_some(stream.id),
+            },
+            workspace_id: (n != 2).then_some(workspace),
+            account_id: (n % 2 == 1).then_some(account),
+            occurred_at: at(n as i64 * 7 - 90_000),
+            recorded_at: at(n as i64),
+        });
+    }
+    events
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_log_in_the_old_form_reads_back_equal() {
+    let Some(database) = TestDatabase::create().await else { return };
+    let events = old_events();
+    let mut db = old_database(&database.url(), &events).await;
+    let before = as_tools_read(&mut db).await;
+
+    // Two nodes start at once on it.
+    let clock = Arc::new(ManualClock::new(events.last().unwrap().recorded_at));
+    let url = database.store_url();
+    let (store, other) = tokio::join!(
+        event_store::open(&url, clock.clone()),
+        event_store::open(&url, clock.clone())
+    );
+    let (store, _) = (store.expect("migrates"), other.expect("takes its turn"));
+    let Database::Postgres(pool) = store.database.clone() else {
+        unreachable!("it was opened on PostgreSQL")
+    };
+    assert_eq!(as_tools_read(&mut db).await, before);
+    let fresh = Fresh { store, clock, database };
+    let found = everything(&fresh).await;
+    assert_eq!(found[..events.len()], events);
+    let stock: Vec<_> = found[events.len()..]
+        .iter()
+        .map(|event| (event.event_version, event.payload.as_str(), event.metadata.actor.clone()))
+        .collect();
+    let theirs = Actor::system("cqrs-es");
+    assert_eq!(stock, [(1, r#"{ "a": 1}"#, theirs.clone()), (1, "[]", theirs)]);
+    for stream in events.iter().map(|event| event.stream) {
+        let wanted: Vec<_> =
+            events.iter().filter(|event| event.stream == stream).cloned().collect();
+        assert_eq!(fresh.store.log.read_streams(&[stream]).await.unwrap(), wanted);
+    }
+    let filter = EventFilter {
+        workspace_ids: events[1].workspace_id.into_iter().collect(),
+        account_ids: events[1].account_id.into_iter().collect(),
+        event_types: vec!["message.sent".to_owned()],
+        ..EventFilter::default()
+    };
+    let page = fresh.store.log.read_all(Position(0), &filter, 5_000).await.unwrap();
+    let wanted = events.iter().filter(|event| event.account_id.is_some()).cloned();
+    assert_eq!(page.events, wanted.collect::<Vec<_>>());
+
+    // Each month that had messages has its table, and streams go on where they were.
+    let [april, may] =
+        [AggregateType::ALL.len() - 2, AggregateType::ALL.len()].map(|n| events[n].stream);
+    assert_eq!(april.aggregate_type, AggregateType::Message);
+    assert_eq!(table_of(&pool, april).await, "log_messages_2024_04");
+    assert_eq!(table_of(&pool, may).await, "log_messages_2024_05");
+    let outcome = append(&fresh.store, sent(may, 3, 1)).await;
+    let head = Position(events.last().unwrap().position.0 + 3);
+    assert!(
+        matches!(outcome, AppendOutcome::Appended { first, .. } if first == head),
+        "{outcome:?}"
+    );
+
+    // As a program that is older than this form appends.
+    let old: (i32, String, i64, i64) = sqlx::query_as(
+        "SELECT out_unit, out_outcome, out_first, out_last FROM append_units(
+           now(), ARRAY[2]::int[], '{}'::int[], '{}'::bytea[], '{}'::bytea[], '{}'::text[], '{}'::bigint[],
+           '{}'::int[], '{}'::text[], '{}'::bigint[],
+           ARRAY[1], ARRAY['message'], ARRAY[$1], ARRAY[4]::bigint[],
+           ARRAY[1, 1], ARRAY['message', 'message'], ARRAY[$1, $1], ARRAY[5, 6]::bigint[],
+           ARRAY['message.read', 'message.read'], ARRAY['1', '1'], ARRAY['{}', '{}'], ARRAY[$2, $2],
+           ARRAY[gen_random_uuid(), gen_random_uuid()], ARRAY[NULL, NULL]::uuid[], ARRAY[NULL, NULL]::uuid[],
+           ARRAY[now(), now()],
+           '{}'::int[], '{}'::int[], '{}'::uuid[], '{}'::text[], '{}'::bytea[], '{}'::uuid[],
+           '{}'::int[], '{}'::uuid[], '{}'::text[], '{}'::bytea[], '{}'::uuid[],
+           '{}'::int[], '{}'::uuid[], '{}'::bytea[], '{}'::int[], '{}'::uuid[],
+           '{}'::int[], '{}'::text[], '{}'::bytea[])",
+    )
+    .bind(may.id.to_string())
+    .bind(serde_json::to_string(&events[0].metadata).unwrap())
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    let next = i64::try_from(head.0).unwrap() + 1;
+    assert_eq!(old, (1, "appended".to_owned(), next, next + 1));
+    let last = fresh.store.log.read_streams(&[may]).await.unwrap().pop().unwrap();
+    assert_eq!((last.sequence, last.metadata), (6, events[0].metadata.clone()));
 }

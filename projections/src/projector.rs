@@ -65,7 +65,9 @@ impl ProjectError {
     fn class(&self) -> String {
         match self {
             Self::Feed(FeedError::Unavailable(_)) => "LOG_UNAVAILABLE".to_owned(),
-            Self::Feed(FeedError::Corrupt(_)) => "LOG_UNREADABLE".to_owned(),
+            Self::Feed(FeedError::Corrupt(_) | FeedError::Detached(_)) => {
+                "LOG_UNREADABLE".to_owned()
+            }
             Self::Store(StoreError::Shape { .. } | StoreError::Doc { .. }) => {
                 "ROW_UNREADABLE".to_owned()
             }

@@ -237,24 +237,18 @@ async fn run_at(gateway: &Binary, store: &Store, arguments: &[&str]) -> gateway_
 
 /// One event of a message is of no shape that is known.
 async fn damage(store: &Store) {
-    // On SQLite `events` is a view.
-    let table = match store.kind {
-        StoreKind::Sqlite => "log",
-        StoreKind::Postgres => "events",
-    };
-    let sql = format!(
-        "UPDATE {table} SET payload = '{{}}' WHERE position = \
-         (SELECT max(position) FROM events WHERE event_type = 'message.delivered')"
-    );
+    // `events` is a view, for reading.
+    let sql = "UPDATE log SET payload = '{}' WHERE position = \
+               (SELECT max(position) FROM events WHERE event_type = 'message.delivered')";
     match store.kind {
         StoreKind::Sqlite => {
             let path = store.url.trim_start_matches("sqlite://");
             let db = Sqlite::open(path, Options::default()).expect("a database");
-            db.write(move |transaction| transaction.execute(&sql, [])).await.expect("damage");
+            db.write(move |transaction| transaction.execute(sql, [])).await.expect("damage");
         }
         StoreKind::Postgres => {
             let mut connection = sqlx::PgConnection::connect(&store.url).await.expect("PostgreSQL");
-            connection.execute(sql.as_str()).await.expect("damage");
+            connection.execute(sql).await.expect("damage");
         }
     }
 }

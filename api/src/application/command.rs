@@ -231,7 +231,10 @@ impl From<LogError> for AppError {
 
 impl From<FeedError> for AppError {
     fn from(error: FeedError) -> Self {
-        Self::unavailable(error)
+        match error {
+            FeedError::Detached(_) => Self::put_away(error.to_string()),
+            error => Self::unavailable(error),
+        }
     }
 }
 

@@ -63,6 +63,11 @@ impl AppError {
         Self::new(ErrorCode::NotFound, format!("there is no such {what}"))
     }
 
+    /// Not here any more, which `message` says.
+    pub fn put_away(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::NotFound, message)
+    }
+
     /// `problem` says what would be right.
     pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
         let field = field.into();

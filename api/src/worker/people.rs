@@ -268,7 +268,7 @@ pub(crate) async fn readable<A: BusAggregate>(
             return Ok(Readable { found, unreadable: vec![] });
         }
         Err(error @ FeedError::Unavailable(_)) => return Err(error),
-        Err(FeedError::Corrupt(_)) => {}
+        Err(FeedError::Corrupt(_) | FeedError::Detached(_)) => {}
     }
     let mut readable = Readable { found: HashMap::new(), unreadable: vec![] };
     for id in ids {

@@ -95,4 +95,7 @@ pub enum FeedError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the event log holds something this version cannot read: {0}")]
     Corrupt(String),
+    /// See [`super::LogError::Detached`].
+    #[error("{0} is of a month that was taken out of the log")]
+    Detached(StreamId),
 }

@@ -253,6 +253,10 @@ pub trait EventLog: Send + Sync + 'static {
     async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<StoredEvent>, LogError>;
 
     /// A page of one stream, from the event after `after_sequence`.
+    ///
+    /// # Errors
+    /// [`LogError::Detached`] where the stream may have been, but is not here any more; elsewhere it is as one that never
+    /// was, and an append to it fails.
     async fn read_stream_page(
         &self,
         stream: StreamId,
@@ -284,4 +288,7 @@ pub enum LogError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the event log holds something this version cannot read: {0}")]
     Corrupt(String),
+    /// Where it would be was put away, as a whole.
+    #[error("{0} is of a month that was taken out of the log")]
+    Detached(StreamId),
 }

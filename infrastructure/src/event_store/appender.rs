@@ -267,7 +267,7 @@ impl Backlog {
     /// The whole call fails with one of its units; the rest of its units is not tried.
     fn fail(&mut self, call: u64, error: &Shared) {
         if let Some(waiting) = self.waiting.remove(&call) {
-            let _ = waiting.answer.send(Err(unavailable(error.clone())));
+            let _ = waiting.answer.send(Err(error.to_log_error()));
         }
         let events = &mut self.events;
         self.pending.retain(|pending| {
@@ -283,7 +283,7 @@ impl Backlog {
         self.pending.clear();
         self.events = 0;
         for (_, waiting) in self.waiting.drain() {
-            let _ = waiting.answer.send(Err(unavailable(error.clone())));
+            let _ = waiting.answer.send(Err(error.to_log_error()));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::port::LogError;
+use domain::port::{LogError, StreamId};
 use gateway_sqlite::SqliteError;
 
 pub(crate) type Source = Box<dyn Error + Send + Sync>;
@@ -46,7 +46,19 @@ impl Shared {
     pub(crate) fn new(source: Source) -> Self {
         Self(Arc::from(source))
     }
+
+    pub(crate) fn to_log_error(&self) -> LogError {
+        match self.0.downcast_ref::<Detached>() {
+            Some(Detached(stream)) => LogError::Detached(*stream),
+            None => unavailable(self.clone()),
+        }
+    }
 }
+
+/// Why a unit was refused: see [`LogError::Detached`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is of a month that was taken out of the log")]
+pub(crate) struct Detached(pub StreamId);
 
 impl std::fmt::Display for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -37,6 +37,9 @@ pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":
     "20261123100400_create_leases",
     "20261123100500_create_meta",
     "20261123100600_create_append_units",
+    "20261127130000_compact_events",
+    "20261127130100_create_append_units_by_number",
+    "20261127130200_renew_leases_unwaited",
 ];
 
 pub(crate) async fn sqlite(

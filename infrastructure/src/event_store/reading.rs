@@ -82,13 +82,27 @@ pub(crate) fn page(
     LogPage { events, scanned_to: Position(scanned_to), at_head: scanned_to >= head }
 }
 
+/// As in the stores, for ever.
+pub(crate) fn number_of_type(aggregate_type: AggregateType) -> i64 {
+    match aggregate_type {
+        AggregateType::Workspace => 1,
+        AggregateType::Account => 2,
+        AggregateType::Template => 3,
+        AggregateType::Contact => 4,
+        AggregateType::Segment => 5,
+        AggregateType::Import => 6,
+        AggregateType::Campaign => 7,
+        AggregateType::Message => 8,
+        AggregateType::ApiKey => 9,
+    }
+}
+
 pub(crate) fn aggregate_types(filter: &EventFilter) -> Vec<&'static str> {
-    let types: &[AggregateType] = if filter.aggregate_types.is_empty() {
-        &AggregateType::ALL
-    } else {
-        &filter.aggregate_types
-    };
-    types.iter().map(|t| t.as_str()).collect()
+    wanted_types(filter).iter().map(|t| t.as_str()).collect()
+}
+
+pub(crate) fn wanted_types(filter: &EventFilter) -> &[AggregateType] {
+    if filter.aggregate_types.is_empty() { &AggregateType::ALL } else { &filter.aggregate_types }
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ pub(super) fn from_log(error: LogError) -> FeedError {
     match error {
         LogError::Unavailable(source) => FeedError::Unavailable(source),
         LogError::Corrupt(what) => FeedError::Corrupt(what),
+        LogError::Detached(stream) => FeedError::Detached(stream),
     }
 }
 

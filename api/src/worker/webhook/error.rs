@@ -22,6 +22,11 @@ impl ItemError {
     }
 }
 
+/// What cannot be read today, or was put away, is so tomorrow too.
+fn is_for_good(cause: &FeedError) -> bool {
+    matches!(cause, FeedError::Corrupt(_) | FeedError::Detached(_))
+}
+
 impl<E> From<CommandError<E>> for ItemError
 where
     E: std::error::Error + Send + Sync + 'static,
@@ -31,8 +36,7 @@ where
             CommandError::Domain(_)
             | CommandError::IdentityTaken { .. }
             | CommandError::Conflict { .. } => true,
-            // What cannot be read today cannot be read tomorrow either.
-            CommandError::Unavailable(cause) => matches!(**cause, FeedError::Corrupt(_)),
+            CommandError::Unavailable(cause) => is_for_good(cause),
             CommandError::TooBusy | CommandError::Fenced => false,
         };
         if is_refusal { Self::Refused(error.into()) } else { Self::StoreAway(error.into()) }
@@ -49,7 +53,7 @@ where
             TransactError::IdentityTaken { .. }
             | TransactError::IdempotencyReused
             | TransactError::Replayed { .. } => true,
-            TransactError::Unavailable(ref cause) => matches!(**cause, FeedError::Corrupt(_)),
+            TransactError::Unavailable(ref cause) => is_for_good(cause),
             TransactError::TooBusy | TransactError::Fenced => false,
         };
         if is_refusal { Self::Refused(error.into()) } else { Self::StoreAway(error.into()) }
@@ -59,7 +63,7 @@ where
 impl From<FeedError> for ItemError {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::Corrupt(_) => Self::Refused(error.into()),
+            FeedError::Corrupt(_) | FeedError::Detached(_) => Self::Refused(error.into()),
             FeedError::Unavailable(_) => Self::StoreAway(error.into()),
         }
     }

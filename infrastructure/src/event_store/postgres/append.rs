@@ -2,14 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use domain::port::{
-    AppendOutcome, AppendUnit, IdempotencyRecord, IdentityChange, Position, StreamId,
+    AggregateType, AppendOutcome, AppendUnit, IdempotencyRecord, IdentityChange, Position, StreamId,
 };
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgDatabaseError, PgRow};
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
 use super::super::appender::WriteError;
+use super::super::error::Detached;
+use super::super::kinds::Kinds;
 use super::super::reading::{signed, unsigned};
+use super::kinds;
 
 /// Arrays in the order of the function's parameters.
 #[derive(Default)]
@@ -24,21 +27,19 @@ struct Batch<'a> {
     fence_leases: Vec<&'a str>,
     fence_epochs: Vec<i64>,
     stream_units: Vec<i32>,
-    stream_types: Vec<&'static str>,
-    stream_ids: Vec<String>,
+    stream_types: Vec<i16>,
+    stream_ids: Vec<Uuid>,
     stream_expected: Vec<i64>,
     event_units: Vec<i32>,
-    event_aggregates: Vec<&'static str>,
-    event_streams: Vec<String>,
+    event_streams: Vec<i32>,
     event_sequences: Vec<i64>,
-    event_types: Vec<&'a str>,
-    event_versions: Vec<String>,
-    event_payloads: Vec<&'a str>,
-    event_metadata: Vec<String>,
+    event_kinds: Vec<i32>,
     event_ids: Vec<Uuid>,
-    event_workspaces: Vec<Option<Uuid>>,
-    event_accounts: Vec<Option<Uuid>>,
+    event_correlations: Vec<Uuid>,
+    event_causations: Vec<Option<Uuid>>,
+    event_subjects: Vec<Option<Uuid>>,
     event_times: Vec<DateTime<Utc>>,
+    event_payloads: Vec<&'a str>,
     claim_units: Vec<i32>,
     claim_indexes: Vec<i32>,
     claim_workspaces: Vec<Uuid>,
@@ -64,10 +65,13 @@ pub(super) async fn units(
     pool: &PgPool,
     units: &[AppendUnit],
     now: DateTime<Utc>,
+    kinds: &Kinds,
 ) -> Result<Vec<AppendOutcome>, WriteError> {
+    let numbers = kinds::numbers(pool, kinds, units).await?;
     let mut batch = Batch::default();
+    let mut numbers = numbers.into_iter();
     for (unit, number) in units.iter().zip(1..) {
-        batch.add(unit, number).map_err(|error| WriteError::Refused(error.into()))?;
+        batch.add(unit, number, &mut numbers);
     }
     let parameters: Vec<String> = (1..=PARAMETERS).map(|n| format!("${n}")).collect();
     let sql = format!("SELECT * FROM append_units({})", parameters.join(", "));
@@ -90,36 +94,35 @@ pub(super) async fn units(
         .ok_or_else(|| WriteError::Unavailable("append_units left a unit without an answer".into()))
 }
 
-const PARAMETERS: usize = 45;
+const PARAMETERS: usize = 43;
 
 impl<'a> Batch<'a> {
-    fn add(&mut self, unit: &'a AppendUnit, number: i32) -> Result<(), serde_json::Error> {
+    /// `kinds` are the numbers of the kinds of all events, in order.
+    fn add(&mut self, unit: &'a AppendUnit, number: i32, kinds: &mut impl Iterator<Item = i32>) {
         let mut events = 0;
         for append in &unit.streams {
-            let (aggregate, id) =
-                (append.stream.aggregate_type.as_str(), append.stream.id.to_string());
+            self.stream_units.push(number);
+            self.stream_types.push(kinds::number_of_type(append.stream.aggregate_type));
+            self.stream_ids.push(append.stream.id);
+            self.stream_expected.push(signed(append.expected));
+            // A batch is bounded far below that.
+            let stream = i32::try_from(self.stream_ids.len()).unwrap_or(i32::MAX);
             let mut sequence = signed(append.expected);
-            for event in &append.events {
+            for (event, kind) in append.events.iter().zip(&mut *kinds) {
                 events += 1;
                 // Beyond the last number there is no stream, so such a unit is stale whatever it says here.
                 sequence = sequence.saturating_add(1);
                 self.event_units.push(number);
-                self.event_aggregates.push(aggregate);
-                self.event_streams.push(id.clone());
+                self.event_streams.push(stream);
                 self.event_sequences.push(sequence);
-                self.event_types.push(&event.event_type);
-                self.event_versions.push(event.event_version.to_string());
-                self.event_payloads.push(&event.payload);
-                self.event_metadata.push(serde_json::to_string(&event.metadata)?);
+                self.event_kinds.push(kind);
                 self.event_ids.push(event.event_id);
-                self.event_workspaces.push(append.workspace_id);
-                self.event_accounts.push(append.account_id);
+                self.event_correlations.push(event.metadata.correlation_id);
+                self.event_causations.push(event.metadata.causation_id);
+                self.event_subjects.push(event.metadata.subject);
                 self.event_times.push(event.occurred_at);
+                self.event_payloads.push(&event.payload);
             }
-            self.stream_units.push(number);
-            self.stream_types.push(aggregate);
-            self.stream_ids.push(id);
-            self.stream_expected.push(signed(append.expected));
         }
         self.unit_events.push(events);
         if let Some(record) = &unit.idempotency {
@@ -151,7 +154,6 @@ impl<'a> Batch<'a> {
             self.secret_names.push(&secret.name);
             self.secret_sealed.push(secret.sealed.as_deref());
         }
-        Ok(())
     }
 
     fn add_identity(&mut self, change: &'a IdentityChange, number: i32, index: i32) {
@@ -193,17 +195,15 @@ impl<'a> Batch<'a> {
             .bind(self.stream_ids)
             .bind(self.stream_expected)
             .bind(self.event_units)
-            .bind(self.event_aggregates)
             .bind(self.event_streams)
             .bind(self.event_sequences)
-            .bind(self.event_types)
-            .bind(self.event_versions)
-            .bind(self.event_payloads)
-            .bind(self.event_metadata)
+            .bind(self.event_kinds)
             .bind(self.event_ids)
-            .bind(self.event_workspaces)
-            .bind(self.event_accounts)
+            .bind(self.event_correlations)
+            .bind(self.event_causations)
+            .bind(self.event_subjects)
             .bind(self.event_times)
+            .bind(self.event_payloads)
             .bind(self.claim_units)
             .bind(self.claim_indexes)
             .bind(self.claim_workspaces)
@@ -286,16 +286,28 @@ fn outcome(
     Ok((number, outcome))
 }
 
+/// What `append_units` raises where a stream is of a month that was taken out; its detail is the stream's id.
+const DETACHED: &str = "GW001";
+
 /// Integrity and data errors (SQLSTATE classes 23 and 22) are what a unit holds, and certain: the statement was rolled
-/// back. Everything else may hit any unit.
-fn write_error(error: sqlx::Error) -> WriteError {
-    let is_about_a_unit = error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|code| code.starts_with("23") || code.starts_with("22"));
-    if is_about_a_unit {
+/// back. So is a stream that was taken out. Everything else may hit any unit.
+pub(super) fn write_error(error: sqlx::Error) -> WriteError {
+    let Some(code) = error.as_database_error().and_then(|error| error.code()) else {
+        return WriteError::Unavailable(error.into());
+    };
+    if code == DETACHED
+        && let Some(id) = detail(&error).and_then(|detail| Uuid::try_parse(detail).ok())
+    {
+        let stream = StreamId { aggregate_type: AggregateType::Message, id };
+        return WriteError::Refused(Detached(stream).into());
+    }
+    if code.starts_with("23") || code.starts_with("22") {
         WriteError::Refused(error.into())
     } else {
         WriteError::Unavailable(error.into())
     }
+}
+
+fn detail(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.detail()
 }

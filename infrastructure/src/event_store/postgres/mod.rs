@@ -3,9 +3,14 @@
 //! Each node gathers what is waiting into one call of `append_units` (see its migration): one statement, one round trip,
 //! under one advisory lock that orders all appends, also those of stock postgres-es. `recorded_at` is this node's clock,
 //! never before the last event's: where nodes' clocks differ, the latest rules.
+//!
+//! Rows are compact and lie in partitions, messages by month: see `compact_events`. Whoever reads beside the gateway reads the
+//! view `events`.
 
 mod append;
 mod beside;
+mod kinds;
+mod months;
 mod read;
 mod wake;
 
@@ -24,6 +29,7 @@ pub use beside::PostgresBeside;
 
 use super::appender::{Appender, WriteBatch, WriteError};
 use super::error::OpenError;
+use super::kinds::Kinds;
 use super::migrations;
 use super::reading::{self, STREAMS_PER_STATEMENT};
 use super::wake::{Background, Head};
@@ -32,8 +38,8 @@ use wake::Announcer;
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What each connection is told. A client that was stopped in the middle of a transaction, as stock postgres-es may be,
-/// must not hold the log's lock for long.
-const SESSION: &str = "SET application_name = 'whatsapp-gateway'; SET TimeZone = 'UTC'; \
+/// must not hold the log's lock for long. Statements here are short: compiling one takes longer than running it.
+const SESSION: &str = "SET application_name = 'whatsapp-gateway'; SET TimeZone = 'UTC'; SET jit = off; \
                        SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; \
                        SET statement_timeout = '30s'";
 /// Appends never wait behind readers for a connection; neither do leases.
@@ -47,7 +53,8 @@ pub struct PostgresEventLog {
     appender: Appender,
     head: Arc<Head>,
     clock: Arc<dyn Clock>,
-    _background: [Background; 3],
+    kinds: Arc<Kinds>,
+    _background: Vec<Background>,
 }
 
 impl std::fmt::Debug for PostgresEventLog {
@@ -68,7 +75,10 @@ impl PostgresEventLog {
     ) -> Result<Self, OpenError> {
         let pool = connect(options.clone(), connections, SESSION).await?;
         migrations::postgres(&pool, migrations::TABLE, migrations::POSTGRES).await?;
-        Self::start(pool, options, clock).await
+        months::make(&pool, clock.now()).await;
+        let mut log = Self::start(pool.clone(), options, clock.clone()).await?;
+        log._background.push(Background::spawn(async move { months::keep(&pool, &*clock).await }));
+        Ok(log)
     }
 
     /// Connects to tables that are there already.
@@ -95,22 +105,24 @@ impl PostgresEventLog {
         // Announcing needs no disk.
         let wake_pool = lazily(options, WAKE_CONNECTIONS, "SET synchronous_commit = off");
 
+        let kinds = Arc::new(Kinds::default());
         let announcer = Arc::new(Announcer::default());
         let writer = Writer {
             pool: append_pool.clone(),
             clock: clock.clone(),
+            kinds: kinds.clone(),
             head: head.clone(),
             announcer: announcer.clone(),
         };
         let appender = Appender::start(Arc::new(writer));
         let (listen_head, poll_head, poll_pool) = (head.clone(), head.clone(), pool.clone());
         let listen_pool = wake_pool.clone();
-        let background = [
+        let background = vec![
             Background::spawn(async move { wake::listen(&listen_pool, &listen_head).await }),
             Background::spawn(async move { wake::announce(&wake_pool, &announcer).await }),
             Background::spawn(async move { poll_head.poll(|| read::head(&poll_pool)).await }),
         ];
-        Ok(Self { pool, append_pool, appender, head, clock, _background: background })
+        Ok(Self { pool, append_pool, appender, head, clock, kinds, _background: background })
     }
 
     /// For the tables of others in this database.
@@ -153,7 +165,7 @@ impl EventLog for PostgresEventLog {
     async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<StoredEvent>, LogError> {
         let mut events = Vec::new();
         for part in streams.chunks(STREAMS_PER_STATEMENT) {
-            events.extend(read::streams(&self.pool, part).await?);
+            events.extend(read::streams(&self.pool, &self.kinds, part).await?);
         }
         Ok(events)
     }
@@ -164,7 +176,8 @@ impl EventLog for PostgresEventLog {
         after_sequence: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, LogError> {
-        read::stream_page(&self.pool, stream, after_sequence, reading::page_limit(limit)).await
+        let limit = reading::page_limit(limit);
+        read::stream_page(&self.pool, &self.kinds, stream, after_sequence, limit).await
     }
 
     async fn read_all(
@@ -173,7 +186,7 @@ impl EventLog for PostgresEventLog {
         filter: &EventFilter,
         limit: usize,
     ) -> Result<LogPage, LogError> {
-        read::all(&self.pool, after, filter, reading::page_limit(limit)).await
+        read::all(&self.pool, &self.kinds, after, filter, reading::page_limit(limit)).await
     }
 
     async fn head(&self) -> Result<Position, LogError> {
@@ -192,6 +205,7 @@ impl EventLog for PostgresEventLog {
 struct Writer {
     pool: PgPool,
     clock: Arc<dyn Clock>,
+    kinds: Arc<Kinds>,
     head: Arc<Head>,
     announcer: Arc<Announcer>,
 }
@@ -199,7 +213,7 @@ struct Writer {
 #[async_trait]
 impl WriteBatch for Writer {
     async fn write(&self, units: Arc<Vec<AppendUnit>>) -> Result<Vec<AppendOutcome>, WriteError> {
-        let outcomes = append::units(&self.pool, &units, self.clock.now()).await?;
+        let outcomes = append::units(&self.pool, &units, self.clock.now(), &self.kinds).await?;
         let last = outcomes.iter().filter_map(|outcome| match outcome {
             AppendOutcome::Appended { last, .. } => Some(last.0),
             _ => None,

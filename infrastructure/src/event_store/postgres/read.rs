@@ -3,23 +3,23 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::port::{
-    AggregateType, EventFilter, LogError, LogPage, Metadata, Position, StoredEvent, StreamId,
-};
+use domain::port::{EventFilter, LogError, LogPage, Metadata, Position, StoredEvent, StreamId};
 use domain::primitives::Actor;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::super::error::unavailable;
+use super::super::kinds::Kinds;
 use super::super::reading::{self, Window, signed, unsigned};
+use super::kinds::{self, Found};
 
-const COLUMNS: &str = "e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, \
-                       e.payload::text AS payload, e.metadata::text AS metadata, e.position, e.event_id, \
-                       e.workspace_id, e.account_id, e.occurred_at, e.recorded_at";
+/// In the order of [`Raw`].
+const COLUMNS: &str = "l.position, l.kind, l.aggregate_id, l.sequence, l.event_id, l.correlation_id, l.causation_id, \
+                       l.subject, l.occurred_at, l.recorded_at, l.payload";
 
 pub(super) async fn head(pool: &PgPool) -> Result<Position, LogError> {
-    let head: Option<i64> = sqlx::query_scalar("SELECT max(position) FROM events")
+    let head: Option<i64> = sqlx::query_scalar("SELECT max(position) FROM log")
         .fetch_one(pool)
         .await
         .map_err(unavailable)?;
@@ -28,46 +28,66 @@ pub(super) async fn head(pool: &PgPool) -> Result<Position, LogError> {
 
 pub(super) async fn streams(
     pool: &PgPool,
+    kinds: &Kinds,
     streams: &[StreamId],
 ) -> Result<Vec<StoredEvent>, LogError> {
-    let types: Vec<&str> = streams.iter().map(|stream| stream.aggregate_type.as_str()).collect();
-    let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
+    let types: Vec<i16> =
+        streams.iter().map(|stream| kinds::number_of_type(stream.aggregate_type)).collect();
+    let ids: Vec<Uuid> = streams.iter().map(|stream| stream.id).collect();
     // OFFSET 0 keeps the planner from turning this inside out: one look-up by key for each stream, at any size.
     let sql = format!(
-        "SELECT {COLUMNS} FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (type, id, n)
+        "SELECT {COLUMNS} FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS wanted (type, id, n)
          CROSS JOIN LATERAL (
-             SELECT * FROM events WHERE aggregate_type = wanted.type AND aggregate_id = wanted.id
-             ORDER BY sequence OFFSET 0) e
-         ORDER BY wanted.n, e.sequence"
+             SELECT * FROM log WHERE aggregate_type = wanted.type AND aggregate_id = wanted.id
+             ORDER BY sequence OFFSET 0) l
+         ORDER BY wanted.n, l.sequence"
     );
     let rows =
         sqlx::query(&sql).bind(types).bind(ids).fetch_all(pool).await.map_err(unavailable)?;
-    rows.iter().map(event).collect()
+    events(pool, kinds, &rows).await
 }
 
 pub(super) async fn stream_page(
     pool: &PgPool,
+    kinds: &Kinds,
     stream: StreamId,
     after_sequence: u64,
     limit: usize,
 ) -> Result<Vec<StoredEvent>, LogError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM events e
-         WHERE e.aggregate_type = $1 AND e.aggregate_id = $2 AND e.sequence > $3 ORDER BY e.sequence LIMIT $4"
+        "SELECT {COLUMNS} FROM log l
+         WHERE l.aggregate_type = $1 AND l.aggregate_id = $2 AND l.sequence > $3 ORDER BY l.sequence LIMIT $4"
     );
     let rows = sqlx::query(&sql)
-        .bind(stream.aggregate_type.as_str())
-        .bind(stream.id.to_string())
+        .bind(kinds::number_of_type(stream.aggregate_type))
+        .bind(stream.id)
         .bind(signed(after_sequence))
         .bind(signed(limit as u64))
         .fetch_all(pool)
         .await
         .map_err(unavailable)?;
-    rows.iter().map(event).collect()
+    if rows.is_empty() && is_detached(pool, stream).await? {
+        return Err(LogError::Detached(stream));
+    }
+    events(pool, kinds, &rows).await
+}
+
+/// Whether the stream would be in a month of messages that was taken out of the log.
+async fn is_detached(pool: &PgPool, stream: StreamId) -> Result<bool, LogError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM detached_months
+         WHERE $1 = aggregate_number('message') AND $2 >= first_id AND $2 < end_id)",
+    )
+    .bind(kinds::number_of_type(stream.aggregate_type))
+    .bind(stream.id)
+    .fetch_one(pool)
+    .await
+    .map_err(unavailable)
 }
 
 pub(super) async fn all(
     pool: &PgPool,
+    kinds: &Kinds,
     after: Position,
     filter: &EventFilter,
     limit: usize,
@@ -78,18 +98,21 @@ pub(super) async fn all(
         (None, None, 0)
     };
     let window = reading::window(after, filter, head, from, to);
-    let rows = select(filter, window, limit).build().fetch_all(pool).await.map_err(unavailable)?;
+    let mut rows =
+        select(filter, window, limit).build().fetch_all(pool).await.map_err(unavailable)?;
     // The head of the same moment comes with every row, and with a row of nothing else where no event matched.
     let head: i64 = match rows.first() {
         Some(row) => row.try_get("head").map_err(unavailable)?,
         None => 0,
     };
-    let mut events = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if row.try_get::<Option<i64>, _>("position").map_err(unavailable)?.is_some() {
-            events.push(event(row)?);
-        }
+    if let [row] = rows.as_slice()
+        && row.try_get::<Option<i64>, _>(0).map_err(unavailable)?.is_none()
+    {
+        rows.clear();
     }
+    let mut events = events(pool, kinds, &rows).await?;
+    // They come in order already; nothing promises it.
+    events.sort_by_key(|event| event.position);
     Ok(reading::page(events, limit, after, window, unsigned(head).unwrap_or(0)))
 }
 
@@ -100,7 +123,7 @@ async fn bounds(
     to: Option<DateTime<Utc>>,
 ) -> Result<(Option<u64>, Option<u64>, u64), LogError> {
     let (from, to, head): (Option<i64>, Option<i64>, i64) = sqlx::query_as(
-        "SELECT first_position_at($1), first_position_at($2), (SELECT coalesce(max(position), 0) FROM events)",
+        "SELECT first_position_at($1), first_position_at($2), (SELECT coalesce(max(position), 0) FROM log)",
     )
     .bind(from)
     .bind(to)
@@ -112,123 +135,164 @@ async fn bounds(
 
 fn select(filter: &EventFilter, window: Window, limit: usize) -> QueryBuilder<'_, Postgres> {
     let mut sql = QueryBuilder::new(
-        "SELECT h.head, p.* FROM (SELECT coalesce(max(position), 0) AS head FROM events) h LEFT JOIN (SELECT ",
+        "SELECT p.*, h.head FROM (SELECT coalesce(max(position), 0) AS head FROM log) h LEFT JOIN (SELECT ",
     );
     sql.push(COLUMNS);
     if reading::reads_by_key(filter) {
-        sql.push(" FROM unnest(").push_bind(reading::aggregate_types(filter));
-        let ids: Vec<String> = filter.aggregate_ids.iter().map(ToString::to_string).collect();
-        sql.push("::text[]) AS wanted_type CROSS JOIN unnest(").push_bind(ids);
+        let types: Vec<i16> =
+            reading::wanted_types(filter).iter().map(|of| kinds::number_of_type(*of)).collect();
+        sql.push(" FROM unnest(").push_bind(types);
+        sql.push("::smallint[]) AS wanted_type CROSS JOIN unnest(")
+            .push_bind(filter.aggregate_ids.as_slice());
         sql.push(
-            "::text[]) AS wanted_id CROSS JOIN LATERAL (SELECT * FROM events
-             WHERE aggregate_type = wanted_type AND aggregate_id = wanted_id OFFSET 0) e WHERE e.position > ",
+            "::uuid[]) AS wanted_id CROSS JOIN LATERAL (SELECT * FROM log
+             WHERE aggregate_type = wanted_type AND aggregate_id = wanted_id OFFSET 0) l WHERE true",
         );
-        sql.push_bind(signed(window.after))
-            .push(" AND e.position <= ")
-            .push_bind(signed(window.to));
     } else {
-        // OFFSET 0: walk the positions of the window and stop at the limit, whatever the filters promise.
-        sql.push(" FROM (SELECT * FROM events WHERE position > ").push_bind(signed(window.after));
-        sql.push(" AND position <= ").push_bind(signed(window.to));
-        sql.push(" ORDER BY position OFFSET 0) e WHERE true");
+        sql.push(" FROM log l WHERE true");
         if !filter.aggregate_types.is_empty() {
-            sql.push(" AND e.aggregate_type = ANY(")
-                .push_bind(reading::aggregate_types(filter))
-                .push(")");
+            // In the text, where the planner sees which tables need not be looked at. There are few such lists.
+            let types: Vec<String> = filter
+                .aggregate_types
+                .iter()
+                .map(|of| kinds::number_of_type(*of).to_string())
+                .collect();
+            sql.push(format!(" AND l.aggregate_type IN ({})", types.join(", ")));
         }
         if !filter.aggregate_ids.is_empty() {
-            let ids: Vec<String> = filter.aggregate_ids.iter().map(ToString::to_string).collect();
-            sql.push(" AND e.aggregate_id = ANY(").push_bind(ids).push(")");
+            sql.push(" AND l.aggregate_id = ANY(")
+                .push_bind(filter.aggregate_ids.as_slice())
+                .push(")");
         }
     }
-    if !filter.event_types.is_empty() {
-        sql.push(" AND e.event_type = ANY(").push_bind(filter.event_types.as_slice()).push(")");
-    }
-    if !filter.workspace_ids.is_empty() {
-        sql.push(" AND e.workspace_id = ANY(").push_bind(filter.workspace_ids.as_slice()).push(")");
-    }
-    if !filter.account_ids.is_empty() {
-        sql.push(" AND e.account_id = ANY(").push_bind(filter.account_ids.as_slice()).push(")");
+    sql.push(" AND l.position > ").push_bind(signed(window.after));
+    sql.push(" AND l.position <= ").push_bind(signed(window.to));
+    if !(filter.event_types.is_empty()
+        && filter.workspace_ids.is_empty()
+        && filter.account_ids.is_empty())
+    {
+        sql.push(" AND l.kind = ANY(ARRAY(SELECT k.id FROM event_kinds k WHERE true");
+        if !filter.event_types.is_empty() {
+            sql.push(" AND k.event_type = ANY(").push_bind(filter.event_types.as_slice()).push(")");
+        }
+        for (column, ids) in
+            [("workspace_id", &filter.workspace_ids), ("account_id", &filter.account_ids)]
+        {
+            if !ids.is_empty() {
+                sql.push(format!(" AND k.{column} = ANY(")).push_bind(ids.as_slice()).push(")");
+            }
+        }
+        sql.push("))");
     }
     if let Some(from) = filter.recorded_from {
-        sql.push(" AND e.recorded_at >= ").push_bind(from);
+        sql.push(" AND l.recorded_at >= ").push_bind(from);
     }
     if let Some(to) = filter.recorded_to {
-        sql.push(" AND e.recorded_at < ").push_bind(to);
+        sql.push(" AND l.recorded_at < ").push_bind(to);
     }
     if let Some(correlation_id) = filter.correlation_id {
-        sql.push(" AND e.metadata ->> 'correlation_id' = ").push_bind(correlation_id.to_string());
+        sql.push(" AND l.correlation_id = ").push_bind(correlation_id);
     }
-    sql.push(" ORDER BY e.position LIMIT ").push_bind(signed(limit as u64));
-    sql.push(") p ON true ORDER BY p.position");
+    sql.push(" ORDER BY l.position LIMIT ").push_bind(signed(limit as u64)).push(") p ON true");
     sql
 }
 
-fn event(row: &PgRow) -> Result<StoredEvent, LogError> {
-    fields(row).map_err(unavailable)?.decode()
+/// Rows that begin with [`COLUMNS`].
+async fn events(
+    pool: &PgPool,
+    kinds: &Kinds,
+    rows: &[PgRow],
+) -> Result<Vec<StoredEvent>, LogError> {
+    let rows: Vec<Raw> = rows.iter().map(raw).collect::<Result<_, _>>().map_err(unavailable)?;
+    let found = kinds::find(pool, kinds, rows.iter().map(|row| row.kind)).await?;
+    let is_foreign = |row: &&Raw| matches!(found.get(&row.kind), Some(Found::Foreign(_)));
+    let foreign: Vec<i64> = rows.iter().filter(is_foreign).map(|row| row.position).collect();
+    let metadata =
+        if foreign.is_empty() { HashMap::new() } else { foreign_metadata(pool, &foreign).await? };
+    rows.into_iter().map(|row| row.decode(&found, &metadata)).collect()
 }
 
-fn fields(row: &PgRow) -> Result<Fields, sqlx::Error> {
-    Ok(Fields {
-        aggregate_type: row.try_get("aggregate_type")?,
-        aggregate_id: row.try_get("aggregate_id")?,
-        sequence: row.try_get("sequence")?,
-        event_type: row.try_get("event_type")?,
-        event_version: row.try_get("event_version")?,
-        payload: row.try_get("payload")?,
-        metadata: row.try_get("metadata")?,
-        position: row.try_get("position")?,
-        event_id: row.try_get("event_id")?,
-        workspace_id: row.try_get("workspace_id")?,
-        account_id: row.try_get("account_id")?,
-        occurred_at: row.try_get("occurred_at")?,
-        recorded_at: row.try_get("recorded_at")?,
-    })
+async fn foreign_metadata(
+    pool: &PgPool,
+    positions: &[i64],
+) -> Result<HashMap<i64, String>, LogError> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT position, metadata::text FROM foreign_metadata WHERE position = ANY($1)",
+    )
+    .bind(positions)
+    .fetch_all(pool)
+    .await
+    .map_err(unavailable)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// A row as it stands in the table.
-struct Fields {
-    aggregate_type: String,
-    aggregate_id: String,
-    sequence: i64,
-    event_type: String,
-    event_version: String,
-    payload: String,
-    metadata: String,
+struct Raw {
     position: i64,
+    kind: i32,
+    aggregate_id: Uuid,
+    sequence: i32,
     event_id: Uuid,
-    workspace_id: Option<Uuid>,
-    account_id: Option<Uuid>,
+    correlation_id: Uuid,
+    causation_id: Option<Uuid>,
+    subject: Option<Uuid>,
     occurred_at: DateTime<Utc>,
     recorded_at: DateTime<Utc>,
+    payload: String,
 }
 
-impl Fields {
-    fn decode(self) -> Result<StoredEvent, LogError> {
+fn raw(row: &PgRow) -> Result<Raw, sqlx::Error> {
+    Ok(Raw {
+        position: row.try_get(0)?,
+        kind: row.try_get(1)?,
+        aggregate_id: row.try_get(2)?,
+        sequence: row.try_get(3)?,
+        event_id: row.try_get(4)?,
+        correlation_id: row.try_get(5)?,
+        causation_id: row.try_get(6)?,
+        subject: row.try_get(7)?,
+        occurred_at: row.try_get(8)?,
+        recorded_at: row.try_get(9)?,
+        payload: row.try_get(10)?,
+    })
+}
+
+impl Raw {
+    fn decode(
+        self,
+        kinds: &HashMap<i32, Found>,
+        foreign: &HashMap<i64, String>,
+    ) -> Result<StoredEvent, LogError> {
         let position = self.position;
         let corrupt = |what: &str| LogError::Corrupt(format!("{what} at position {position}"));
-        let aggregate_type = AggregateType::parse(&self.aggregate_type)
-            .ok_or_else(|| corrupt(&format!("aggregate type {}", self.aggregate_type)))?;
-        let id = Uuid::try_parse(&self.aggregate_id)
-            .map_err(|_| corrupt("an aggregate id that is no UUID"))?;
-        // Stock cqrs-es also writes versions like 1.0.
-        let version = self.event_version.split('.').next().unwrap_or_default();
+        let (kind, metadata) = match kinds.get(&self.kind) {
+            Some(Found::Own(kind)) => {
+                let metadata = Metadata {
+                    actor: kind.actor.clone(),
+                    correlation_id: self.correlation_id,
+                    causation_id: self.causation_id,
+                    subject: self.subject,
+                };
+                (kind, metadata)
+            }
+            Some(Found::Foreign(kind)) => {
+                let metadata =
+                    foreign.get(&position).and_then(|json| metadata(json, self.event_id));
+                (kind, metadata.ok_or_else(|| corrupt("metadata that this version cannot read"))?)
+            }
+            None => return Err(corrupt("a kind of event that is not there")),
+        };
         Ok(StoredEvent {
-            position: Position(
-                unsigned(self.position).ok_or_else(|| corrupt("a negative position"))?,
-            ),
+            position: Position(unsigned(position).ok_or_else(|| corrupt("a negative position"))?),
             event_id: self.event_id,
-            stream: StreamId { aggregate_type, id },
-            sequence: unsigned(self.sequence).ok_or_else(|| corrupt("a negative sequence"))?,
-            event_type: self.event_type,
-            event_version: version
-                .parse()
-                .map_err(|_| corrupt(&format!("event version {}", self.event_version)))?,
+            stream: StreamId { aggregate_type: kind.aggregate_type, id: self.aggregate_id },
+            sequence: u64::try_from(self.sequence).map_err(|_| corrupt("a negative sequence"))?,
+            event_type: kind.event_type.clone(),
+            event_version: kind.event_version,
             payload: self.payload,
-            metadata: metadata(&self.metadata, self.event_id)
-                .ok_or_else(|| corrupt("metadata that this version cannot read"))?,
-            workspace_id: self.workspace_id,
-            account_id: self.account_id,
+            metadata,
+            workspace_id: kind.workspace_id,
+            account_id: kind.account_id,
             occurred_at: self.occurred_at,
             recorded_at: self.recorded_at,
         })

@@ -2,13 +2,12 @@
 //! depends on which filters are used and not on how many values they have.
 
 use chrono::{DateTime, Utc};
-use domain::port::{
-    AggregateType, EventFilter, LogError, LogPage, Metadata, Position, StoredEvent, StreamId,
-};
+use domain::port::{EventFilter, LogError, LogPage, Metadata, Position, StoredEvent, StreamId};
 use rusqlite::types::{Type, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Rows, params, params_from_iter};
 use uuid::Uuid;
 
+pub(super) use super::super::reading::number_of_type;
 use super::super::reading::{self, signed, unsigned};
 use super::kinds::{self, Kinds};
 
@@ -21,21 +20,6 @@ const COLUMNS: &str = "l.position, l.kind, s.aggregate_id, l.sequence, l.payload
                        l.recorded_at";
 
 type Read<T> = rusqlite::Result<Result<T, LogError>>;
-
-/// As in the files, for ever.
-pub(super) fn number_of_type(aggregate_type: AggregateType) -> i64 {
-    match aggregate_type {
-        AggregateType::Workspace => 1,
-        AggregateType::Account => 2,
-        AggregateType::Template => 3,
-        AggregateType::Contact => 4,
-        AggregateType::Segment => 5,
-        AggregateType::Import => 6,
-        AggregateType::Campaign => 7,
-        AggregateType::Message => 8,
-        AggregateType::ApiKey => 9,
-    }
-}
 
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
     let head: Option<i64> = connection
