@@ -8,12 +8,14 @@ use sqlx::{Connection, Row};
 use crate::store::{Store, StoreKind};
 
 /// The log's tables on PostgreSQL. The others are read models, which hold people in the clear so that they can be found.
-const LOG_TABLES: [&str; 13] = [
+const LOG_TABLES: [&str; 15] = [
     "data_keys",
-    "events",
+    "event_kinds",
+    "foreign_metadata",
     "idempotency",
     "identities",
     "leases",
+    "log",
     "media",
     "media_frames",
     "meta",
