@@ -111,6 +111,8 @@ impl EventLog for SqliteEventLog {
     ) -> Result<LogPage, LogError> {
         let limit = reading::page_limit(limit);
         if let Some(page) = self.tail.read(after, filter, limit) {
+            // Memory never waits, so whoever follows the log by it in a loop would keep a thread, and what was to run on it.
+            tokio::task::coop::consume_budget().await;
             return Ok(page);
         }
         let (filter, kinds) = (filter.clone(), self.kinds.clone());
