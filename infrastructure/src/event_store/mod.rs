@@ -8,6 +8,7 @@ mod appender;
 mod beside;
 pub mod contract;
 mod error;
+mod gather;
 mod kinds;
 mod migrations;
 pub mod postgres;

@@ -29,9 +29,10 @@ pub use beside::PostgresBeside;
 
 use super::appender::{Appender, WriteBatch, WriteError};
 use super::error::OpenError;
+use super::gather::{Gathered, ReadStreams};
 use super::kinds::Kinds;
 use super::migrations;
-use super::reading::{self, STREAMS_PER_STATEMENT};
+use super::reading;
 use super::wake::{Background, Head};
 use wake::Announcer;
 
@@ -51,6 +52,7 @@ pub struct PostgresEventLog {
     pool: PgPool,
     append_pool: PgPool,
     appender: Appender,
+    streams: Gathered,
     head: Arc<Head>,
     clock: Arc<dyn Clock>,
     kinds: Arc<Kinds>,
@@ -115,6 +117,8 @@ impl PostgresEventLog {
             announcer: announcer.clone(),
         };
         let appender = Appender::start(Arc::new(writer));
+        let streams =
+            Gathered::start(Arc::new(Reader { pool: pool.clone(), kinds: kinds.clone() }));
         let (listen_head, poll_head, poll_pool) = (head.clone(), head.clone(), pool.clone());
         let listen_pool = wake_pool.clone();
         let background = vec![
@@ -122,7 +126,16 @@ impl PostgresEventLog {
             Background::spawn(async move { wake::announce(&wake_pool, &announcer).await }),
             Background::spawn(async move { poll_head.poll(|| read::head(&poll_pool)).await }),
         ];
-        Ok(Self { pool, append_pool, appender, head, clock, kinds, _background: background })
+        Ok(Self {
+            pool,
+            append_pool,
+            appender,
+            streams,
+            head,
+            clock,
+            kinds,
+            _background: background,
+        })
     }
 
     /// For the tables of others in this database.
@@ -163,11 +176,7 @@ impl EventLog for PostgresEventLog {
     }
 
     async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<StoredEvent>, LogError> {
-        let mut events = Vec::new();
-        for part in streams.chunks(STREAMS_PER_STATEMENT) {
-            events.extend(read::streams(&self.pool, &self.kinds, part).await?);
-        }
-        Ok(events)
+        self.streams.read(streams).await
     }
 
     async fn read_stream_page(
@@ -199,6 +208,18 @@ impl EventLog for PostgresEventLog {
 
     async fn changed(&self, after: Position) {
         self.head.beyond(after).await;
+    }
+}
+
+struct Reader {
+    pool: PgPool,
+    kinds: Arc<Kinds>,
+}
+
+#[async_trait]
+impl ReadStreams for Reader {
+    async fn read(&self, streams: &[StreamId]) -> Result<Vec<StoredEvent>, LogError> {
+        read::streams(&self.pool, &self.kinds, streams).await
     }
 }
 
