@@ -1,42 +1,33 @@
 //! The campaign process manager: starts what is due, expands audiences chunk by chunk, cancels what was cancelled and
 //! closes what is done. Everything it does is a command, and everything it knows it reads anew, so it can stop anywhere.
 
-use std::collections::{BTreeSet, HashMap};
+mod expand;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand, CampaignStatus};
-use domain::delivery::{PlannedRecipient, Planning, plan_recipient};
 use domain::message::{Message, MessageCommand};
 use domain::port::{AggregateType, EventFeed, Fence, Position, RecordedEvent, StreamId};
-use domain::primitives::{Actor, CampaignId, ContactId};
-use domain::template::Template;
-use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
-use infrastructure::phone::{self, zone_of};
+use domain::primitives::{Actor, CampaignId};
+use infrastructure::ledger::Context;
 use projections::{QueryError, names};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use uuid::Uuid;
+
+pub(super) use expand::SALTS_MAX;
 
 use super::latest;
-use super::leave_out::leave_out;
-use super::people::People;
 use crate::app::Gateway;
-use crate::application::campaigns;
-use crate::application::error::ErrorCode;
 
-/// Contacts judged and appended at once. A pause or a cancellation waits for at most one chunk.
-const CHUNK: usize = 1_000;
 /// Messages cancelled at once.
 const CANCEL_CHUNK: usize = 500;
 const LEASE_NAME: &str = "campaigns";
 const LEASE: std::time::Duration = std::time::Duration::from_secs(12);
 const IDLE: Duration = Duration::milliseconds(500);
-/// How long an expansion waits for the contact model to reach the campaign's start before it tries again.
+/// How long a read model is waited for before it is tried again.
 const CATCH_UP: std::time::Duration = std::time::Duration::from_secs(5);
-/// An id that is another message's is asked for again with the next salt, this often.
-pub(super) const SALTS_MAX: u64 = 16;
 /// Events of a campaign's stream that others are the answer to.
 const SCHEDULED: &str = "campaign.scheduled";
 const STARTED: &str = "campaign.started";
@@ -158,175 +149,12 @@ async fn step(gateway: &Arc<Gateway>, id: CampaignId, context: &Context) -> anyh
             Ok(true)
         }
         CampaignStatus::Running if !campaign.expanded => {
-            expand(gateway, id, (&campaign, sequence), context).await
+            expand::expand(gateway, id, (campaign, sequence), context).await
         }
         CampaignStatus::Running => close(gateway, id, now, context).await,
         CampaignStatus::Cancelled => cancel_waiting(gateway, id, &campaign, now, context).await,
         _ => Ok(false),
     }
-}
-
-/// One chunk of the audience: judged, frozen and turned into messages in one append with the campaign's own word.
-async fn expand(
-    gateway: &Arc<Gateway>,
-    id: CampaignId,
-    (campaign, sequence): (&Campaign, u64),
-    context: &Context,
-) -> anyhow::Result<bool> {
-    let stream = StreamId::new(AggregateType::Campaign, id.0);
-    let Some(start) = latest(gateway, stream, STARTED).await? else {
-        anyhow::bail!("it has never started")
-    };
-    let started = start.position;
-    // Contacts that were there when the campaign started are in, and segments may ask what was sent to them by then, so
-    // every model must have seen that far.
-    if gateway.read.wait_for_all(started, CATCH_UP).await.is_err() {
-        return Ok(false);
-    }
-    let (Some(plan), Some(account_id), Some(workspace_id)) =
-        (campaign.plan.as_ref(), campaign.account_id, campaign.workspace_id)
-    else {
-        anyhow::bail!("the campaign has no plan");
-    };
-    let Some(account) = gateway.bus.load::<Account>(account_id.0).await? else {
-        anyhow::bail!("its account is unknown")
-    };
-    let Some(template) = gateway.bus.load::<Template>(plan.template_id.0).await? else {
-        anyhow::bail!("its template is unknown")
-    };
-    let components = template.aggregate.parsed()?;
-    let queries = gateway.read.queries();
-    let audience = match queries.audience(workspace_id.0, &plan.audience, Some(started)).await {
-        Ok(audience) => audience,
-        Err(error @ (QueryError::UnknownSegment(_) | QueryError::UnreadableRule(_))) => {
-            // It would be tried for ever, and nobody would know why nothing goes.
-            let reason = Some(format!(
-                "{error}; its audience cannot be told: clone the campaign and give the copy another one"
-            ));
-            let context = context.clone().answering(&start);
-            let pause = CampaignCommand::Pause { reason, hold: None, at: gateway.clock.now() };
-            gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
-            return Ok(false);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if campaign.is_to_be_checked() {
-        let of = (id, campaign, sequence);
-        match campaigns::held(gateway, of, &audience, started).await {
-            Ok(None) => {}
-            Ok(Some((hold, reason))) => {
-                info!(campaign.id = %id, recipients = hold.recipients, "an occurrence is more than its launch allowed");
-                let (reason, hold) = (Some(reason), Some(hold));
-                let pause = CampaignCommand::Pause { reason, hold, at: gateway.clock.now() };
-                let context = context.clone().answering(&start);
-                gateway.bus.execute::<Campaign>(id.0, pause, &context).await?;
-                return Ok(false);
-            }
-            // What it costs is still being added up.
-            Err(error) if error.code == ErrorCode::Unavailable => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let page = queries.audience_page(&audience, campaign.cursor, CHUNK).await?;
-    let people: Vec<Uuid> = page.contacts.iter().map(|stored| stored.id).collect();
-    // Judged by the log itself, not by a model that may be a moment behind.
-    let people = gateway.bus.load_many::<domain::contact::Contact>(&people).await?;
-    let people = people.into_iter().map(|(id, loaded)| (id, loaded.aggregate)).collect();
-    let people = People::of(gateway, people).await?;
-    let now = gateway.clock.now();
-    let planning = Planning {
-        campaign_id: id,
-        campaign,
-        account_id,
-        account: &account.aggregate,
-        template: &template.aggregate,
-        components: &components,
-        number_zone: zone_of,
-    };
-    let planned = |contact_id: &ContactId, salt: u64| {
-        let contact = people.get(contact_id.0)?.addressee;
-        let mut recipient = plan_recipient(&planning, contact, salt, now)?;
-        recipient.plan.header.country = phone::country_of_recipient(&recipient.plan.to);
-        Some(recipient)
-    };
-    let mut messages: HashMap<Uuid, PlannedRecipient> = HashMap::new();
-    for contact_id in page.contacts.iter().map(|stored| ContactId(stored.id)) {
-        for salt in 0..SALTS_MAX {
-            let Some(recipient) = planned(&contact_id, salt) else { break };
-            if let std::collections::hash_map::Entry::Vacant(entry) =
-                messages.entry(recipient.message_id.0)
-            {
-                entry.insert(recipient);
-                break;
-            }
-        }
-    }
-    resolve_collisions(gateway, &mut messages, &planned).await?;
-    leave_out(gateway, campaign, &people, &mut messages).await?;
-    let skipped =
-        messages.values().filter(|recipient| recipient.plan.skip.is_some()).count() as u64;
-    let command = CampaignCommand::RecordExpansion {
-        from: campaign.cursor,
-        cursor: page.cursor,
-        queued: messages.len() as u64 - skipped,
-        skipped,
-        complete: page.is_last,
-        at: now,
-    };
-    let commands: Vec<(Uuid, MessageCommand)> = messages
-        .into_iter()
-        .map(|(message_id, recipient)| (message_id, MessageCommand::Plan(Box::new(recipient.plan))))
-        .collect();
-    let (command, commands) = (&command, &commands);
-    let context = context.clone().answering(&start);
-    let result = gateway
-        .bus
-        .transact(&context, None, |tx| {
-            Box::pin(async move {
-                tx.execute::<Campaign>(id.0, command.clone()).await?;
-                tx.execute_new::<Message>(commands.clone()).await?;
-                Ok::<_, CommandError<Refusal>>(())
-            })
-        })
-        .await;
-    match result {
-        Ok(_) => Ok(true),
-        // Somebody paused or cancelled it, or another node was faster: the next step sees what is true now.
-        Err(TransactError::Command(CommandError::Domain(error))) => {
-            info!(campaign.id = %id, %error, "expansion stopped");
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// An id may be another message's (once in a hundred thousand million pairs): then the next salt is tried.
-async fn resolve_collisions(
-    gateway: &Gateway,
-    messages: &mut HashMap<Uuid, PlannedRecipient>,
-    planned: &impl Fn(&ContactId, u64) -> Option<PlannedRecipient>,
-) -> anyhow::Result<()> {
-    let ids: Vec<Uuid> = messages.keys().copied().collect();
-    for (taken, loaded) in gateway.bus.load_many::<Message>(&ids).await? {
-        let Some(recipient) = messages.remove(&taken) else { continue };
-        let ours = &recipient.plan.header;
-        let is_same = loaded.aggregate.header.as_ref().is_some_and(|header| {
-            header.contact_id == ours.contact_id && header.campaign_id == ours.campaign_id
-        });
-        if is_same {
-            continue;
-        }
-        for salt in 1..SALTS_MAX {
-            let Some(other) = planned(&ours.contact_id, salt) else { break };
-            let is_free = !messages.contains_key(&other.message_id.0)
-                && gateway.bus.load::<Message>(other.message_id.0).await?.is_none();
-            if is_free {
-                messages.insert(other.message_id.0, other);
-                break;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What a campaign's stream says of how it came to this: everything that a launch leads to is joined to the launch.
