@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use domain::port::{AggregateType, EventFeed, EventFilter, FeedError, Position, RecordedEvent};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
+use crate::messages::Recent;
 use crate::registry::{self, Entry};
 use crate::store::{ReadDb, Schema, StoreError, View, Write};
 
@@ -39,10 +40,12 @@ pub(crate) trait Projection: Send + Sync + 'static {
     fn aggregate_types(&self) -> &'static [AggregateType];
 
     /// The changes that these events make of the tables in `view`. Depends on nothing else, so that any division of the
-    /// log into batches ends in the same tables.
+    /// log into batches ends in the same tables. `recent` is what it may remember of them, and holds only once the changes
+    /// are written.
     async fn project(
         &self,
         view: &View,
+        recent: &mut Recent,
         events: Vec<RecordedEvent>,
     ) -> Result<Vec<Write>, ProjectError>;
 }
@@ -134,9 +137,15 @@ pub(crate) struct Projector {
     /// The rebuild's own: the tables that answer may be well.
     rebuild_failure: Mutex<Option<String>>,
     /// Held over a batch of the tables that answer, so that a rebuild can catch up with them and swap.
-    step: AsyncMutex<Option<Cursor>>,
+    step: AsyncMutex<Option<Live>>,
     position_wanted: Notify,
     rebuild_wanted: Notify,
+}
+
+/// The tables that answer.
+struct Live {
+    cursor: Cursor,
+    recent: Recent,
 }
 
 /// Where the tables that answer stand, as this process knows.
@@ -302,13 +311,13 @@ impl Projector {
     async fn step_live(&self, filter: &EventFilter) -> Result<Progress, ProjectError> {
         let mut held = self.step.lock().await;
         let had_failed = known(&self.failure).is_some();
-        let cursor = match *held {
-            Some(cursor) => cursor,
+        // Until this batch is written, nothing is remembered: it may fail, or not be for us to write.
+        let Live { cursor, mut recent } = match held.take() {
+            Some(live) => live,
             None => {
                 let cursor = self.load_cursor().await?;
                 self.publish_from(&cursor);
-                *held = Some(cursor);
-                cursor
+                Live { cursor, recent: Recent::default() }
             }
         };
         let schema = self.schema();
@@ -328,12 +337,11 @@ impl Projector {
             let writes = if is_idle {
                 Vec::new()
             } else {
-                self.projection.project(&view, page.events).await?
+                self.projection.project(&view, &mut recent, page.events).await?
             };
             let guard =
                 registry::advance(schema, cursor.generation, cursor.stored, seen, is_building);
             if !self.db.commit(&view, &guard, writes).await? {
-                *held = None;
                 return Ok(Progress::Moved);
             }
             next.stored = seen;
@@ -344,7 +352,7 @@ impl Projector {
             self.db.set_live(schema, cursor.generation, is_building);
             tracing::info!(projection = schema.name, "a read model has caught up and answers");
         }
-        *held = Some(next);
+        *held = Some(Live { cursor: next, recent });
         drop(held);
         self.publish_from(&next);
         self.set_failure(None);
@@ -428,15 +436,16 @@ impl Projector {
             return Err(ProjectError::OtherVersion);
         }
         let view = self.db.at_generation(schema, target);
+        let mut recent = Recent::default();
         loop {
-            match self.step_rebuild(&view, target, position).await? {
+            match self.step_rebuild(&view, &mut recent, target, position).await? {
                 Some((next, false)) => position = next,
                 Some((next, true)) => {
                     position = next;
                     // The last stretch, with the tables that answer standing still.
                     let mut live = self.step.lock().await;
                     while let Some((next, at_head)) =
-                        self.step_rebuild(&view, target, position).await?
+                        self.step_rebuild(&view, &mut recent, target, position).await?
                     {
                         position = next;
                         if at_head {
@@ -470,6 +479,7 @@ impl Projector {
     async fn step_rebuild(
         &self,
         view: &View,
+        recent: &mut Recent,
         target: i64,
         position: u64,
     ) -> Result<Option<(u64, bool)>, ProjectError> {
@@ -479,10 +489,11 @@ impl Projector {
             let writes = if page.events.is_empty() {
                 Vec::new()
             } else {
-                self.projection.project(view, page.events).await?
+                self.projection.project(view, recent, page.events).await?
             };
             let guard = registry::advance_target(self.schema(), target, position, next);
             if !self.db.commit(view, &guard, writes).await? {
+                *recent = Recent::default();
                 return Ok(None);
             }
         }

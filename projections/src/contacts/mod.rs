@@ -16,6 +16,7 @@ use tables::{CONTACT_PHONES, CONTACT_TAGS, CONTACTS, IMPORT_CHANGES, VOCABULARY,
 pub use vocabulary::WordKind;
 use vocabulary::{Changes, Words};
 
+use crate::messages::Recent;
 use crate::projector::{ProjectError, Projection, decode, off_executor};
 use crate::store::{Row, Schema, Sql, Value, View, Write};
 
@@ -45,6 +46,7 @@ impl Projection for Contacts {
     async fn project(
         &self,
         view: &View,
+        _: &mut Recent,
         events: Vec<RecordedEvent>,
     ) -> Result<Vec<Write>, ProjectError> {
         let steps = off_executor(move || read(&events)).await?;

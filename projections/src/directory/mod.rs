@@ -18,6 +18,7 @@ use uuid::Uuid;
 use tables::IMPORT_ERRORS;
 pub(crate) use tables::{Listed, SCHEMA};
 
+use crate::messages::Recent;
 use crate::projector::{ProjectError, Projection, decode};
 use crate::store::{Schema, Sql, Value, View, Write};
 
@@ -47,6 +48,7 @@ impl Projection for Directory {
     async fn project(
         &self,
         view: &View,
+        _: &mut Recent,
         events: Vec<RecordedEvent>,
     ) -> Result<Vec<Write>, ProjectError> {
         let mut by_type: BTreeMap<AggregateType, Vec<RecordedEvent>> = BTreeMap::new();

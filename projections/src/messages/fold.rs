@@ -1,7 +1,7 @@
 //! Folds a batch of events over the rows it touches. Pure: what it knows was loaded before, what it changes is written
 //! after.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use chrono::{DateTime, Duration, Utc};
 use domain::delivery::marketing_blocked_until;
@@ -39,6 +39,15 @@ struct Entry {
     is_changed: bool,
 }
 
+/// A message whose row is written.
+pub(super) struct Written {
+    pub id: Uuid,
+    pub sequence: u64,
+    pub message: Message,
+    /// Of its document.
+    pub bytes: usize,
+}
+
 struct Counts {
     doc: CountsDoc,
     ticks: Vec<Tick>,
@@ -68,10 +77,14 @@ fn latest(known: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
 }
 
 impl Batch {
-    pub fn know_message(&mut self, id: Uuid, sequence: u64, message: Message) {
-        let (row, agenda) = (message_columns(id, sequence, &message), agenda_row(id, &message));
-        let entry = Entry { message, sequence, row, agenda, is_changed: false };
-        self.messages.entry(id).or_insert(entry);
+    /// Answers the message's campaign. What is known already stays as it is.
+    pub fn know_message(&mut self, id: Uuid, sequence: u64, message: Message) -> Option<Uuid> {
+        let campaign = message.header.as_ref().and_then(|header| header.campaign_id);
+        if let hash_map::Entry::Vacant(vacant) = self.messages.entry(id) {
+            let (row, agenda) = (message_columns(id, sequence, &message), agenda_row(id, &message));
+            vacant.insert(Entry { message, sequence, row, agenda, is_changed: false });
+        }
+        campaign.map(|id| id.0)
     }
 
     pub fn know_counts(&mut self, campaign_id: Uuid, doc: CountsDoc) {
@@ -163,15 +176,17 @@ impl Batch {
         }
     }
 
-    /// The changes of the tables, in the order of their keys.
-    pub fn into_writes(self) -> Vec<Write> {
+    /// The changes of the tables, in the order of their keys, and the messages as they then are.
+    pub fn into_writes(self) -> (Vec<Write>, Vec<Written>) {
         let mut changed: Vec<(Uuid, Entry)> =
             self.messages.into_iter().filter(|(_, entry)| entry.is_changed).collect();
         changed.sort_unstable_by_key(|(id, _)| *id);
         let (mut new, mut known) = (Vec::new(), Vec::new());
         let (mut agenda, mut done) = (Vec::new(), Vec::new());
+        let mut written = Vec::with_capacity(changed.len());
         for (id, entry) in changed {
             let after = message_row(id, entry.sequence, &entry.message);
+            let bytes = after.as_ref().and_then(|row| row.last()).map_or(0, Value::doc_bytes);
             match (entry.row, after) {
                 (Some(before), Some(after)) => known.push(Changed { before, after }),
                 (None, Some(after)) => new.push(after),
@@ -182,6 +197,10 @@ impl Batch {
                 (_, Some(row)) => agenda.push(row),
                 (Some(_), None) => done.push(vec![id.into()]),
                 (None, None) => {}
+            }
+            if bytes > 0 {
+                let Entry { message, sequence, .. } = entry;
+                written.push(Written { id, sequence, message, bytes });
             }
         }
         let (mut counts, mut ticks) = (Vec::new(), Vec::new());
@@ -206,7 +225,7 @@ impl Batch {
             (inbound.is_some() || outbound.is_some() || status.is_some())
                 .then(|| vec![account_id.into(), inbound.into(), outbound.into(), status.into()])
         });
-        vec![
+        let writes = vec![
             Write::Upsert { table: &MESSAGES, rows: new },
             Write::Change { table: &MESSAGES, rows: known },
             Write::Upsert { table: &AGENDA, rows: agenda },
@@ -224,7 +243,8 @@ impl Batch {
             Write::Upsert { table: &CAMPAIGN_COUNTS, rows: counts },
             Write::Upsert { table: &CAMPAIGN_TICKS, rows: ticks },
             Write::Upsert { table: &ACCOUNT_ACTIVITY, rows: activity.collect() },
-        ]
+        ];
+        (writes, written)
     }
 }
 

@@ -4,9 +4,10 @@
 
 mod counts;
 mod fold;
+mod recent;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use domain::contact::ContactEvent;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 
 pub(crate) use counts::CountsDoc;
 pub use counts::{CampaignCounts, FailureCount};
-use fold::{Batch, Step};
+use fold::{Batch, Step, Written};
+pub(crate) use recent::Recent;
 pub use tables::AgendaKind;
 pub(crate) use tables::{SCHEMA, WITH_WHATSAPP, from_text, stage, text_of, wamid_hash};
 
@@ -41,6 +43,7 @@ impl Projection for Messages {
     async fn project(
         &self,
         view: &View,
+        recent: &mut Recent,
         events: Vec<RecordedEvent>,
     ) -> Result<Vec<Write>, ProjectError> {
         let steps = off_executor(move || read(&events)).await?;
@@ -57,6 +60,14 @@ impl Projection for Messages {
                 }
             }
         }
+        let mut batch = Batch::default();
+        ids.retain(|id| match recent.take(*id) {
+            Some((sequence, message)) => {
+                campaigns.extend(batch.know_message(*id, sequence, message));
+                false
+            }
+            None => true,
+        });
         let mut rows = view
             .query_chunked(ids, |ids| {
                 Sql::new("SELECT id, sequence, doc, campaign_id FROM {messages} WHERE id ?*")
@@ -81,7 +92,11 @@ impl Projection for Messages {
                     .with_list(ids)
             })
             .await?;
-        off_executor(move || fold(&rows, &counts, steps)).await
+        let (writes, written) = off_executor(move || fold(batch, &rows, &counts, steps)).await?;
+        for Written { id, sequence, message, bytes } in written {
+            recent.put(id, sequence, message, bytes);
+        }
+        Ok(writes)
     }
 }
 
@@ -118,14 +133,15 @@ fn campaign_of(event: &MessageEvent) -> Option<Uuid> {
     header.campaign_id.map(|id| id.0)
 }
 
-fn fold(rows: &[Row], counts: &[Row], steps: Vec<Step>) -> Result<Vec<Write>, ProjectError> {
-    let mut batch = Batch::default();
-    let mut docs = BTreeMap::new();
+/// `batch` knows some messages already.
+fn fold(
+    mut batch: Batch,
+    rows: &[Row],
+    counts: &[Row],
+    steps: Vec<Step>,
+) -> Result<(Vec<Write>, Vec<Written>), ProjectError> {
     for row in rows {
-        docs.insert(row.uuid(0)?, (row.count(1)?, row.doc::<Message>(2)?));
-    }
-    for (id, (sequence, message)) in docs {
-        batch.know_message(id, sequence, message);
+        batch.know_message(row.uuid(0)?, row.count(1)?, row.doc::<Message>(2)?);
     }
     for row in counts {
         batch.know_counts(row.uuid(0)?, row.doc::<CountsDoc>(1)?);

@@ -35,6 +35,14 @@ impl Value {
         Some(Self::Doc(gateway_pack::pack(&json)))
     }
 
+    /// What a packed document takes; of anything else, nothing.
+    pub fn doc_bytes(&self) -> usize {
+        match self {
+            Self::Doc(packed) => packed.len(),
+            _ => 0,
+        }
+    }
+
     /// Makes text of a document.
     pub(super) fn unpack(&mut self) {
         if let Self::Doc(packed) = self
