@@ -32,18 +32,22 @@ pub fn zone_of(number: &PhoneNumber) -> Option<Tz> {
     digits.starts_with(row).then_some(*zone)
 }
 
+/// Whether an area code, by its number, is of the United States. A table, because it is asked about everybody.
+static US_AREA_CODES: LazyLock<Vec<bool>> = LazyLock::new(|| {
+    let Some(us) = DATABASE.by_id("US") else { return vec![] };
+    let kinds = us.descriptors();
+    let kinds: Vec<_> = [kinds.fixed_line(), kinds.mobile()].into_iter().flatten().collect();
+    // Which exchanges an area code has is no matter, so it is judged with one that every area code has.
+    let is_ours = |code: u16| kinds.iter().any(|kind| kind.is_match(&format!("{code:03}2345678")));
+    (0..1_000).map(is_ours).collect()
+});
+
 /// The number has an area code of the United States, so that WhatsApp delivers it no marketing templates. Canada and
 /// the Caribbean share the country code; Puerto Rico, Guam and the other territories count as places of their own.
 pub fn is_us_number(number: &PhoneNumber) -> bool {
-    let Some(national) = number.digits().strip_prefix('1').filter(|rest| rest.len() == 10) else {
-        return false;
-    };
-    // Which exchanges an area code has is no matter, so the number is judged with one that every area code has.
-    let usual = format!("{}2345678", &national[..3]);
-    DATABASE.by_id("US").is_some_and(|us| {
-        let kinds = us.descriptors();
-        [kinds.fixed_line(), kinds.mobile()].into_iter().flatten().any(|kind| kind.is_match(&usual))
-    })
+    let national = number.digits().strip_prefix('1').filter(|rest| rest.len() == 10);
+    let area_code = national.and_then(|national| national.get(..3)?.parse::<usize>().ok());
+    area_code.and_then(|code| US_AREA_CODES.get(code)).is_some_and(|is_ours| *is_ours)
 }
 
 #[cfg(test)]
