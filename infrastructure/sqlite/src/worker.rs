@@ -27,10 +27,10 @@ const IDLE: Duration = Duration::from_millis(500);
 const WAL_GROWTH_BYTES: u64 = 64 * 1024 * 1024;
 /// How long it waits for them.
 const WAL_READERS_TIMEOUT: Duration = Duration::from_millis(500);
-/// Memory the writing connection may use for pages, in KiB.
-const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// Memory the writing connection may use for pages, in KiB. What is not there is in the operating system's memory.
+const WRITER_CACHE_KIB: i64 = 8 * 1024;
 /// And each reading one, which lets go of all of them whenever something was written.
-const READER_CACHE_KIB: i64 = 4 * 1024;
+const READER_CACHE_KIB: i64 = 1024;
 
 struct Job {
     work: Box<dyn FnOnce(&mut Connection) + Send>,

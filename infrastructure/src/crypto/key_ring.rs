@@ -20,8 +20,9 @@ use super::master_key::{KeyId, MasterKey};
 use super::secret::Secret;
 use crate::event_store::{DataKeyRow, Meta, Vault};
 
-/// Unwrapped data keys held in memory: about 25 MB.
-const DATA_KEYS_MAX: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
+/// Unwrapped data keys held in memory: about 4 MB. The people of messages that are on their way are far fewer; reading and
+/// unwrapping one again takes some microseconds.
+const DATA_KEYS_MAX: NonZeroUsize = NonZeroUsize::new(30_000).unwrap();
 /// Opened credentials held in memory.
 const SECRETS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// How long a credential may be used after another node has replaced it.
