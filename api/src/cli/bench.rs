@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::client::{Client, builder};
 use super::serve::wait_for_signal;
 use super::{Usage, scene};
-use asked::{Asked, Paused};
+use asked::{Asked, Paused, Planned};
 
 const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub struct BenchArgs {
     /// Messages per second that the number may send
     #[arg(long, default_value_t = 10_000)]
     rate: u32,
-    /// Whole campaigns, one after the other; the medians are what counts. 0: only what comes before them
+    /// Whole campaigns, one after the other; the medians are what counts. 0: only what is measured beside them
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Measures on PostgreSQL, in a database made for it on this server; SQLite without it
@@ -69,6 +69,7 @@ struct Figures {
     runs: Vec<Run>,
     /// None without runs.
     medians: Option<Medians>,
+    planned: Planned,
     resident_bytes_peak: u64,
     resident_bytes: u64,
 }
@@ -230,6 +231,10 @@ impl Bench {
             eprintln!("campaign {number} of {}", args.runs);
             runs.push(self.run(&account, &template, args.recipients).await?);
         }
+        eprintln!("planning a campaign of a paused number");
+        let resident = || self.resident("VmRSS");
+        let of = (account.as_str(), template.as_str());
+        let planned = asked::plan(client, of, args.recipients, resident).await?;
         Ok(Figures {
             store: if self.database.is_some() { "PostgreSQL" } else { "SQLite" },
             recipients: args.recipients,
@@ -240,6 +245,7 @@ impl Bench {
             paused,
             medians: Medians::of(&runs, args.recipients),
             runs,
+            planned,
             resident_bytes_peak: self.resident("VmHWM")?,
             resident_bytes: self.resident("VmRSS")?,
         })
@@ -465,6 +471,7 @@ fn table(figures: &Figures) -> String {
             ("bytes per message, delivered and read", medians.bytes_per_message.to_string()),
         ]);
     }
+    lines.extend(figures.planned.lines(*recipients));
     lines.extend([
         ("resident memory, peak, MiB", format!("{:.0}", megabytes(figures.resident_bytes_peak))),
         ("resident memory at the end, MiB", format!("{:.0}", megabytes(figures.resident_bytes))),

@@ -12,6 +12,8 @@ use super::super::client::Client;
 use super::super::scene;
 
 const POLL: Duration = Duration::from_millis(20);
+/// What is asked so often costs little beside the planning.
+const POLL_PLANNING: Duration = Duration::from_millis(200);
 /// The last calls that had begun before a pause are on the sandbox's record by then.
 const SETTLED: Duration = Duration::from_secs(3);
 /// A forecast, or the end of a campaign, that takes longer has stopped moving.
@@ -42,6 +44,16 @@ pub(super) struct Paused {
     last_after_seconds: f64,
 }
 
+/// A campaign that waits in full, because its number is paused.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Planned {
+    /// From the launch until the read models show every message.
+    seconds: f64,
+    /// The most that was seen meanwhile.
+    resident_bytes: u64,
+}
+
 impl Asked {
     pub fn lines(&self) -> [(&'static str, String); 3] {
         let seconds = |seconds: f64| format!("{seconds:.2}");
@@ -59,6 +71,18 @@ impl Paused {
             ("pause: calls in the second before", self.calls_in_the_second_before.to_string()),
             ("pause: calls after its answer", self.calls_after.to_string()),
             ("pause: the last of them after, ms", format!("{:.0}", self.last_after_seconds * 1e3)),
+        ]
+    }
+}
+
+impl Planned {
+    pub fn lines(&self, recipients: u32) -> [(&'static str, String); 3] {
+        let per_second = f64::from(recipients) / self.seconds;
+        let resident = self.resident_bytes as f64 / 1_048_576.0;
+        [
+            ("planning alone, s", format!("{:.2}", self.seconds)),
+            ("planning alone, messages per second", format!("{per_second:.0}")),
+            ("resident memory while planning, MiB", format!("{resident:.0}")),
         ]
     }
 }
@@ -155,4 +179,31 @@ where
         tokio::time::sleep(POLL).await;
     }
     Ok(Some(paused))
+}
+
+/// Launches a campaign while its number is paused. Nothing is cleared away: whatever comes after has all of it waiting.
+pub(super) async fn plan(
+    client: &Client,
+    (account, template): (&str, &str),
+    recipients: u32,
+    resident: impl Fn() -> anyhow::Result<u64>,
+) -> anyhow::Result<Planned> {
+    let pause = "mutation($id: ID!) { pauseAccount(id: $id, reason: \"planning is measured\") { account { id } } }";
+    client.graphql(pause, json!({ "id": account })).await?;
+    let began = Instant::now();
+    let id = scene::launch(client, account, template).await?;
+    let mut resident_bytes = 0;
+    loop {
+        let query = "query($id: ID!) { campaign(id: $id) { progress { recipients } } }";
+        let data = client.graphql(query, json!({ "id": id })).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        resident_bytes = resident_bytes.max(resident()?);
+        if data["campaign"]["progress"]["recipients"] == recipients {
+            return Ok(Planned { seconds, resident_bytes });
+        }
+        if began.elapsed() > PATIENCE {
+            bail!("the campaign that is only to be planned does not move");
+        }
+        tokio::time::sleep(POLL_PLANNING).await;
+    }
 }
