@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
 use infrastructure::media::MediaStore;
 use infrastructure::sandbox;
 use infrastructure::webhook::journal::WebhookJournal;
-use projections::Projections;
+use projections::{Projections, names};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -92,6 +93,13 @@ impl Sender {
 }
 
 impl Gateway {
+    /// More has come in than could be dealt with so far: webhooks that nobody has read yet, or events that do not show
+    /// yet. Campaigns wait until it is through, rather than send into the dark; single messages do not.
+    pub fn is_behind(&self) -> bool {
+        self.local.has_webhooks_waiting.load(Ordering::Relaxed)
+            || self.read.is_behind(names::MESSAGES)
+    }
+
     /// Opens the store, checks the master key, and builds everything. Nothing runs yet.
     ///
     /// # Errors

@@ -203,6 +203,12 @@ impl Projections {
             .map_or_else(|_| watch::Sender::new(0).subscribe(), |projector| projector.watch())
     }
 
+    /// A read model has more before it than it takes at once, as far as this process has seen. One that does not exist, or
+    /// that has stopped, never does.
+    pub fn is_behind(&self, name: &str) -> bool {
+        self.projector(name).is_ok_and(|projector| projector.is_behind())
+    }
+
     /// Waits until a read model shows everything up to `position`.
     ///
     /// # Errors

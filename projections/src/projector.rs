@@ -4,6 +4,7 @@
 //! Running the same projector twice, in one process or on several nodes, is wasteful and harmless: the checkpoint is
 //! compared in the transaction, so whoever comes second writes nothing and reads on from where the first one got to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,7 @@ pub(crate) struct Projector {
     step: AsyncMutex<Option<Live>>,
     position_wanted: Notify,
     rebuild_wanted: Notify,
+    is_behind: AtomicBool,
 }
 
 /// The tables that answer.
@@ -203,6 +205,7 @@ impl Projector {
             step: AsyncMutex::new(None),
             position_wanted: Notify::new(),
             rebuild_wanted: Notify::new(),
+            is_behind: AtomicBool::new(false),
         })
     }
 
@@ -219,6 +222,12 @@ impl Projector {
             Some(entry) => Ok(entry),
             None => registry::prepare(&self.db, self.schema()).await,
         }
+    }
+
+    /// More was waiting when it last looked than one batch takes: [`BATCH_MAX`] events. Of one that stopped, nothing is
+    /// said.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
     }
 
     /// How far this process has seen it come.
@@ -262,6 +271,7 @@ impl Projector {
                 Err(error) => {
                     // Another node may have swapped the tables; the registry says.
                     *self.step.lock().await = None;
+                    self.is_behind.store(false, Ordering::Relaxed);
                     self.report(&error).await;
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_LONGEST);
@@ -354,6 +364,7 @@ impl Projector {
         }
         *held = Some(Live { cursor: next, recent });
         drop(held);
+        self.is_behind.store(!page.at_head, Ordering::Relaxed);
         self.publish_from(&next);
         self.set_failure(None);
         let head = if page.at_head { seen } else { self.feed.head().await?.0 };

@@ -1,5 +1,7 @@
 //! What this process alone remembers: all of it can be lost.
 
+use std::sync::atomic::AtomicBool;
+
 use super::api_keys::KeyCache;
 use super::campaigns::Forecasts;
 use super::imports::Running;
@@ -14,4 +16,6 @@ pub struct Local {
     pub(crate) imports: Running,
     pub(crate) uploads: Uploads,
     pub(crate) workspaces: KnownWorkspaces,
+    /// The journal had more webhooks than are interpreted at once when this process last looked.
+    pub(crate) has_webhooks_waiting: AtomicBool,
 }

@@ -10,6 +10,7 @@ pub(crate) mod route;
 mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use infrastructure::webhook::interpret::{Interpreted, interpret_bytes};
@@ -69,6 +70,8 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             }),
             None => Look::Wait,
         };
+        let is_behind = matches!(look, Look::More);
+        gateway.local.has_webhooks_waiting.store(is_behind, Ordering::Relaxed);
         let pause = gateway.clock.sleep_until(gateway.clock.now() + IDLE);
         match look {
             Look::More => {}

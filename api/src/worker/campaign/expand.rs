@@ -144,6 +144,7 @@ impl Occasion {
         for turn in 1..=CHUNKS_PER_TURN {
             let goes_on = !chunk.is_last && turn < CHUNKS_PER_TURN;
             let next = goes_on.then(|| tokio::spawn(self.clone().plan(chunk.cursor)));
+            self.let_others_catch_up().await;
             if !self.record(chunk, context).await? {
                 return Ok(false);
             }
@@ -153,6 +154,15 @@ impl Occasion {
             }
         }
         Ok(true)
+    }
+
+    /// What was planned before shall show before more is: else everybody's statuses wait behind a large audience.
+    async fn let_others_catch_up(&self) {
+        let read = &self.gateway.read;
+        let mut seen = read.watch(names::MESSAGES);
+        let caught_up =
+            async { while read.is_behind(names::MESSAGES) && seen.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(CATCH_UP, caught_up).await;
     }
 
     /// Judges the next contacts behind `from`.

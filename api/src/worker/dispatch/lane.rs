@@ -372,7 +372,12 @@ impl Lane {
         }
         let budget = free.min(TURN_MAX).min(self.pace.available(now).max(1));
         let campaigns = self.campaigns(&account, wall).await?;
-        let (may_send, mut next) = self.eligible(&campaigns, now);
+        let is_behind = self.gateway.is_behind();
+        let (may_send, mut next) = if is_behind {
+            (HashMap::from([(Uuid::nil(), usize::MAX)]), now + NEXT_LOOK)
+        } else {
+            self.eligible(&campaigns, now)
+        };
         let (candidates, is_more) = self.candidates(may_send, budget, now, wall).await?;
         let mut sent = 0;
         if !candidates.is_empty() {
@@ -387,6 +392,9 @@ impl Lane {
         }
         if sent > 0 {
             return Ok(self.pace.next_at(self.steady.now()).min(idle));
+        }
+        if is_behind {
+            return Ok(next);
         }
         // Nothing could go, so looking again at once would find the same.
         if is_more {
