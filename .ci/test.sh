@@ -59,7 +59,9 @@ step "examples in the docs"
 cargo test --locked --workspace --doc --quiet
 
 step "benchmarks, whether they still work"
-cargo test --locked --workspace --bench commands --quiet -- --smoke
+for bench in commands webhook reading rebuild restart; do
+  cargo test --locked --workspace --bench "$bench" --quiet -- --smoke
+done
 
 step "tests"
 if cargo nextest --version >/dev/null 2>&1; then
