@@ -6,7 +6,8 @@
 //!     cargo bench -p whatsapp-gateway --bench reading -- --smoke                       # whether it still works
 //!
 //! 50 messages with their contacts, as GraphQL: beside async-graphql that answers the same objects from memory, and on
-//! PostgreSQL beside plain JSON of the same rows. Rounds follow each other, medians of five; all over loopback, from the
+//! PostgreSQL beside plain JSON of the same rows, and beside PostGraphile where `npm ci` was run in
+//! `api/benches/postgraphile`. Rounds follow each other, medians of five; all over loopback, from the
 //! same client. After that 200 requests per second for ten seconds, and the other questions that must not grow with what
 //! there is, one at a time.
 
@@ -25,9 +26,10 @@ use support::client::{Call, Flood, flood, latency, paced};
 use support::figures::{counts, is_smoke, line, ms};
 use support::fill::{Fill, long_ago};
 use support::place::{KEY, Place};
+use support::postgraphile::Postgraphile;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const CLIENTS: usize = 8;
 const PAGE: usize = 50;
@@ -129,19 +131,27 @@ async fn measure(place: Place, messages: usize, size: Size) -> Vec<Alone> {
         "PostgreSQL" => Some(plain_json(&place).await),
         _ => None,
     };
-    let (mut ours, mut peers, mut plains) = (vec![], vec![], vec![]);
+    let postgraphile = match place.store {
+        "PostgreSQL" => Postgraphile::start(&place, &nodes[0], PAGE).await,
+        _ => None,
+    };
+    let (mut ours, mut peers, mut plains, mut others) = (vec![], vec![], vec![], vec![]);
     for _ in 0..size.rounds {
         peers.push(flood(memory, &page, CLIENTS, size.requests).await);
         ours.push(flood(place.address(), &page, CLIENTS, size.requests).await);
         if let Some((address, _)) = &plain {
             plains.push(flood(*address, &Call::get("/"), CLIENTS, size.requests).await);
         }
+        if let Some(peer) = &postgraphile {
+            others.push(flood(peer.address, &peer.call, CLIENTS, size.requests).await);
+        }
     }
     let (ours, peers) = (Flood::median(&ours), Flood::median(&peers));
-    let (what, memorys) = ("50 messages with their contacts", "of async-graphql from memory");
-    line(what, ours.per_second, "requests/s", Some((peers.per_second, memorys)));
+    let (what, alone_in_memory) =
+        ("50 messages with their contacts", "of async-graphql from memory");
+    line(what, ours.per_second, "requests/s", Some((peers.per_second, alone_in_memory)));
     line("async-graphql from memory", peers.per_second, "requests/s", None);
-    let used = (peers.processor_us, memorys);
+    let used = (peers.processor_us, alone_in_memory);
     line(
         if place.store == "SQLite" {
             "processor per request, both ends"
@@ -157,6 +167,12 @@ async fn measure(place: Place, messages: usize, size: Size) -> Vec<Alone> {
         let beside = (plains, "of plain JSON over the same SQL");
         line(what, ours.per_second, "requests/s", Some(beside));
         line("plain JSON over the same SQL", plains, "requests/s", None);
+    }
+    if let Some(peer) = postgraphile {
+        let others = Flood::median(&others).per_second;
+        line(what, ours.per_second, "requests/s", Some((others, "of PostGraphile")));
+        line("PostGraphile", others, "requests/s", None);
+        peer.end().await;
     }
     let pace = paced(place.address(), &page, CLIENTS, size.per_second, size.lasting).await;
     line(&format!("p99 at {} requests/s", size.per_second), ms(pace.p99), "ms", None);

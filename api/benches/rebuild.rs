@@ -24,7 +24,7 @@ use support::fill::{Fill, long_ago};
 use support::place::{KEY, Place};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const POLL: Duration = Duration::from_millis(20);
 /// Between two questions to the read models that answer.

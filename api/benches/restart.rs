@@ -25,7 +25,7 @@ use support::place::{APP_SECRET, Account, KEY, MASTER_KEY, Place, sqlite_url};
 use tokio::process::{Child, Command};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const POLL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -22,7 +22,7 @@ use support::figures::{counts, is_smoke, line, ms};
 use support::place::{APP_SECRET, Place};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How much is measured.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@
 //!
 //! A round makes 1,000 messages, forgets them, and then decides one command on each: streams are read, folded, decided on,
 //! sealed and appended. What was appended is then inserted once more, as rows that are ready, into a table of the same
-//! shape: the limit. Stock postgres-es does the same commands on tables of its own, from 16 tasks. Medians of five.
+//! shape: the limit. Single commands come from 64 clients, first on what has to be read and then on what is in memory. Stock postgres-es does the same commands on tables of its own, from 16 tasks. Medians of five.
 
 #[path = "../tests/ledger_support/mod.rs"]
 mod ledger_support;
@@ -33,6 +33,8 @@ use uuid::Uuid;
 
 const CLIENTS: usize = 64;
 const STOCK_TASKS: usize = 16;
+/// Single commands are so many times as many as those of a batch: each client is at it for a while.
+const SINGLES: usize = 4;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -62,11 +64,12 @@ async fn on_sqlite(size: Size) {
     let keys = new_keys(&store).await;
     let many = rounds(size, || many_at_once(&store, &keys, size)).await;
     let raw = rounds(size, || async { sqlite_rows(&path, size) }).await;
-    let single = rounds(size, || one_by_one(&store, &keys, size)).await;
+    let (single, known) = singles(&store, &keys, size).await;
     println!("SQLite, {} streams, commands per second, medians of {}", size.streams, size.rounds);
     line("execute_many: read, decide, append", many, Some((raw, "of raw batched insert")));
     line("raw batched insert of the same rows", raw, None);
     line("single commands from 64 clients", single, None);
+    line("the same on aggregates in memory", known, None);
 }
 
 async fn on_postgres(size: Size) {
@@ -77,7 +80,7 @@ async fn on_postgres(size: Size) {
     let pool = PgPool::connect(&database.url()).await.expect("the database answers");
     let many = rounds(size, || many_at_once(&store, &keys, size)).await;
     let raw = rounds(size, || postgres_rows(&pool, size)).await;
-    let single = rounds(size, || one_by_one(&store, &keys, size)).await;
+    let (single, known) = singles(&store, &keys, size).await;
     let Some(stock_database) = TestDatabase::create().await else { return };
     let stock_pool = PgPool::connect(&stock_database.url()).await.expect("the database answers");
     stock_pool.execute(STOCK_TABLES).await.expect("the tables can be made");
@@ -90,6 +93,7 @@ async fn on_postgres(size: Size) {
     line("execute_many: read, decide, append", many, Some((stock, "of stock postgres-es")));
     line("raw multi-row insert of the same rows", raw, None);
     line("single commands from 64 clients", single, Some((stock, "of stock postgres-es")));
+    line("the same on aggregates in memory", known, Some((stock, "of stock postgres-es")));
     line("stock postgres-es from 16 tasks", stock, None);
     stock_pool.close().await;
     pool.close().await;
@@ -126,17 +130,17 @@ fn bus(store: &OpenStore, keys: &KeyRing) -> CommandBus {
 }
 
 /// New messages, on record.
-async fn messages(store: &OpenStore, keys: &KeyRing, size: Size) -> Vec<Uuid> {
-    let ids: Vec<Uuid> = (0..size.streams).map(|_| Uuid::now_v7()).collect();
+async fn messages(bus: &CommandBus, count: usize) -> Vec<Uuid> {
+    let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
     let commands = ids.iter().map(|id| (*id, planned(*id), context())).collect();
-    for result in bus(store, keys).execute_many::<Message>(commands).await {
+    for result in bus.execute_many::<Message>(commands).await {
         result.expect("a message is planned");
     }
     ids
 }
 
 async fn many_at_once(store: &OpenStore, keys: &KeyRing, size: Size) -> f64 {
-    let commands = messages(store, keys, size).await;
+    let commands = messages(&bus(store, keys), size.streams).await;
     let commands = commands.into_iter().map(|id| (id, request(), context())).collect();
     let bus = bus(store, keys);
     let began = Instant::now();
@@ -146,9 +150,23 @@ async fn many_at_once(store: &OpenStore, keys: &KeyRing, size: Size) -> f64 {
     rate
 }
 
-async fn one_by_one(store: &OpenStore, keys: &KeyRing, size: Size) -> f64 {
-    let ids = messages(store, keys, size).await;
-    let bus = bus(store, keys);
+/// Single commands on what has to be read first, and on what this process wrote last and remembers.
+async fn singles(store: &OpenStore, keys: &KeyRing, size: Size) -> (f64, f64) {
+    let single = rounds(size, || async {
+        let ids = messages(&bus(store, keys), SINGLES * size.streams).await;
+        one_by_one(bus(store, keys), ids).await
+    });
+    let single = single.await;
+    let known = rounds(size, || async {
+        let bus = bus(store, keys);
+        let ids = messages(&bus, SINGLES * size.streams).await;
+        one_by_one(bus, ids).await
+    });
+    (single, known.await)
+}
+
+async fn one_by_one(bus: CommandBus, ids: Vec<Uuid>) -> f64 {
+    let count = ids.len();
     let began = Instant::now();
     let clients = ids.chunks(ids.len().div_ceil(CLIENTS)).map(|mine| {
         let (bus, mine) = (bus.clone(), mine.to_vec());
@@ -161,7 +179,7 @@ async fn one_by_one(store: &OpenStore, keys: &KeyRing, size: Size) -> f64 {
     for client in join_all(clients).await {
         client.expect("a client ends well");
     }
-    per_second(size.streams, began)
+    per_second(count, began)
 }
 
 /// The log's last rows into a table of the same shape, in one transaction, as safe on disk as the log's.

@@ -7,6 +7,7 @@ pub mod client;
 pub mod figures;
 pub mod fill;
 pub mod place;
+pub mod postgraphile;
 
 /// As the gateway's own.
 pub fn runtime() -> tokio::runtime::Runtime {

@@ -125,9 +125,8 @@ async fn answer(store: &dyn ReadStreams, mut calls: Vec<Call>) {
             .await;
         }
         Err(error) => {
-            for call in calls {
+            if let Some(call) = calls.pop() {
                 let _ = call.answer.send(Err(error));
-                return;
             }
         }
     }
