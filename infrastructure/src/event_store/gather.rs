@@ -91,6 +91,9 @@ async fn run(store: Arc<dyn ReadStreams>, mut waiting: mpsc::Receiver<Call>) {
 async fn answer(store: &dyn ReadStreams, mut calls: Vec<Call>) {
     // Who asks may have gone since.
     calls.retain(|call| !call.answer.is_closed());
+    if calls.is_empty() {
+        return;
+    }
     let mut asked: HashMap<StreamId, usize> = HashMap::new();
     for stream in calls.iter().flat_map(|call| &call.streams) {
         *asked.entry(*stream).or_default() += 1;
