@@ -13,7 +13,13 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 7] = [
     ("gateway-projections", &["gateway-domain", "gateway-pack", "gateway-sqlite"]),
     (
         "whatsapp-gateway",
-        &["gateway-domain", "gateway-infrastructure", "gateway-projections", "gateway-sqlite"],
+        &[
+            "gateway-domain",
+            "gateway-infrastructure",
+            "gateway-pack",
+            "gateway-projections",
+            "gateway-sqlite",
+        ],
     ),
     (
         "gateway-tests",
