@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::contact::{ConsentStatus, Contact, ContactChanges, ContactCommand};
-use domain::port::{EventFeed, Position};
+use domain::port::{AggregateType, EventFeed, EventFilter as LogFilter, Position};
 use domain::primitives::{ContactId, PhoneNumber, WorkspaceId};
 use domain::segment::Segment;
 use domain::template::TemplateCategory;
@@ -18,6 +18,7 @@ use infrastructure::phone;
 use projections::names;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::caller::Caller;
 use super::command;
@@ -34,6 +35,9 @@ pub use erase::{erase, finish_erasures};
 pub(crate) use merge::join;
 pub use merge::merge;
 
+/// Events that are looked through for contacts that have changed since the read model; where there are more, all that were
+/// asked for are read anew.
+const CHANGES_MAX: usize = 4_000;
 /// Tags of one input.
 const TAGS_MAX: usize = 100;
 /// The longest tag, in characters.
@@ -455,6 +459,31 @@ pub async fn total(gateway: &Gateway, caller: &Caller, filter: &ContactFilter) -
     Ok(read::total(read::queries(gateway).count_contacts(&read::scope(caller), &filter).await?))
 }
 
+/// These contacts as the log has them, and not as their read model had them a moment ago. They were read from that when it
+/// had seen all up to `seen`, so only those need another look who have changed since.
+///
+/// # Errors
+/// UNAVAILABLE.
+pub(crate) async fn as_logged(
+    gateway: &Gateway,
+    mut contacts: HashMap<Uuid, Contact>,
+    seen: Position,
+) -> AppResult<HashMap<Uuid, Contact>> {
+    let filter =
+        LogFilter { aggregate_types: vec![AggregateType::Contact], ..LogFilter::default() };
+    let page = gateway.ledger.log().read_all(seen, &filter, CHANGES_MAX).await?;
+    let changed: Vec<Uuid> = if page.at_head {
+        let changed: BTreeSet<Uuid> = page.events.iter().map(|event| event.stream.id).collect();
+        changed.into_iter().filter(|id| contacts.contains_key(id)).collect()
+    } else {
+        contacts.keys().copied().collect()
+    };
+    for (id, loaded) in gateway.bus.load_many::<Contact>(&changed).await? {
+        contacts.insert(id, loaded.aggregate);
+    }
+    Ok(contacts)
+}
+
 /// Those of these people that the caller may see. Scope READ.
 ///
 /// # Errors
@@ -465,15 +494,21 @@ pub async fn by_ids(
     ids: &[ContactId],
 ) -> AppResult<HashMap<ContactId, ContactView>> {
     caller.require(Scope::Read)?;
-    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-    let found = gateway.bus.load_many::<Contact>(&ids).await?;
-    let visible = found.into_iter().filter_map(|(id, loaded)| {
-        let contact = &loaded.aggregate;
+    let mut unknown: BTreeSet<_> = ids.iter().map(|id| id.0).collect();
+    let ids: Vec<_> = unknown.iter().copied().collect();
+    let seen = Position(*gateway.read.watch(names::CONTACTS).borrow());
+    let shown = read::queries(gateway).contacts_by_id(&read::scope(caller), &ids).await?;
+    unknown.retain(|id| !shown.contains_key(id));
+    let shown = shown.into_iter().map(|(id, stored)| (id, stored.state)).collect();
+    let mut found = as_logged(gateway, shown, seen).await?;
+    let unknown: Vec<_> = unknown.into_iter().collect();
+    let logged = gateway.bus.load_many::<Contact>(&unknown).await?;
+    found.extend(logged.into_iter().map(|(id, loaded)| (id, loaded.aggregate)));
+    let found = found.into_iter();
+    let visible = found.filter_map(|(id, contact)| {
         let is_visible = caller.may_see(contact.workspace_id, None);
-        Some((
-            ContactId(id),
-            ContactView::new(ContactId(id), contact, caller).filter(|_| is_visible)?,
-        ))
+        let view = ContactView::new(ContactId(id), &contact, caller).filter(|_| is_visible)?;
+        Some((ContactId(id), view))
     });
     Ok(visible.collect())
 }

@@ -1,22 +1,21 @@
 //! From an audience to messages: chunk by chunk, each judged, frozen and appended as a whole with the campaign's own word
 //! of it. While one chunk is being appended the next one is planned.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::account::Account;
 use domain::campaign::{Campaign, CampaignCommand};
-use domain::contact::Contact;
 use domain::delivery::{PlannedRecipient, Planning, plan_recipient};
 use domain::message::{Message, MessageCommand};
-use domain::port::{AggregateType, EventFilter, EventLog, Position, StreamId};
+use domain::port::{AggregateType, Position, StreamId};
 use domain::primitives::{AccountId, CampaignId, ContactId};
 use domain::template::{Template, TemplateComponents};
 use infrastructure::ledger::{CommandError, Context, Refusal, TransactError};
 use infrastructure::phone::{self, zone_of};
-use projections::{AudiencePage, AudienceQuery, QueryError, names};
+use projections::{AudienceQuery, QueryError, names};
 use tracing::info;
 use uuid::Uuid;
 
@@ -25,8 +24,8 @@ use super::super::leave_out::leave_out;
 use super::super::people::People;
 use super::{CATCH_UP, STARTED};
 use crate::app::Gateway;
-use crate::application::campaigns;
 use crate::application::error::ErrorCode;
+use crate::application::{campaigns, contacts};
 
 /// Contacts judged and appended at once. A pause or a cancellation waits for at most one chunk.
 const CHUNK: usize = 1_000;
@@ -34,9 +33,6 @@ const CHUNK: usize = 1_000;
 const CHUNKS_PER_TURN: usize = 8;
 /// An id that is another message's is asked for again with the next salt, this often.
 pub(in super::super) const SALTS_MAX: u64 = 16;
-/// Events that are looked through for contacts that have changed since the read model; where there are more, all of a
-/// chunk's contacts are read anew.
-const CHANGES_MAX: usize = 4_000;
 
 /// An occurrence of a campaign, and what everybody in it is judged by.
 struct Occasion {
@@ -173,7 +169,10 @@ impl Occasion {
         let page = queries.audience_page(&self.audience, from, CHUNK).await?;
         let (cursor, is_last) = (page.cursor, page.is_last);
         let ids: Vec<ContactId> = page.contacts.iter().map(|stored| ContactId(stored.id)).collect();
-        let people = People::of(gateway, self.as_logged(page, seen).await?).await?;
+        let contacts = page.contacts.into_iter().map(|stored| (stored.id, stored.state)).collect();
+        // Judged by the log itself, not by a model that may be a moment behind.
+        let contacts = contacts::as_logged(gateway, contacts, seen).await?;
+        let people = People::of(gateway, contacts).await?;
         let at = gateway.clock.now();
         let planning = Planning {
             campaign_id: self.id,
@@ -203,26 +202,6 @@ impl Occasion {
         resolve_collisions(gateway, &mut messages, &planned).await?;
         leave_out(gateway, &self.campaign, &people, &mut messages).await?;
         Ok(Chunk { from, cursor, is_last, messages, at })
-    }
-
-    /// The contacts of a page as the log has them, by whom judging goes, and not as a model had them a moment ago. The page
-    /// was read when the model had seen all up to `seen`, so only those need another look who have changed since.
-    async fn as_logged(
-        &self,
-        page: AudiencePage,
-        seen: Position,
-    ) -> anyhow::Result<HashMap<Uuid, Contact>> {
-        let mut contacts: HashMap<Uuid, Contact> =
-            page.contacts.into_iter().map(|stored| (stored.id, stored.state)).collect();
-        let log = self.gateway.ledger.log();
-        let changed: Vec<Uuid> = match changed_contacts(&**log, seen).await? {
-            Some(changed) => changed.into_iter().filter(|id| contacts.contains_key(id)).collect(),
-            None => contacts.keys().copied().collect(),
-        };
-        for (id, loaded) in self.gateway.bus.load_many::<Contact>(&changed).await? {
-            contacts.insert(id, loaded.aggregate);
-        }
-        Ok(contacts)
     }
 
     /// Appends a chunk. False: the campaign does not go on just now.
@@ -264,18 +243,6 @@ impl Occasion {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// The contacts that something was recorded of after `seen`. `None`: too much.
-async fn changed_contacts(
-    log: &dyn EventLog,
-    seen: Position,
-) -> anyhow::Result<Option<HashSet<Uuid>>> {
-    let filter =
-        EventFilter { aggregate_types: vec![AggregateType::Contact], ..EventFilter::default() };
-    let page = log.read_all(seen, &filter, CHANGES_MAX).await?;
-    let changed = page.events.iter().map(|event| event.stream.id).collect();
-    Ok(page.at_head.then_some(changed))
 }
 
 /// An id may be another message's (once in a hundred thousand million pairs): then the next salt is tried.
