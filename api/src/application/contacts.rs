@@ -5,6 +5,7 @@ mod erase;
 mod merge;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountStatus};
@@ -494,18 +495,14 @@ pub async fn by_ids(
     ids: &[ContactId],
 ) -> AppResult<HashMap<ContactId, ContactView>> {
     caller.require(Scope::Read)?;
-    let mut unknown: BTreeSet<_> = ids.iter().map(|id| id.0).collect();
-    let ids: Vec<_> = unknown.iter().copied().collect();
-    let seen = Position(*gateway.read.watch(names::CONTACTS).borrow());
-    let shown = read::queries(gateway).contacts_by_id(&read::scope(caller), &ids).await?;
-    unknown.retain(|id| !shown.contains_key(id));
-    let shown = shown.into_iter().map(|(id, stored)| (id, stored.state)).collect();
-    let mut found = as_logged(gateway, shown, seen).await?;
-    let unknown: Vec<_> = unknown.into_iter().collect();
-    let logged = gateway.bus.load_many::<Contact>(&unknown).await?;
-    found.extend(logged.into_iter().map(|(id, loaded)| (id, loaded.aggregate)));
-    let found = found.into_iter();
-    let visible = found.filter_map(|(id, contact)| {
+    let asked: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let mut known = read::queries(gateway).contacts_by_id(&read::scope(caller), &asked).await?;
+    // The read model may not know a new one yet.
+    let unknown: Vec<_> = asked.into_iter().filter(|id| !known.contains_key(id)).collect();
+    let logged = gateway.bus.load_many::<Contact>(&unknown).await?.into_iter();
+    let logged = logged.map(|(id, loaded)| (id, Arc::new(loaded.aggregate)));
+    let contacts = known.drain().map(|(id, stored)| (id, stored.state)).chain(logged);
+    let visible = contacts.filter_map(|(id, contact)| {
         let is_visible = caller.may_see(contact.workspace_id, None);
         let view = ContactView::new(ContactId(id), &contact, caller).filter(|_| is_visible)?;
         Some((ContactId(id), view))

@@ -353,7 +353,7 @@ async fn owns(
         let (messages, campaigns) = (of(AggregateType::Message), of(AggregateType::Campaign));
         let everything = ::projections::Scope::everything();
         for (id, stored) in queries.messages_by_id(&everything, &messages).await? {
-            let Some(header) = stored.state.header else { continue };
+            let Some(header) = stored.into_state().header else { continue };
             let own = Own {
                 external_id: header.external_id.and_then(Personal::into_known),
                 metadata: header.metadata.and_then(Personal::into_known),
@@ -361,7 +361,7 @@ async fn owns(
             owns.insert(StreamId::new(AggregateType::Message, id), own);
         }
         for (id, stored) in queries.campaigns_by_id(&everything, &campaigns).await? {
-            let own = Own { external_id: stored.state.external_id, metadata: None };
+            let own = Own { external_id: stored.into_state().external_id, metadata: None };
             owns.insert(StreamId::new(AggregateType::Campaign, id), own);
         }
         unknown.retain(|stream| !owns.contains_key(stream));

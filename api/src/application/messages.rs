@@ -14,7 +14,6 @@ use domain::message::{
 };
 use domain::port::Position;
 use domain::primitives::{CampaignId, MessageId, Wamid};
-use projections::names;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -332,7 +331,8 @@ pub async fn list(
     caller.require(Scope::Read)?;
     let filter = filter_of(gateway, caller, &filter).await?;
     let page = read::page_request(page)?;
-    read::wait(gateway, names::MESSAGES, min_position).await?;
+    // Its people are shown with it.
+    read::wait_all(gateway, min_position).await?;
     let found = read::queries(gateway).messages(&read::scope(caller), &filter, &page).await?;
     Ok(read::page(found, |stored| MessageView::new(MessageId(stored.id), &stored.state, caller)))
 }

@@ -296,7 +296,7 @@ pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Work
 pub(crate) async fn all(gateway: &Gateway) -> AppResult<Vec<(WorkspaceId, Workspace)>> {
     let mut known = gateway.local.workspaces.snapshot();
     for stored in read::queries(gateway).workspaces(&projections::Scope::everything()).await? {
-        known.insert(WorkspaceId(stored.id), stored.state);
+        known.insert(WorkspaceId(stored.id), stored.into_state());
     }
     let mut all: Vec<_> = known.into_iter().collect();
     all.sort_by_key(|(id, workspace)| (workspace.created_at, *id));

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, MaybeUndefined};
 use domain::primitives::{AccountId, CampaignId, ContactId, TemplateId};
+use futures::future::BoxFuture;
 
 use crate::app::Gateway;
 use crate::application::campaigns::CampaignProgress;
@@ -36,12 +38,12 @@ impl Session {
         let caller = Arc::new(caller);
         let asker = || Asker { gateway: gateway.clone(), caller: caller.clone() };
         Self {
-            accounts: DataLoader::new(Accounts(asker()), tokio::spawn),
-            templates: DataLoader::new(Templates(asker()), tokio::spawn),
-            contacts: DataLoader::new(Contacts(asker()), tokio::spawn),
-            campaigns: DataLoader::new(Campaigns(asker()), tokio::spawn),
-            progress: DataLoader::new(Progress(asker()), tokio::spawn),
-            histories: DataLoader::new(Histories(asker()), tokio::spawn),
+            accounts: loader(Accounts(asker())),
+            templates: loader(Templates(asker())),
+            contacts: loader(Contacts(asker())),
+            campaigns: loader(Campaigns(asker())),
+            progress: loader(Progress(asker())),
+            histories: loader(Histories(asker())),
             gateway,
             caller,
         }
@@ -86,6 +88,23 @@ loaders! {
     Campaigns: CampaignId => CampaignView, campaigns::by_ids;
     Progress: CampaignId => CampaignProgress, campaigns::progress;
     Histories: HistoryRequest => Page<EventView>, events::histories;
+}
+
+/// Turns that a request gets before its loaders go: a long list is resolved in several.
+const TURNS: usize = 4;
+
+/// Loads together what is asked for until the request has to wait: a level of a list. No longer, since a request that
+/// waits for more has nothing to do meanwhile.
+fn loader<L>(loader: L) -> DataLoader<L> {
+    let spawn = |load: BoxFuture<'static, ()>| {
+        tokio::spawn(async move {
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            load.await;
+        });
+    };
+    DataLoader::new(loader, spawn).delay(Duration::ZERO)
 }
 
 /// One of a loader's values, by an id that a view gave.

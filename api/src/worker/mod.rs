@@ -58,7 +58,7 @@ pub(crate) async fn all_accounts(
             .await?;
         let (has_next, end) = (page.has_next, page.end);
         accounts.extend(
-            page.into_items().into_iter().map(|stored| (AccountId(stored.id), stored.state)),
+            page.into_items().into_iter().map(|stored| (AccountId(stored.id), stored.into_state())),
         );
         match end.filter(|_| has_next) {
             Some(end) => after = Some(end),

@@ -109,6 +109,9 @@ impl EventFeed for Ledger {
     }
 
     async fn read_streams(&self, streams: &[StreamId]) -> Result<Vec<RecordedEvent>, FeedError> {
+        if streams.is_empty() {
+            return Ok(vec![]);
+        }
         self.open_events(self.log.read_streams(streams).await.map_err(from_log)?).await
     }
 

@@ -123,7 +123,7 @@ impl Queries {
             };
             let stored: Vec<Stored<Contact>> =
                 candidates.rows.iter().map(stored).collect::<Result<_, StoreError>>()?;
-            let people = stored.iter().map(|stored| (stored.id, &stored.state));
+            let people = stored.iter().map(|stored| (stored.id, &*stored.state));
             let facts = MessageFacts::load(&self.db, needs, people).await?;
             for stored in stored {
                 if page.contacts.len() == limit {

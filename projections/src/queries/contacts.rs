@@ -188,13 +188,11 @@ impl Queries {
         if let Some(segment_id) = filter.segment_id {
             // A segment outside the scope is none, and nobody is in it.
             let found = self.segments_by_id(&scope, &[segment_id]).await?;
-            match found.into_values().next().filter(|segment| !segment.state.deleted) {
-                Some(Stored {
-                    state: Segment { workspace_id: Some(workspace), rule: text, .. },
-                    ..
-                }) => {
+            let found = found.into_values().next().filter(|segment| !segment.state.deleted);
+            match found.as_ref().map(|segment| &*segment.state) {
+                Some(Segment { workspace_id: Some(workspace), rule: text, .. }) => {
                     let id = SegmentId(segment_id);
-                    let parsed = Rule::parse(&text).map_err(|_| QueryError::UnreadableRule(id))?;
+                    let parsed = Rule::parse(text).map_err(|_| QueryError::UnreadableRule(id))?;
                     let prefilter = Prefilter::of(&parsed, workspace.0);
                     prefilter.sql.into_iter().for_each(|sql| listing.and(sql));
                     rule = (!prefilter.is_exact).then_some(parsed);
@@ -309,7 +307,7 @@ impl Queries {
         };
         let stored: Vec<(Cursor, Stored<Contact>)> =
             rows.iter().map(stored).collect::<Result<_, StoreError>>()?;
-        let people = stored.iter().map(|(_, stored)| (stored.id, &stored.state));
+        let people = stored.iter().map(|(_, stored)| (stored.id, &*stored.state));
         let facts = MessageFacts::load(&self.db, Needs::of(rule), people).await?;
         let found = stored
             .into_iter()

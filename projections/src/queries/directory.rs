@@ -1,6 +1,7 @@
 //! Workspaces, accounts, templates, segments, imports, campaigns and API keys.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountProvider, AccountStatus};
@@ -357,7 +358,7 @@ impl Queries {
         let sql = Sql::new("SELECT id, sequence, doc FROM {api_keys} ORDER BY created_at, id");
         let mut keys = Vec::new();
         for row in self.db.query(sql).await? {
-            let key: ApiKey = row.doc(2)?;
+            let key: Arc<ApiKey> = row.doc(2)?;
             let workspaces = key.workspace_ids.as_ref().map(|ids| ids.iter().map(|id| id.0));
             let accounts = key.account_ids.as_ref().map(|ids| ids.iter().map(|id| id.0));
             if lies_in(scope.workspaces.as_deref(), workspaces)

@@ -83,7 +83,7 @@ impl Queries {
     }
 
     /// Rows by id, as far as they lie in the scope.
-    async fn by_ids<T: DeserializeOwned>(
+    async fn by_ids<T: DeserializeOwned + Send + Sync + 'static>(
         &self,
         table: &'static str,
         scope_columns: ScopeColumns,
@@ -100,7 +100,8 @@ impl Queries {
             }
             for row in self.db.query(sql).await? {
                 let id = row.uuid(0)?;
-                found.insert(id, Stored { id, sequence: row.count(1)?, state: row.doc(2)? });
+                let state = self.db.doc(&row, 2)?;
+                found.insert(id, Stored { id, sequence: row.count(1)?, state });
             }
         }
         Ok(found)

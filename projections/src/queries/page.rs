@@ -2,6 +2,7 @@
 //! meanwhile neither hide nor repeat others.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use domain::port::Position;
 use serde::de::DeserializeOwned;
@@ -103,7 +104,14 @@ impl std::fmt::Display for Cursor {
 pub struct Stored<T> {
     pub id: Uuid,
     pub sequence: u64,
-    pub state: T,
+    pub state: Arc<T>,
+}
+
+impl<T: Clone> Stored<T> {
+    /// The state, to do with it as one likes.
+    pub fn into_state(self) -> T {
+        Arc::unwrap_or_clone(self.state)
+    }
 }
 
 /// A page of a list.
@@ -264,7 +272,7 @@ impl Listing {
     }
 
     /// A page of folded states.
-    pub async fn page<T: DeserializeOwned>(
+    pub async fn page<T: DeserializeOwned + Send + Sync + 'static>(
         &self,
         db: &ReadDb,
         page: &PageRequest,
@@ -278,7 +286,7 @@ impl Listing {
         }
         let mut items = Vec::with_capacity(rows.len());
         for (cursor, row) in rows {
-            let stored = Stored { id: cursor.id, sequence: row.count(2)?, state: row.doc(3)? };
+            let stored = Stored { id: cursor.id, sequence: row.count(2)?, state: db.doc(&row, 3)? };
             items.push((cursor, stored));
         }
         let (has_next, has_previous) = page.more(has_more);

@@ -4,6 +4,7 @@
 //! Every table carries its generation in its name (`messages_g2`). Statements name tables without it (`{messages}`), so
 //! a rebuild can fill the next generation with the same code while the current one answers.
 
+mod memo;
 mod postgres;
 mod sql;
 mod sqlite;
@@ -14,8 +15,10 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gateway_sqlite::{Options, Sqlite, SqliteError, Synchronous};
+use serde::de::DeserializeOwned;
 use sqlx::postgres::PgPool;
 
+use memo::Memo;
 pub(crate) use postgres::storable;
 pub use sql::{Dialect, LIST_MAX, Sql};
 pub use table::{Changed, Column, Generations, Schema, Table, Write, keep, max, set, table_name};
@@ -83,6 +86,7 @@ pub struct ReadDb {
     live: Arc<RwLock<Arc<Generations>>>,
     /// Documents are written as JSON, for whatever tool reads them.
     is_plain: bool,
+    memo: Arc<Memo>,
 }
 
 impl std::fmt::Debug for ReadDb {
@@ -147,7 +151,7 @@ impl ReadDb {
     }
 
     fn new(backend: Backend) -> Self {
-        Self { backend, live: Arc::default(), is_plain: false }
+        Self { backend, live: Arc::default(), is_plain: false, memo: Arc::default() }
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -264,6 +268,20 @@ impl ReadDb {
         }
     }
 
+    /// The folded state in a `doc` column, for what is read again and again.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the column holds none that this version knows.
+    pub(crate) fn doc<T>(&self, row: &Row, column: usize) -> Result<Arc<T>, StoreError>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        match row.packed(column) {
+            Some(packed) => self.memo.get(packed, || row.doc(column)),
+            None => row.doc(column).map(Arc::new),
+        }
+    }
+
     /// `View::query_chunked` over the live tables.
     ///
     /// # Errors
@@ -366,6 +384,7 @@ impl ReadDb {
     /// # Errors
     /// [`StoreError`] where the database failed.
     pub async fn scrub(&self, names: &[&str]) -> Result<bool, StoreError> {
+        self.memo.clear();
         match &self.backend {
             Backend::Sqlite(db) => Ok(db.checkpoint_truncate().await?),
             Backend::Postgres(pool) => {

@@ -175,6 +175,14 @@ impl Row {
         }
     }
 
+    /// The bytes of a packed document.
+    pub(super) fn packed(&self, column: usize) -> Option<&[u8]> {
+        match self.0.get(column) {
+            Some(Value::Doc(packed)) => Some(packed),
+            _ => None,
+        }
+    }
+
     /// The folded state in a `doc` column, packed or plain.
     pub fn doc<T: serde::de::DeserializeOwned>(&self, column: usize) -> Result<T, StoreError> {
         // The error's text may quote the document, which is somebody's data: only its place is kept.

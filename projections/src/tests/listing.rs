@@ -251,7 +251,7 @@ async fn messages_are_found_by_wamid_and_by_the_integrators_id() {
         let scope = Scope::workspace(WORKSPACE);
         let found = queries.message_by_wamid(&scope, &wamid).await.unwrap().unwrap();
         assert_eq!((found.id, found.sequence), (message_id, 3));
-        assert_eq!(found.state, log.fold::<Message>(message_id));
+        assert_eq!(*found.state, log.fold::<Message>(message_id));
         let elsewhere = Scope::workspace(OTHER_WORKSPACE);
         assert!(queries.message_by_wamid(&elsewhere, &wamid).await.unwrap().is_none());
         let filter = MessageFilter {

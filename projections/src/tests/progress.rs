@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::harness::*;
-use crate::{CampaignCounts, MessageFilter, PageRequest, Scope};
+use crate::{CampaignCounts, MessageFilter, PageRequest, Scope, Stored};
 
 /// The counts, from the messages themselves.
 fn recount(messages: &[Message]) -> CampaignCounts {
@@ -91,7 +91,7 @@ fn counts_add_up_and_equal_a_recount_at_every_moment() {
                         let found =
                             queries.messages(&Scope::everything(), &filter, &page).await.unwrap();
                         let messages: Vec<Message> =
-                            found.into_items().into_iter().map(|stored| stored.state).collect();
+                            found.into_items().into_iter().map(Stored::into_state).collect();
                         let expected = recount(&messages);
                         let found =
                             queries.campaign_progress(&[CAMPAIGN.0], at(now)).await.unwrap();

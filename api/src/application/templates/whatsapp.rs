@@ -258,7 +258,7 @@ async fn known_templates(
             .await?;
         after = page.end;
         let has_next = page.has_next;
-        all.extend(page.into_items().into_iter().map(|stored| (stored.id, stored.state)));
+        all.extend(page.into_items().into_iter().map(|stored| (stored.id, stored.into_state())));
         if !has_next {
             return Ok(all);
         }

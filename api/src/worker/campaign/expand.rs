@@ -169,7 +169,8 @@ impl Occasion {
         let page = queries.audience_page(&self.audience, from, CHUNK).await?;
         let (cursor, is_last) = (page.cursor, page.is_last);
         let ids: Vec<ContactId> = page.contacts.iter().map(|stored| ContactId(stored.id)).collect();
-        let contacts = page.contacts.into_iter().map(|stored| (stored.id, stored.state)).collect();
+        let contacts =
+            page.contacts.into_iter().map(|stored| (stored.id, stored.into_state())).collect();
         // Judged by the log itself, not by a model that may be a moment behind.
         let contacts = contacts::as_logged(gateway, contacts, seen).await?;
         let people = People::of(gateway, contacts).await?;

@@ -312,7 +312,7 @@ async fn orders(
                 let queries = gateway.read.queries();
                 let accounts =
                     queries.accounts_by_waba(&account.aggregate.waba_id).await.map_err(away)?;
-                let accounts = accounts.into_iter().map(|stored| (stored.id, stored.state));
+                let accounts = accounts.into_iter().map(|stored| (stored.id, stored.into_state()));
                 let command = pause(reason, *until, PauseCause::Whatsapp);
                 orders.extend(to_all(target.account_id, accounts, &command));
             }

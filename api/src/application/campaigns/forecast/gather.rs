@@ -139,7 +139,7 @@ pub(super) async fn make(
         let audience = scene.queries.audience(workspace_id.0, &plan.audience, added_up_to).await?;
         loop {
             let page = scene.queries.audience_page(&audience, after, PAGE).await?;
-            let contacts = page.contacts.into_iter().map(|stored| (stored.id, stored.state));
+            let contacts = page.contacts.into_iter().map(|stored| (stored.id, stored.into_state()));
             let contacts: Vec<(Uuid, Contact)> = contacts.collect();
             survey.people += contacts.len() as u64;
             for (_, contact) in &contacts {
@@ -288,7 +288,7 @@ impl Scene<'_> {
             let items = self.queries.due_in(account, campaign, until, after, PAGE).await?;
             let ids: Vec<Uuid> = items.iter().map(|item| item.contact_id).collect();
             let people = self.queries.contacts_by_id(&Scope::everything(), &ids).await?;
-            let people = people.into_iter().map(|(id, stored)| (id, stored.state)).collect();
+            let people = people.into_iter().map(|(id, stored)| (id, stored.into_state())).collect();
             let people = self.people(people).await?;
             let about = self.circumstances(&people, now).await?;
             let messages: Vec<_> = items
