@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{AggregateType, EventFilter, Position, StreamId};
+use super::{AggregateType, EventFilter, EventTraits, Position, StreamId};
 use crate::primitives::Actor;
 
 /// What is recorded beside an event's data.
@@ -47,6 +47,18 @@ impl RecordedEvent {
     pub fn decode<E: serde::de::DeserializeOwned>(&self) -> Result<E, FeedError> {
         E::deserialize(&self.data).map_err(|error| {
             FeedError::Corrupt(format!("{} at {}: {error}", self.event_type, self.position))
+        })
+    }
+
+    /// Whether a reader with this filter wants it.
+    pub fn is_wanted_by(&self, filter: &EventFilter) -> bool {
+        filter.wants(EventTraits {
+            stream: self.stream,
+            event_type: &self.event_type,
+            workspace_id: self.workspace_id,
+            account_id: self.account_id,
+            correlation_id: self.metadata.correlation_id,
+            recorded_at: self.recorded_at,
         })
     }
 

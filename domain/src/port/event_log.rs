@@ -227,6 +227,35 @@ pub struct EventFilter {
     pub correlation_id: Option<Uuid>,
 }
 
+/// What an [`EventFilter`] looks at, whether the event is sealed or open.
+#[derive(Clone, Copy, Debug)]
+pub struct EventTraits<'a> {
+    pub stream: StreamId,
+    pub event_type: &'a str,
+    pub workspace_id: Option<Uuid>,
+    pub account_id: Option<Uuid>,
+    pub correlation_id: Uuid,
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl EventFilter {
+    /// Whether the reader wants it: what stores decide in SQL, for events in memory.
+    pub fn wants(&self, event: EventTraits<'_>) -> bool {
+        fn is_one<T: PartialEq>(list: &[T], value: Option<T>) -> bool {
+            list.is_empty() || value.is_some_and(|value| list.contains(&value))
+        }
+        is_one(&self.aggregate_types, Some(event.stream.aggregate_type))
+            && is_one(&self.aggregate_ids, Some(event.stream.id))
+            && (self.event_types.is_empty()
+                || self.event_types.iter().any(|name| name == event.event_type))
+            && is_one(&self.workspace_ids, event.workspace_id)
+            && is_one(&self.account_ids, event.account_id)
+            && self.recorded_from.is_none_or(|from| event.recorded_at >= from)
+            && self.recorded_to.is_none_or(|to| event.recorded_at < to)
+            && self.correlation_id.is_none_or(|id| id == event.correlation_id)
+    }
+}
+
 /// A page of the log in order of position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogPage {

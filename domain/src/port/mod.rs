@@ -7,7 +7,7 @@ mod event_log;
 pub use clock::{Clock, IdSource};
 pub use event_feed::{EventFeed, FeedError, FeedPage, Metadata, RecordedEvent};
 pub use event_log::{
-    AggregateType, AppendOutcome, AppendUnit, EventFilter, EventLog, Fence, IdempotencyRecord,
-    IdentityChange, LogError, LogPage, NewDataKey, NewEvent, Position, SecretChange, StoredEvent,
-    StreamAppend, StreamId,
+    AggregateType, AppendOutcome, AppendUnit, EventFilter, EventLog, EventTraits, Fence,
+    IdempotencyRecord, IdentityChange, LogError, LogPage, NewDataKey, NewEvent, Position,
+    SecretChange, StoredEvent, StreamAppend, StreamId,
 };

@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::port::{AppendOutcome, AppendUnit, EventFilter, LogPage, Position, StoredEvent};
+use domain::port::{
+    AppendOutcome, AppendUnit, EventFilter, EventTraits, LogPage, Position, StoredEvent,
+};
 
 use super::super::reading;
 
@@ -106,18 +108,14 @@ impl Held {
 }
 
 fn is_wanted(filter: &EventFilter, event: &StoredEvent) -> bool {
-    fn is_one<T: PartialEq>(list: &[T], value: &T) -> bool {
-        list.is_empty() || list.contains(value)
-    }
-    fn is_one_of_known<T: PartialEq>(list: &[T], value: Option<&T>) -> bool {
-        list.is_empty() || value.is_some_and(|value| list.contains(value))
-    }
-    is_one(&filter.aggregate_types, &event.stream.aggregate_type)
-        && is_one(&filter.aggregate_ids, &event.stream.id)
-        && is_one(&filter.event_types, &event.event_type)
-        && is_one_of_known(&filter.workspace_ids, event.workspace_id.as_ref())
-        && is_one_of_known(&filter.account_ids, event.account_id.as_ref())
-        && filter.correlation_id.is_none_or(|id| id == event.metadata.correlation_id)
+    filter.wants(EventTraits {
+        stream: event.stream,
+        event_type: &event.event_type,
+        workspace_id: event.workspace_id,
+        account_id: event.account_id,
+        correlation_id: event.metadata.correlation_id,
+        recorded_at: event.recorded_at,
+    })
 }
 
 #[cfg(test)]
