@@ -2,7 +2,8 @@
 # What the tests need besides Rust: a C compiler (SQLite and ring are built from source), PostgreSQL, openssl (for a
 # certificate), and the checkers of spelling and dependencies. Installs what is missing on Debian and its kin when run as
 # root; otherwise says what is missing.
-#   .ci/install.sh TOOLS   the checkers come into the folder TOOLS, as wheels: building them takes minutes
+#   .ci/install.sh TOOLS   the checkers come into the folder TOOLS, as wheels: building them takes minutes; the programs of
+#                          tests/clients with their libraries into TOOLS/clients
 set -euo pipefail
 
 tools=${1:?usage: $0 TOOLS}
@@ -15,6 +16,7 @@ if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev
   missing+=(postgresql)
 fi
 command -v openssl >/dev/null || missing+=(openssl)
+{ command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -47,4 +49,13 @@ if [ "$(cat "$tools/installed" 2>/dev/null)" != "${checkers[*]}" ]; then
   python3 -m venv "$tools"
   "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps "${checkers[@]}"
   echo "${checkers[*]}" >"$tools/installed"
+fi
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$tools/clients"
+cp "$here"/tests/clients/* "$tools/clients"
+# Anew only where what is asked for has changed.
+if ! cmp -s "$tools/clients/package-lock.json" "$tools/clients/installed"; then
+  npm ci --prefix "$tools/clients" --no-audit --no-fund --loglevel=error
+  cp "$tools/clients/package-lock.json" "$tools/clients/installed"
 fi

@@ -26,7 +26,8 @@ step "what the tests need"
 tools=${CARGO_TARGET_DIR:-target}/tools
 .ci/install.sh "$tools" >&2
 PATH=$(cd "$tools/bin" && pwd):$PATH
-export PATH
+TEST_CLIENTS=$(cd "$tools/clients" && pwd)
+export PATH TEST_CLIENTS
 
 step "formatting"
 cargo fmt --all --check

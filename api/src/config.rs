@@ -140,6 +140,8 @@ pub enum LogFormat {
 pub struct GraphqlConfig {
     /// Requests that one key may make per second, with as many saved up; 0: no limit.
     pub requests_per_second: u32,
+    /// Subscriptions and streams of events that one key may have open at a time.
+    pub subscriptions_per_key: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -219,7 +221,7 @@ impl Default for LogConfig {
 
 impl Default for GraphqlConfig {
     fn default() -> Self {
-        Self { requests_per_second: 200 }
+        Self { requests_per_second: 200, subscriptions_per_key: 10 }
     }
 }
 

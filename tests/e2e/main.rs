@@ -10,6 +10,7 @@ mod consent;
 mod crash;
 mod engagement;
 mod erase;
+mod events;
 mod forecast;
 mod imports;
 mod journal;

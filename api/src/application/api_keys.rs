@@ -325,13 +325,31 @@ pub async fn authenticate(gateway: &Gateway, bearer: &str) -> AppResult<Caller> 
     if !key.is_active(now) {
         return Err(refused());
     }
-    Ok(Caller {
+    Ok(caller_of(id, key))
+}
+
+fn caller_of(id: ApiKeyId, key: ApiKey) -> Caller {
+    Caller {
         actor: Actor::api_key(id, Some(key.name.clone())),
         api_key_id: Some(id),
         scopes: key.scopes,
         workspaces: key.workspace_ids.map(|ids| ids.into_iter().collect()),
         accounts: key.account_ids.map(|ids| ids.into_iter().collect()),
-    })
+    }
+}
+
+/// The same caller as their key is now: for whoever stays longer than a request.
+///
+/// # Errors
+/// UNAUTHENTICATED where the key was revoked or has expired; UNAVAILABLE.
+pub async fn renew(gateway: &Gateway, caller: &Caller) -> AppResult<Caller> {
+    let Some(id) = caller.api_key_id else { return Ok(caller.clone()) };
+    let key = gateway.bus.recall::<ApiKey>(id.0, CACHED_FOR.to_std().unwrap_or_default()).await?;
+    let key = key.map(|loaded| loaded.aggregate).filter(|key| key.is_active(gateway.clock.now()));
+    let key = key.ok_or_else(|| {
+        AppError::new(ErrorCode::Unauthenticated, "this API key was revoked or has expired")
+    })?;
+    Ok(caller_of(id, key))
 }
 
 /// Makes sure that somebody can get in: the configured key, else one that is made up and written to a file with mode

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::api_keys::KeyCache;
 use super::campaigns::Forecasts;
+use super::following::{Streams, Tail};
 use super::imports::Running;
 use super::media::Uploads;
 use super::workspaces::KnownWorkspaces;
@@ -16,6 +17,8 @@ pub struct Local {
     pub(crate) imports: Running,
     pub(crate) uploads: Uploads,
     pub(crate) workspaces: KnownWorkspaces,
+    pub(crate) streams: Streams,
+    pub(in crate::application) tail: Tail,
     /// The journal had more webhooks than are interpreted at once when this process last looked.
     pub(crate) has_webhooks_waiting: AtomicBool,
 }

@@ -13,6 +13,7 @@ mod command;
 pub mod contacts;
 pub mod error;
 pub mod events;
+pub mod following;
 pub mod imports;
 pub mod journal;
 mod local;

@@ -113,11 +113,43 @@ impl Client {
         Ok(answer)
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+    /// A GET whose answer is read piece by piece.
+    ///
+    /// # Errors
+    /// [`Refused`] with the gateway's message where it answers otherwise than with what was asked for; else it is away.
+    pub async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        accept: &str,
+    ) -> anyhow::Result<reqwest::Response> {
+        let request = self.http.get(self.base.join(path)?).query(query).header("accept", accept);
+        let response = self.answer(request).await?;
+        let status = response.status();
+        // One that stops, or a proxy before one that is gone.
+        if status.is_server_error() {
+            bail!("the gateway answered {status}");
+        }
+        if !status.is_success() {
+            let answer: Value = response.json().await.unwrap_or_default();
+            let message = answer["error"]["message"].as_str().map(str::to_owned);
+            bail!(Refused(message.unwrap_or_else(|| format!("the gateway answered {status}"))));
+        }
+        Ok(response)
+    }
+
+    async fn answer(
+        &self,
+        mut request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<reqwest::Response> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let response = request.send().await.context("the gateway did not answer")?;
+        request.send().await.context("the gateway did not answer")
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let response = self.answer(request).await?;
         let status = response.status();
         response.json().await.with_context(|| format!("the gateway answered {status} without JSON"))
     }
@@ -129,6 +161,11 @@ impl Client {
         }
     }
 }
+
+/// What the gateway will not do, however often it is asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
 
 /// What every client here has in common.
 pub fn builder() -> reqwest::ClientBuilder {

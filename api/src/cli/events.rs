@@ -4,21 +4,27 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use clap::Args;
 use domain::port::{EventFeed, EventFilter, Position};
 use infrastructure::ledger::catalogue;
-use url::Url;
+use serde::Deserialize;
 
-use super::remote::Remote;
+use super::client::{Client, Refused};
 use super::{Global, Usage};
 use crate::app::Reader;
 use crate::application::events::{event_json, shown_events};
-use crate::application::view::EventView;
 
 /// Events read at once.
 const PAGE: usize = 500;
-/// How often a followed log is looked at; this process is not the one that appends.
+/// How often a followed log is looked at where this process reads the store, which another one appends to.
 const POLL: Duration = Duration::from_millis(200);
+/// A gateway that is followed says something at least every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// Between two tries to reach a gateway that is away.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest line: an event with all that WhatsApp takes for a message.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct EventsArgs {
@@ -36,67 +42,31 @@ pub struct EventsArgs {
     personal: bool,
 }
 
-/// Where the events come from.
-enum Source {
-    /// The store itself: whoever may read its files may see everything.
-    Store {
-        reader: Reader,
-        filter: EventFilter,
-        personal: bool,
-    },
-    Remote {
-        remote: Remote,
-        types: Vec<String>,
-    },
-}
-
-struct Page {
-    events: Vec<EventView>,
-    scanned_to: Position,
-    at_head: bool,
-}
-
-impl Source {
-    async fn open(global: &Global, args: &EventsArgs) -> anyhow::Result<Self> {
-        let types = event_types(&args.types)?;
-        if let Some(remote) = Remote::connect(global).await? {
-            return Ok(Self::Remote { remote, types });
-        }
-        let reader = Reader::open(&global.load(&[])?).await?;
-        let filter = EventFilter { event_types: types, ..EventFilter::default() };
-        Ok(Self::Store { reader, filter, personal: args.personal })
-    }
-
-    fn public_url(&self) -> &Url {
-        match self {
-            Self::Store { reader, .. } => &reader.public_url,
-            Self::Remote { remote, .. } => remote.base(),
-        }
-    }
-
-    async fn read_after(&self, after: Position) -> anyhow::Result<Page> {
-        match self {
-            Self::Store { reader, filter, personal } => {
-                let page = reader.ledger.read_after(after, filter, PAGE).await?;
-                let events = shown_events(&reader.ledger, page.events, *personal).await?;
-                Ok(Page { events, scanned_to: page.scanned_to, at_head: page.at_head })
-            }
-            Self::Remote { remote, types } => {
-                let (events, scanned_to, at_head) = remote.events(after, types, PAGE).await?;
-                Ok(Page { events, scanned_to, at_head })
-            }
-        }
-    }
-}
-
 pub async fn run(global: Global, args: EventsArgs) -> anyhow::Result<()> {
-    let source = Source::open(&global, &args).await?;
-    let mut after = Position(args.after);
+    let types = event_types(&args.types)?;
+    let after = Position(args.after);
+    if global.url.is_none() {
+        let reader = Reader::open(&global.load(&[])?).await?;
+        return read_store(&reader, types, after, &args).await;
+    }
+    let stream =
+        Stream { client: Client::connect(&global).await?, types, is_followed: args.follow };
+    stream.read(after).await
+}
+
+/// From the store itself: whoever may read its files may see everything.
+async fn read_store(
+    reader: &Reader,
+    event_types: Vec<String>,
+    mut after: Position,
+    args: &EventsArgs,
+) -> anyhow::Result<()> {
+    let filter = EventFilter { event_types, ..EventFilter::default() };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     loop {
-        let page = source.read_after(after).await?;
-        for event in &page.events {
-            serde_json::to_writer(&mut out, &event_json(event, source.public_url()))?;
+        let page = reader.ledger.read_after(after, &filter, PAGE).await?;
+        for event in &shown_events(&reader.ledger, page.events, args.personal).await? {
+            serde_json::to_writer(&mut out, &event_json(event, &reader.public_url))?;
             out.write_all(b"\n")?;
         }
         after = page.scanned_to.max(after);
@@ -106,6 +76,67 @@ pub async fn run(global: Global, args: EventsArgs) -> anyhow::Result<()> {
                 return Ok(());
             }
             tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// `GET /events` of a gateway elsewhere, over cuts and restarts.
+struct Stream {
+    client: Client,
+    types: Vec<String>,
+    is_followed: bool,
+}
+
+impl Stream {
+    async fn read(&self, mut after: Position) -> anyhow::Result<()> {
+        let mut was_reached = false;
+        loop {
+            let cut = match self.copy(&mut after, &mut was_reached).await {
+                Ok(()) if !self.is_followed => return Ok(()),
+                Ok(()) => anyhow::anyhow!("the gateway ended the stream"),
+                Err(error) => error,
+            };
+            if !self.is_followed || !was_reached || cut.is::<Refused>() {
+                return Err(cut);
+            }
+            eprintln!("{cut:#}; going on after position {after}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Writes what comes after a position until the stream ends, and moves the position with it.
+    async fn copy(&self, after: &mut Position, was_reached: &mut bool) -> anyhow::Result<()> {
+        let mut query =
+            vec![("after", after.to_string()), ("follow", self.is_followed.to_string())];
+        query.extend(self.types.iter().map(|name| ("type", name.clone())));
+        let mut response = self.client.get("/events", &query, "application/x-ndjson").await?;
+        *was_reached = true;
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut begun = Vec::new();
+        loop {
+            let chunk = tokio::time::timeout(SILENCE_MAX, response.chunk()).await;
+            let Some(chunk) = chunk.context("the gateway fell silent")?? else { return Ok(()) };
+            begun.extend_from_slice(&chunk);
+            let Some(end) = begun.iter().rposition(|byte| *byte == b'\n') else {
+                if begun.len() > LINE_BYTES_MAX {
+                    bail!("the gateway sent a line of more than {LINE_BYTES_MAX} bytes");
+                }
+                continue;
+            };
+            let whole = begun.drain(..=end).collect::<Vec<u8>>();
+            for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                #[derive(Deserialize)]
+                struct Placed {
+                    position: String,
+                }
+                let placed: Placed = serde_json::from_slice(line)
+                    .context("the gateway sent a line that is no event")?;
+                out.write_all(line)?;
+                out.write_all(b"\n")?;
+                *after =
+                    placed.position.parse().map(Position).context("an event has no position")?;
+            }
+            out.flush()?;
         }
     }
 }

@@ -55,30 +55,6 @@ impl Remote {
         &self.base
     }
 
-    /// Events after a position, how far the log was looked through for them, and whether that is its end.
-    ///
-    /// # Errors
-    /// The gateway's message.
-    pub async fn events(
-        &self,
-        after: Position,
-        types: &[String],
-        first: usize,
-    ) -> anyhow::Result<(Vec<EventView>, Position, bool)> {
-        let query = format!(
-            "query($after: Position, $filter: EventFilter, $first: Int) {{ events(after: $after, filter: $filter, first: $first) \
-             {{ nodes {{ {EVENT} }} pageInfo {{ endCursor hasNextPage }} }} }}"
-        );
-        let variables = json!({
-            "after": after.to_string(), "filter": { "types": types }, "first": first,
-        });
-        let mut data = self.client.graphql(&query, variables).await?;
-        let page = read_page(data["events"].take())?;
-        let end = page.end_cursor.as_deref().unwrap_or_default();
-        let scanned_to = end.parse().map(Position).context("the gateway gave no position")?;
-        Ok((page.events, scanned_to, !page.has_next_page))
-    }
-
     /// Everything that happened to one thing.
     ///
     /// # Errors

@@ -74,6 +74,7 @@ impl Running {
 
     /// Stops listening, lets calls under way end, and records them.
     pub async fn stop(self) {
+        self.gateway.local.streams.close();
         if let Some(socket) = self.socket {
             socket.stop().await;
         }

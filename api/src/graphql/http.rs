@@ -1,20 +1,21 @@
 //! GraphQL over HTTP: POST of `application/json`, one operation per request, bounded before and while it runs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, OperationDefinition, OperationType,
 };
 use async_graphql::{Request, Response, ServerError, Variables};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::{Refusal, internal, of_execution};
 use super::session::Session;
-use super::{Schema, bounds, coerce, graphiql, omitted};
+use super::{Schema, bounds, coerce, graphiql, omitted, websocket};
 use crate::app::Gateway;
 use crate::application::Caller;
 use crate::application::error::{AppError, ErrorCode};
@@ -37,21 +38,24 @@ pub(super) fn configure(routes: &mut web::ServiceConfig) {
     );
 }
 
-/// A browser gets GraphiQL; everybody else has to POST.
-async fn get(request: HttpRequest) -> HttpResponse {
+/// A browser gets GraphiQL, whoever upgrades subscriptions; everybody else has to POST.
+async fn get(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    if request.headers().contains_key(UPGRADE) {
+        return websocket::open(request, payload, state).await;
+    }
     let accepts = |kind: &str| header(&request, ACCEPT.as_str()).contains(kind);
     if accepts("text/html") { graphiql::page() } else { other(request).await }
 }
 
 async fn other(request: HttpRequest) -> HttpResponse {
     let form = Form::of(&request);
-    let errors = vec![json!({
+    let problems = [json!({
         "message": "send GraphQL requests as POST with Content-Type: application/json",
         "extensions": { "code": ErrorCode::ValidationFailed.as_str() },
     })];
     form.answer(
         StatusCode::METHOD_NOT_ALLOWED,
-        &json!({ "errors": errors }),
+        errors(&problems),
         &[(ALLOW.as_str(), "GET, POST".to_owned())],
     )
 }
@@ -69,10 +73,10 @@ async fn post(
     };
     metrics::histogram!("gateway_graphql_seconds").record(began.elapsed().as_secs_f64());
     match answer {
-        Ok(body) => {
-            let outcome = if body.get("errors").is_some() { "errors" } else { "ok" };
+        Ok(Answered { body, has_errors }) => {
+            let outcome = if has_errors { "errors" } else { "ok" };
             metrics::counter!("gateway_graphql_requests_total", "outcome" => outcome).increment(1);
-            form.answer(StatusCode::OK, &body, &[])
+            form.answer(StatusCode::OK, body, &[])
         }
         Err(Stopped { status, refusal, retry_after }) => {
             metrics::counter!("gateway_graphql_requests_total", "outcome" => refusal.code.as_str())
@@ -82,7 +86,7 @@ async fn post(
                 retry_after.map(|wait| (wait.as_secs_f64().ceil().max(1.0) as u64).to_string());
             let headers: Vec<_> =
                 seconds.map(|seconds| (RETRY_AFTER.as_str(), seconds)).into_iter().collect();
-            form.answer(status, &json!({ "errors": refusal.errors }), &headers)
+            form.answer(status, errors(&refusal.errors), &headers)
         }
     }
 }
@@ -127,15 +131,20 @@ impl Form {
         }
     }
 
-    fn answer(self, status: StatusCode, body: &Value, headers: &[(&str, String)]) -> HttpResponse {
+    fn answer(self, status: StatusCode, body: Vec<u8>, headers: &[(&str, String)]) -> HttpResponse {
         let mut response = HttpResponse::build(status);
         response.insert_header((CONTENT_TYPE, if self == Self::Modern { MODERN } else { LEGACY }));
         response.insert_header((CACHE_CONTROL, "no-store"));
         for (name, value) in headers {
             response.insert_header((*name, value.as_str()));
         }
-        response.body(body.to_string())
+        response.body(body)
     }
+}
+
+/// A body without data.
+fn errors(errors: &[Value]) -> Vec<u8> {
+    json!({ "errors": errors }).to_string().into_bytes()
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
@@ -144,16 +153,33 @@ fn header<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
 
 /// Why nothing ran.
 #[derive(Debug)]
-struct Stopped {
+pub(super) struct Stopped {
     /// Where it does not depend on the form of the answer.
     status: Option<StatusCode>,
-    refusal: Refusal,
+    pub refusal: Refusal,
     retry_after: Option<Duration>,
 }
 
 impl Stopped {
-    fn new(error: &AppError, gateway: &Gateway) -> Self {
+    pub fn new(error: &AppError, gateway: &Gateway) -> Self {
         Self { status: None, refusal: Refusal::of(error, gateway), retry_after: None }
+    }
+
+    /// By what must not happen.
+    fn inside(what: &str, gateway: &Gateway) -> Self {
+        let refusal = Refusal { code: ErrorCode::Internal, errors: vec![internal(gateway, what)] };
+        Self { status: None, refusal, retry_after: None }
+    }
+
+    /// By errors of an execution that has nothing to show.
+    pub fn by(errors: &[ServerError], gateway: &Gateway) -> Self {
+        let errors: Vec<Value> = errors.iter().map(|error| of_execution(error, gateway)).collect();
+        let code = match errors[0]["extensions"]["code"].as_str() {
+            Some("QUERY_TOO_COMPLEX") => ErrorCode::QueryTooComplex,
+            Some("INTERNAL") => ErrorCode::Internal,
+            _ => ErrorCode::ValidationFailed,
+        };
+        Self { status: None, refusal: Refusal { code, errors }, retry_after: None }
     }
 
     fn with(status: StatusCode, code: ErrorCode, message: String, gateway: &Gateway) -> Self {
@@ -164,7 +190,7 @@ impl Stopped {
 /// The body of a request. Nothing else in it is looked at.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+pub(super) struct Asked {
     query: String,
     #[serde(default)]
     operation_name: Option<String>,
@@ -191,19 +217,7 @@ async fn receive(
         ));
     }
     let caller = authenticate(request, state).await.map_err(|error| stopped(&error))?;
-    if let Some(key) = caller.api_key_id
-        && let Err(wait) = state.schema.limiter.take(key, Instant::now())
-    {
-        let error = AppError::new(
-            ErrorCode::RateLimited,
-            "this key asks too often; try again a little later",
-        );
-        let mut stopped = stopped(&error);
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-        stopped.refusal.errors[0]["extensions"]["retryAfterMs"] = json!(wait_ms);
-        stopped.retry_after = Some(wait);
-        return Err(stopped);
-    }
+    admit(&caller, state)?;
     let body = match payload.to_bytes_limited(BODY_BYTES_MAX).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
@@ -226,6 +240,19 @@ async fn receive(
     Ok((caller, asked))
 }
 
+/// Takes one request of what the caller's key may ask.
+pub(super) fn admit(caller: &Caller, state: &State) -> Result<(), Stopped> {
+    let Some(key) = caller.api_key_id else { return Ok(()) };
+    let Err(wait) = state.schema.limiter.take(key, Instant::now()) else { return Ok(()) };
+    let error =
+        AppError::new(ErrorCode::RateLimited, "this key asks too often; try again a little later");
+    let mut stopped = Stopped::new(&error, &state.gateway);
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    stopped.refusal.errors[0]["extensions"]["retryAfterMs"] = json!(wait_ms);
+    stopped.retry_after = Some(wait);
+    Err(stopped)
+}
+
 fn read(body: &[u8]) -> Result<Asked, AppError> {
     let invalid = |message: &str| AppError::new(ErrorCode::ValidationFailed, message);
     let body: Value = serde_json::from_slice(body).map_err(|_| {
@@ -238,21 +265,42 @@ fn read(body: &[u8]) -> Result<Asked, AppError> {
         }
         _ => return Err(invalid("the body must be an object with the query")),
     }
-    let asked: Asked = serde_json::from_value(body)
-        .map_err(|_| invalid("`query` must be text; `operationName`, where given, text too"))?;
-    match asked.variables {
-        None | Some(Value::Null | Value::Object(_)) => Ok(asked),
-        Some(_) => Err(invalid("`variables` must be an object")),
+    Asked::of(body)
+}
+
+impl Asked {
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub fn of(body: Value) -> Result<Self, AppError> {
+        let invalid = |message: &str| AppError::new(ErrorCode::ValidationFailed, message);
+        let asked: Self = serde_json::from_value(body)
+            .map_err(|_| invalid("`query` must be text; `operationName`, where given, text too"))?;
+        match asked.variables {
+            None | Some(Value::Null | Value::Object(_)) => Ok(asked),
+            Some(_) => Err(invalid("`variables` must be an object")),
+        }
     }
 }
 
-/// Checks and runs one request. The answer's body, or why nothing ran.
-async fn run(
+/// The answer of a request that ran, as JSON.
+pub(super) struct Answered {
+    pub body: Vec<u8>,
+    pub has_errors: bool,
+}
+
+/// A request that was checked, and what it asks for.
+pub(super) struct Checked {
+    pub request: Request,
+    pub operation: OperationType,
+}
+
+/// Checks one request, whichever way it came. Why it is not run, where it is not.
+pub(super) fn check(
     schema: &Schema,
-    gateway: &std::sync::Arc<Gateway>,
+    gateway: &Arc<Gateway>,
     caller: Caller,
     asked: Asked,
-) -> Result<Value, Stopped> {
+) -> Result<Checked, Stopped> {
     let stopped = |error: &AppError| Stopped::new(error, gateway);
     bounds::check_text(&asked.query).map_err(|error| stopped(&error))?;
     let variables = asked.variables.map_or_else(Variables::default, Variables::from_json);
@@ -278,11 +326,40 @@ async fn run(
             retry_after: None,
         });
     }
-    let is_mutation = operation.ty == OperationType::Mutation;
+    let operation = operation.ty;
     let mut document = document.clone();
     omitted::drop_from(&mut document, &variables);
     request.set_parsed_query(document);
-    let request = request.data(Session::new(gateway.clone(), caller));
+    Ok(Checked { request: request.data(Session::new(gateway.clone(), caller)), operation })
+}
+
+/// Checks and runs a query or a mutation. The answer, or why nothing ran.
+pub(super) async fn run(
+    schema: &Schema,
+    gateway: &Arc<Gateway>,
+    caller: Caller,
+    asked: Asked,
+) -> Result<Answered, Stopped> {
+    let Checked { request, operation } = check(schema, gateway, caller, asked)?;
+    if operation == OperationType::Subscription {
+        let error = AppError::new(
+            ErrorCode::ValidationFailed,
+            "subscriptions go over a WebSocket: upgrade GET /graphql with the protocol graphql-transport-ws",
+        );
+        return Err(Stopped::new(&error, gateway));
+    }
+    execute(schema, gateway, request, operation).await
+}
+
+/// Runs what was checked.
+pub(super) async fn execute(
+    schema: &Schema,
+    gateway: &Arc<Gateway>,
+    request: Request,
+    operation: OperationType,
+) -> Result<Answered, Stopped> {
+    let is_mutation = operation == OperationType::Mutation;
+    let stopped = |error: &AppError| Stopped::new(error, gateway);
     let schema = schema.executable.clone();
     // Its own task: a client that hangs up must not cut a mutation in half, and a panic must not go further.
     let mut task = tokio::spawn(async move { schema.execute(request).await });
@@ -294,9 +371,7 @@ async fn run(
             } else {
                 "a request's task was cancelled"
             };
-            let refusal =
-                Refusal { code: ErrorCode::Internal, errors: vec![internal(gateway, what)] };
-            Err(Stopped { status: None, refusal, retry_after: None })
+            Err(Stopped::inside(what, gateway))
         }
         Err(_) => {
             let message = if is_mutation {
@@ -332,26 +407,26 @@ fn selected<'a>(
     }
 }
 
-fn answer(response: Response, gateway: &Gateway) -> Result<Value, Stopped> {
+pub(super) fn answer(response: Response, gateway: &Gateway) -> Result<Answered, Stopped> {
+    let is_refused = !response.errors.is_empty()
+        && response.data == async_graphql::Value::Null
+        && response.errors.iter().all(|error| error.path.is_empty());
+    if is_refused {
+        return Err(Stopped::by(&response.errors, gateway));
+    }
     let errors: Vec<Value> =
         response.errors.iter().map(|error| of_execution(error, gateway)).collect();
-    let is_refused = !errors.is_empty()
-        && response.data == async_graphql::Value::Null
-        && response.errors.iter().all(|error: &ServerError| error.path.is_empty());
-    if is_refused {
-        let code = match errors[0]["extensions"]["code"].as_str() {
-            Some("QUERY_TOO_COMPLEX") => ErrorCode::QueryTooComplex,
-            Some("INTERNAL") => ErrorCode::Internal,
-            _ => ErrorCode::ValidationFailed,
-        };
-        return Err(Stopped { status: None, refusal: Refusal { code, errors }, retry_after: None });
+    #[derive(Serialize)]
+    struct Body {
+        data: async_graphql::Value,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        errors: Vec<Value>,
     }
-    let data = response.data.into_json().unwrap_or_default();
-    Ok(if errors.is_empty() {
-        json!({ "data": data })
-    } else {
-        json!({ "data": data, "errors": errors })
-    })
+    let has_errors = !errors.is_empty();
+    match serde_json::to_vec(&Body { data: response.data, errors }) {
+        Ok(body) => Ok(Answered { body, has_errors }),
+        Err(_) => Err(Stopped::inside("an answer has no JSON form", gateway)),
+    }
 }
 
 #[cfg(test)]

@@ -20,17 +20,20 @@ mod omitted;
 mod scalars;
 mod segments;
 mod session;
+mod subscriptions;
 mod table;
 mod templates;
+mod websocket;
 mod workspaces;
 
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web;
-use async_graphql::{EmptySubscription, MergedObject, SDLExportOptions};
+use async_graphql::{MergedObject, SDLExportOptions};
 
 use crate::app::Gateway;
 use limiter::Limiter;
+use subscriptions::Subscription;
 use table::Table;
 
 pub use http::{BODY_BYTES_MAX, REQUEST_TIME_MAX};
@@ -71,7 +74,7 @@ struct Mutation(
     workspaces::ProjectionMutation,
 );
 
-type Executable = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+type Executable = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// The schema, and what guards it. Cheap to clone.
 #[derive(Clone)]
@@ -85,7 +88,7 @@ pub struct Schema {
 const RECURSION_MAX: usize = 40;
 
 fn executable() -> Executable {
-    async_graphql::Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+    async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
         .limit_recursive_depth(RECURSION_MAX)
         .limit_directives(bounds::DIRECTIVES_MAX)
         .finish()

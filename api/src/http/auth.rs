@@ -27,6 +27,14 @@ pub async fn authenticate(request: &HttpRequest, state: &State) -> AppResult<Cal
         return Ok(Caller::everything(Actor::system(&format!("cli:{uid}"))));
     }
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    authenticate_bearer(header, state).await
+}
+
+/// The caller behind the value of an `Authorization` header.
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn authenticate_bearer(header: Option<&str>, state: &State) -> AppResult<Caller> {
     let token = header.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

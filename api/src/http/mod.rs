@@ -1,6 +1,7 @@
 //! What answers over HTTP: health, Meta's webhook, GraphQL, imports, media, the journal, the sandbox's controls and the console.
 
 mod auth;
+mod events;
 mod health;
 mod imports;
 mod journal;
@@ -19,7 +20,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::app::Gateway;
 use crate::graphql;
 
-pub use auth::{authenticate, refusal};
+pub use auth::{authenticate, authenticate_bearer, refusal};
 
 /// Meta sends up to 3 MB; GraphQL takes as much.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -58,6 +59,7 @@ impl Server {
                 .configure(health::configure)
                 .configure(webhook::configure)
                 .configure(graphql::configure)
+                .configure(events::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)
@@ -104,6 +106,7 @@ impl Server {
                 .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
                 .configure(health::configure)
                 .configure(graphql::configure)
+                .configure(events::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)

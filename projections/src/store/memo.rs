@@ -121,6 +121,6 @@ mod tests {
         let kept: usize = memo.parts.iter().map(|part| part.lock().unwrap().packed_bytes).sum();
         assert!(kept <= PACKED_BYTES_MAX && kept > PACKED_BYTES_MAX / 2, "{kept}");
         let last = 9_999_u32.to_be_bytes().repeat(250);
-        assert_eq!(*memo.get(&last, || Ok::<_, ()>(0)).unwrap(), 9_999);
+        assert_eq!(*memo.get(&last, || Ok::<_, ()>(0_u32)).unwrap(), 9_999);
     }
 }

@@ -162,7 +162,8 @@ impl Types {
     pub fn inner_fields_with(&self, has: impl Fn(&str) -> bool) -> Vec<String> {
         let mut found = vec![];
         for (ty, known) in &self.0 {
-            if ty == "Query" || ty == "Mutation" || ty.starts_with("__") {
+            if ["Query", "Mutation", "Subscription"].contains(&ty.as_str()) || ty.starts_with("__")
+            {
                 continue;
             }
             for field in known["fields"].as_array().into_iter().flatten() {

@@ -23,7 +23,7 @@ const FORECAST_MAX: usize = 16;
 const FORECAST_PENDING_MAX: u64 = 200_000;
 
 /// Counts of recipients: `recipients = pending + in_doubt + accepted + failed + cancelled + skipped`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CampaignProgress {
     pub campaign_id: CampaignId,
     pub status: CampaignStatus,
@@ -50,7 +50,7 @@ pub struct CampaignProgress {
     pub failures: Vec<FailureCount>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureCount {
     pub code: Option<i64>,
     pub title: String,

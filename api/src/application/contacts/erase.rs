@@ -86,6 +86,7 @@ pub async fn erase(
         })
     })
     .await?;
+    gateway.local.tail.forget();
     // Goes on where this caller stops waiting.
     let cleaning = tokio::spawn(Cleaner::of(gateway).clean(task, position));
     match tokio::time::timeout(PATIENCE, cleaning).await {
