@@ -13,7 +13,6 @@ mod support;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -21,14 +20,13 @@ use infrastructure::webhook::signature;
 use support::client::{Call, Connection};
 use support::figures::{counts, is_smoke, line, median, option};
 use support::fill::{EVENTS_PER_MESSAGE, Fill};
-use support::place::{APP_SECRET, Account, KEY, MASTER_KEY, Place, sqlite_url};
-use tokio::process::{Child, Command};
+use support::place::{APP_SECRET, Account, Place};
+use support::process::start;
+use tokio::process::Child;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const POLL: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_secs(600);
 /// Posts at once until the kill.
 const CLIENTS: usize = 16;
 /// Where the account is written down, in a directory that stays.
@@ -94,11 +92,11 @@ async fn fill(directory: &Path, events: usize) -> u64 {
 /// Started, kept busy, killed, and started again: seconds until it was ready, and the webhooks it had taken.
 async fn restart(directory: &Path, busy: Duration) -> (f64, f64) {
     let path = std::fs::read_to_string(directory.join(ACCOUNT)).expect("it was written down");
-    let (mut first, address) = start(directory).await;
+    let (mut first, address) = start(directory, &[]).await;
     // In the middle of it: the clients are still posting.
     let ((), posts) = tokio::join!(kill(&mut first, busy), post(address, &path));
     let began = Instant::now();
-    let (mut second, _) = start(directory).await;
+    let (mut second, _) = start(directory, &[]).await;
     let seconds = began.elapsed().as_secs_f64();
     second.kill().await.expect("it can be killed");
     (seconds, posts)
@@ -124,46 +122,4 @@ async fn post(address: SocketAddr, path: &str) -> f64 {
         answered
     });
     futures::future::join_all(clients).await.into_iter().sum::<u64>() as f64
-}
-
-/// `serve`, and waits until it is ready.
-async fn start(directory: &Path) -> (Child, SocketAddr) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = port.expect("loopback has a free port");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_whatsapp-gateway"));
-    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WHATSAPP_GATEWAY_") {
-            command.env_remove(name);
-        }
-    }
-    let log = std::fs::File::create(directory.join("bench.log")).expect("a log file");
-    let mut child = command
-        .args(["serve", "--listen", &address.to_string()])
-        .env_remove("RUST_LOG")
-        .env("WHATSAPP_GATEWAY_STORE__URL", sqlite_url(directory))
-        .env("WHATSAPP_GATEWAY_SECRETS__MASTER_KEY", MASTER_KEY)
-        .env("WHATSAPP_GATEWAY_ADMIN__BOOTSTRAP_KEY", KEY)
-        .env("WHATSAPP_GATEWAY_GRAPH__BASE_URL", "http://127.0.0.1:9")
-        .env("WHATSAPP_GATEWAY_LOG__FORMAT", "json")
-        .stderr(log)
-        .spawn()
-        .expect("the gateway starts");
-    let began = Instant::now();
-    let ready = Call::get("/readyz");
-    loop {
-        if let Ok(mut connection) = Connection::open(address).await
-            && let Ok((200, _)) = connection.call(&ready).await
-        {
-            return (child, address);
-        }
-        let ended = child.try_wait().expect("it can be asked");
-        assert!(
-            ended.is_none(),
-            "the gateway ended, see {}",
-            directory.join("bench.log").display()
-        );
-        assert!(began.elapsed() < PATIENCE, "the gateway did not get ready");
-        tokio::time::sleep(POLL).await;
-    }
 }

@@ -8,6 +8,7 @@ pub mod figures;
 pub mod fill;
 pub mod place;
 pub mod postgraphile;
+pub mod process;
 
 /// As the gateway's own.
 pub fn runtime() -> tokio::runtime::Runtime {

@@ -6,7 +6,7 @@ use clap::Args;
 use domain::port::IdSource;
 use infrastructure::clock::{SystemClock, SystemIds};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Global;
 use super::client::socket_path;
@@ -14,6 +14,9 @@ use crate::app::{Gateway, Managers, Workers};
 use crate::application::{api_keys, workspaces};
 use crate::config::Config;
 use crate::{http, telemetry};
+
+/// Open files and connections, where the system allows it.
+const FILES_MAX: u64 = 65_536;
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -87,6 +90,10 @@ pub async fn run(global: Global, args: ServeArgs) -> anyhow::Result<()> {
     let more: Vec<_> = args.listen.map(|listen| ("listen", listen)).into_iter().collect();
     let config = global.load(&more)?;
     telemetry::init_logs(&config.log)?;
+    // A thousand files, which is what many systems begin with, are fewer than connections of a busy day.
+    if let Err(error) = rlimit::increase_nofile_limit(FILES_MAX) {
+        warn!(%error, "the limit of open files could not be raised; see ulimit -n");
+    }
     let running = Running::start(config, Managers::All).await?;
     info!(address = %running.address(), node = %running.gateway.node, "the gateway is listening");
     eprintln!("The gateway is at {}", running.gateway.public_url());
