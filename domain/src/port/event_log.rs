@@ -183,7 +183,8 @@ pub struct Fence {
 /// What became of one unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendOutcome {
-    /// On disk. `last` is the position of the unit's last event (the head, where it had none).
+    /// On disk. `last` is the position of the unit's last event (the head, where it had none), and none of its events lies
+    /// before `first`. Where the store has holes in between, others' events may lie there too.
     Appended { first: Position, last: Position, recorded_at: DateTime<Utc> },
     /// These streams are not where the writer thought: read, decide and try again. Nothing of the unit was taken.
     Stale { streams: Vec<StreamId> },

@@ -74,9 +74,7 @@ struct Inner {
 
 /// What became of a draft.
 pub(super) enum Outcome {
-    /// Positions of the draft's events are contiguous from the first.
     Appended {
-        first: Position,
         last: Position,
     },
     Stale,
@@ -440,7 +438,7 @@ impl CommandBus {
 
     fn settle(&self, outcome: AppendOutcome, after: AfterAppend, keys: &SealingKeys) -> Outcome {
         match outcome {
-            AppendOutcome::Appended { first, last, .. } => {
+            AppendOutcome::Appended { last, .. } => {
                 for (stream, sequence) in after.streams {
                     self.0.cache.note_move(stream, sequence);
                 }
@@ -456,7 +454,7 @@ impl CommandBus {
                 for name in after.secrets {
                     self.keys().forget_secret(&name);
                 }
-                Outcome::Appended { first, last }
+                Outcome::Appended { last }
             }
             AppendOutcome::Stale { .. } => {
                 metrics::counter!("gateway_command_conflicts_total").increment(1);

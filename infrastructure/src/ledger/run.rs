@@ -153,7 +153,7 @@ impl<'a, A: BusAggregate> Run<'a, A> {
         let mut stale = Vec::new();
         for ((group, answers, after, subject), outcome) in waiting.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Appended { last, .. } => {
+                Outcome::Appended { last } => {
                     self.remember(group.id, after, subject, last);
                     self.answer(&group, answers, Some(last));
                 }

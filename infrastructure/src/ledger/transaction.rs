@@ -394,8 +394,7 @@ impl Transaction<'_> {
             let Some(slot) = self.slots.remove(stream) else { continue };
             read_up_to = read_up_to.max(slot.position);
             if !slot.draft.events.is_empty() {
-                let (events, subject) = (slot.draft.events.len(), slot.draft.subject);
-                written.push((*stream, events, subject, slot.state, slot.into_cached));
+                written.push((*stream, slot.draft.subject, slot.state, slot.into_cached));
                 draft.streams.push(slot.draft);
             }
         }
@@ -409,13 +408,11 @@ impl Transaction<'_> {
         }
         let outcome = self.bus.append(vec![draft]).await?.pop();
         match outcome {
-            Some(Outcome::Appended { first, last }) => {
-                let mut next = first.0;
+            Some(Outcome::Appended { last }) => {
                 let as_of = self.bus.clock().since_boot();
-                for (stream, events, subject, state, into_cached) in written {
-                    next += events as u64;
-                    let position = Position(next.saturating_sub(1));
-                    if let Some(cached) = into_cached(state, subject, position, as_of) {
+                for (stream, subject, state, into_cached) in written {
+                    // Where the whole unit shows, this stream does.
+                    if let Some(cached) = into_cached(state, subject, last, as_of) {
                         self.bus.cache().put(stream, cached, self.bus.keys());
                     }
                 }

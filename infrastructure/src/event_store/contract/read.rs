@@ -42,18 +42,19 @@ pub async fn pages_cover_the_log_once(store: &OpenStore, _: &Clock) {
     let page = store.log.read_all(Position(0), &EventFilter::default(), 10).await.unwrap();
     assert!(page.events.is_empty() && page.at_head && page.scanned_to == Position(0));
     append_all(store, (0..53).map(|_| unit([append(message(), 0, 1)])).collect()).await;
+    let all = read_all(store, &EventFilter::default(), 1_000).await;
+    assert_eq!(all.len(), 53);
+    assert!(all.windows(2).all(|pair| pair[0].position < pair[1].position));
     for limit in [1, 10, 53, 54] {
-        let positions: Vec<_> = read_all(store, &EventFilter::default(), limit)
-            .await
-            .iter()
-            .map(|event| event.position.0)
-            .collect();
-        assert_eq!(positions, (1..=53).collect::<Vec<_>>(), "pages of {limit}");
+        assert_eq!(read_all(store, &EventFilter::default(), limit).await, all, "pages of {limit}");
     }
-    let page = store.log.read_all(Position(50), &EventFilter::default(), 3).await.unwrap();
-    assert!(page.at_head && page.scanned_to == Position(53), "a full page may be the last one");
-    let beyond = store.log.read_all(Position(99), &EventFilter::default(), 3).await.unwrap();
-    assert!(beyond.at_head && beyond.scanned_to == Position(99) && beyond.events.is_empty());
+    let (after, head) = (all[49].position, all[52].position);
+    let page = store.log.read_all(after, &EventFilter::default(), 3).await.unwrap();
+    assert!(page.at_head && page.scanned_to == head, "a full page may be the last one");
+    assert_eq!(page.events, all[50..]);
+    let beyond = Position(head.0 + 46);
+    let page = store.log.read_all(beyond, &EventFilter::default(), 3).await.unwrap();
+    assert!(page.at_head && page.scanned_to == beyond && page.events.is_empty());
 }
 
 pub async fn filters_hold_together(store: &OpenStore, _: &Clock) {
@@ -67,17 +68,13 @@ pub async fn filters_hold_together(store: &OpenStore, _: &Clock) {
         append.events = vec![event(if n / 8 % 2 == 0 { "sent" } else { "read" })];
         appends.push(append);
     }
-    append_all(store, appends.iter().cloned().map(|append| unit([append])).collect()).await;
-    let found = async |filter: EventFilter| -> Vec<u64> {
-        let mut all = Vec::new();
-        for limit in [2, 100] {
-            all = read_all(store, &filter, limit)
-                .await
-                .iter()
-                .map(|event| event.position.0)
-                .collect();
-        }
-        all
+    for append in &appends {
+        append_one(store, unit([append.clone()])).await;
+    }
+    let found = async |filter: EventFilter| -> Vec<usize> {
+        let events = read_all(store, &filter, 100).await;
+        assert_eq!(read_all(store, &filter, 2).await, events);
+        places(store, &events).await
     };
     let filter =
         EventFilter { aggregate_types: vec![AggregateType::Contact], ..EventFilter::default() };
@@ -129,57 +126,67 @@ fn append_of(stream: StreamId, correlation_id: Uuid) -> StreamAppend {
     append
 }
 
-pub async fn a_sparse_filter_moves_on_and_finds_the_head(store: &OpenStore, _: &Clock) {
+/// Two events of a workspace, one before all else, one near the head, which lies in the stream given back.
+async fn two_of_very_many(store: &OpenStore) -> (EventFilter, StreamId) {
     let rare = |n: usize| append(StreamId::new(AggregateType::Workspace, id()), 0, n);
     append_one(store, unit([rare(1)])).await;
     let filler = usize::try_from(SCAN_POSITIONS_MAX).expect("is small") + 500;
     append_all(store, (0..filler / 500).map(|_| unit([append(message(), 0, 500)])).collect()).await;
     append_one(store, unit([rare(1)])).await;
-    append_one(store, unit([append(message(), 0, 5)])).await;
-    let head = store.log.head().await.unwrap();
+    let last = message();
+    append_one(store, unit([append(last, 0, 5)])).await;
+    let aggregate_types = vec![AggregateType::Workspace];
+    (EventFilter { aggregate_types, ..EventFilter::default() }, last)
+}
 
-    let filter =
-        EventFilter { aggregate_types: vec![AggregateType::Workspace], ..EventFilter::default() };
-    let first = store.log.read_all(Position(0), &filter, 10).await.unwrap();
-    assert_eq!(first.events.len(), 1);
-    assert!(
-        !first.at_head && first.scanned_to == Position(SCAN_POSITIONS_MAX),
-        "one call looks at so many"
-    );
-    let second = store.log.read_all(first.scanned_to, &filter, 10).await.unwrap();
-    assert_eq!(second.events.len(), 1);
-    assert!(second.at_head && second.scanned_to == head, "the rest was looked at, too");
-    let third = store.log.read_all(second.scanned_to, &filter, 10).await.unwrap();
-    assert!(third.at_head && third.events.is_empty() && third.scanned_to == head);
+pub async fn a_sparse_filter_finds_all_and_the_head(store: &OpenStore, _: &Clock) {
+    let (filter, last) = two_of_very_many(store).await;
+    let head = store.log.head().await.unwrap();
+    assert_eq!(read_all(store, &filter, 10).await.len(), 2);
+    let mut after = Position(0);
+    loop {
+        let page = store.log.read_all(after, &filter, 10).await.unwrap();
+        after = page.scanned_to;
+        if page.at_head {
+            break;
+        }
+    }
+    assert_eq!(after, head, "the rest was looked at, too");
 
     // A known stream is found at once, however far away.
-    let last = store
-        .log
-        .read_all(Position(head.0 - 1), &EventFilter::default(), 1)
-        .await
-        .unwrap()
-        .events
-        .remove(0);
-    let filter = EventFilter { aggregate_ids: vec![last.stream.id], ..EventFilter::default() };
+    let filter = EventFilter { aggregate_ids: vec![last.id], ..EventFilter::default() };
     let page = store.log.read_all(Position(0), &filter, 3).await.unwrap();
     assert_eq!((page.events.len(), page.at_head), (3, false));
     let page = store.log.read_all(page.scanned_to, &filter, 3).await.unwrap();
     assert_eq!((page.events.len(), page.at_head, page.scanned_to), (2, true, head));
 }
 
+pub async fn one_call_looks_at_so_many_positions(store: &OpenStore, _: &Clock) {
+    let (filter, _) = two_of_very_many(store).await;
+    let head = store.log.head().await.unwrap();
+    let first = store.log.read_all(Position(0), &filter, 10).await.unwrap();
+    assert_eq!(first.events.len(), 1);
+    assert!(!first.at_head && first.scanned_to == Position(SCAN_POSITIONS_MAX));
+    let second = store.log.read_all(first.scanned_to, &filter, 10).await.unwrap();
+    assert_eq!(second.events.len(), 1);
+    assert!(second.at_head && second.scanned_to == head);
+    let third = store.log.read_all(second.scanned_to, &filter, 10).await.unwrap();
+    assert!(third.at_head && third.events.is_empty() && third.scanned_to == head);
+}
+
 pub async fn times_cut_the_log_short(store: &OpenStore, clock: &Clock) {
-    // Positions 1 to 30, ten to a second.
+    // Thirty events, ten to a second.
     for second in 0..3 {
         clock.set(at(second * 1_000));
         append_all(store, (0..10).map(|_| unit([append(message(), 0, 1)])).collect()).await;
     }
-    let found = async |from: Option<i64>, to: Option<i64>| -> Vec<u64> {
+    let found = async |from: Option<i64>, to: Option<i64>| -> Vec<usize> {
         let filter = EventFilter {
             recorded_from: from.map(at),
             recorded_to: to.map(at),
             ..EventFilter::default()
         };
-        read_all(store, &filter, 4).await.iter().map(|event| event.position.0).collect()
+        places(store, &read_all(store, &filter, 4).await).await
     };
     assert_eq!(found(Some(1_000), Some(2_000)).await, (11..=20).collect::<Vec<_>>());
     assert_eq!(found(Some(1), None).await, (11..=30).collect::<Vec<_>>());
