@@ -14,6 +14,9 @@ pub(crate) type Source = Box<dyn Error + Send + Sync>;
 pub enum OpenError {
     #[error("{} is in use by {holder}; stop it first, or work beside it with a command that only reads", path.display())]
     InUse { path: PathBuf, holder: String },
+    /// Reached, and not to be used as it is.
+    #[error("{reason}")]
+    Foreign { reason: String },
     #[error("the event store could not be opened")]
     Unavailable(#[source] Source),
     #[error("migration {name} of the event store: {reason}")]

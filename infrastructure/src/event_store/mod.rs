@@ -1,8 +1,8 @@
-//! The event log on SQLite and on PostgreSQL, and what stands beside it in the same database: the key ring, identities,
-//! idempotency records, leases and a few facts about the store itself.
+//! The event log on SQLite, on PostgreSQL and in KurrentDB, and what stands beside it: the key ring, identities, idempotency
+//! records, leases and a few facts about the store itself; in the same database, with KurrentDB in a SQLite file.
 //!
-//! Both stores keep one form of row, gather what is waiting into one transaction (group commit), and pass the same
-//! [`contract`]. Nothing here unseals an event, decides anything or knows an aggregate.
+//! The stores gather what is waiting into one transaction (group commit), and pass the same [`contract`]; those in SQL keep
+//! one form of row. Nothing here unseals an event, decides anything or knows an aggregate.
 
 mod appender;
 mod beside;
@@ -10,6 +10,8 @@ pub mod contract;
 mod error;
 mod gather;
 mod kinds;
+#[cfg(feature = "kurrentdb")]
+mod kurrent;
 mod migrations;
 pub mod postgres;
 mod reading;
@@ -70,7 +72,7 @@ impl std::fmt::Debug for OpenStore {
     }
 }
 
-/// The database under a store.
+/// The database under a store, or beside it.
 #[derive(Clone, Debug)]
 pub enum Database {
     Sqlite(Sqlite),
@@ -130,7 +132,26 @@ pub async fn open_with(
             .await?;
             Ok(postgres_store(log))
         }
+        #[cfg(feature = "kurrentdb")]
+        url::Target::KurrentDb { address, beside } => {
+            let file =
+                gateway_sqlite::Options { readers: options.sqlite_readers, ..Default::default() };
+            let db = Sqlite::open(beside_of(beside)?, file).map_err(OpenError::from_sqlite)?;
+            migrations::sqlite(&db, migrations::TABLE, migrations::SQLITE).await?;
+            migrations::sqlite(&db, kurrent::MIGRATIONS_TABLE, kurrent::MIGRATIONS).await?;
+            let beside = sqlite::SqliteBeside::new(db.clone(), clock.clone());
+            let address = address.as_ref().clone();
+            let log = kurrent::KurrentEventLog::open(address, &db, &beside, clock).await?;
+            Ok(store_beside(Arc::new(log), beside, db))
+        }
     }
+}
+
+#[cfg(feature = "kurrentdb")]
+fn beside_of(path: &Option<std::path::PathBuf>) -> Result<&std::path::Path, OpenError> {
+    path.as_deref().ok_or_else(|| OpenError::Foreign {
+        reason: "KurrentDB needs a file beside it, and none was named".to_owned(),
+    })
 }
 
 /// Opens the store at `url` for reading beside the gateway that owns it: takes no lock, migrates nothing. On SQLite an
@@ -148,6 +169,14 @@ pub async fn open_read_only(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<Ope
         url::Target::Postgres(connect) => Ok(postgres_store(
             PostgresEventLog::open_unmigrated(connect.as_ref().clone(), clock, 2).await?,
         )),
+        #[cfg(feature = "kurrentdb")]
+        url::Target::KurrentDb { address, beside } => {
+            let db = Sqlite::open(beside_of(beside)?, gateway_sqlite::Options::read_only())
+                .map_err(OpenError::from_sqlite)?;
+            let beside = sqlite::SqliteBeside::new(db.clone(), clock);
+            let log = kurrent::KurrentEventLog::open_read_only(address.as_ref().clone()).await?;
+            Ok(store_beside(Arc::new(log), beside, db))
+        }
     }
 }
 
@@ -156,18 +185,22 @@ async fn sqlite_store(
     clock: Arc<dyn Clock>,
     tail_events: usize,
 ) -> Result<OpenStore, OpenError> {
-    let beside = Arc::new(sqlite::SqliteBeside::new(db.clone(), clock.clone()));
+    let beside = sqlite::SqliteBeside::new(db.clone(), clock.clone());
     let log = SqliteEventLog::open(db.clone(), clock, tail_events).await;
-    let log = log.map_err(OpenError::unavailable)?;
-    Ok(OpenStore {
-        log: Arc::new(log),
+    Ok(store_beside(Arc::new(log.map_err(OpenError::unavailable)?), beside, db))
+}
+
+fn store_beside(log: Arc<dyn EventLog>, beside: sqlite::SqliteBeside, db: Sqlite) -> OpenStore {
+    let beside = Arc::new(beside);
+    OpenStore {
+        log,
         vault: beside.clone(),
         identities: beside.clone(),
         idempotency: beside.clone(),
         leases: beside.clone(),
         meta: beside,
         database: Database::Sqlite(db),
-    })
+    }
 }
 
 fn postgres_store(log: PostgresEventLog) -> OpenStore {

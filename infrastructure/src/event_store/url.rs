@@ -1,4 +1,4 @@
-//! Where a store is: `sqlite://path` or `postgres://user:password@host:port/database`.
+//! Where a store is: `sqlite://path`, `postgres://user:password@host:port/database` or `kurrentdb://user:password@host:port`.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -6,14 +6,22 @@ use std::str::FromStr;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
+#[cfg(feature = "kurrentdb")]
+use super::kurrent::{Address, SCHEMES};
+
 /// The address of a store. Prints without its password.
 #[derive(Clone)]
 pub struct StoreUrl(Target);
 
 #[derive(Clone)]
-pub(crate) enum Target {
+pub(super) enum Target {
     Sqlite(PathBuf),
     Postgres(Box<PgConnectOptions>),
+    #[cfg(feature = "kurrentdb")]
+    KurrentDb {
+        address: Box<Address>,
+        beside: Option<PathBuf>,
+    },
 }
 
 impl StoreUrl {
@@ -27,10 +35,28 @@ impl StoreUrl {
         match &self.0 {
             Target::Sqlite(path) => Some(path),
             Target::Postgres(_) => None,
+            #[cfg(feature = "kurrentdb")]
+            Target::KurrentDb { .. } => None,
         }
     }
 
-    pub(crate) fn target(&self) -> &Target {
+    /// Names the SQLite file that stands beside a KurrentDB, and holds what KurrentDB has no place for. Other stores need
+    /// none, and ignore it.
+    #[must_use]
+    pub fn with_beside(self, path: impl Into<PathBuf>) -> Self {
+        match self.0 {
+            #[cfg(feature = "kurrentdb")]
+            Target::KurrentDb { address, .. } => {
+                Self(Target::KurrentDb { address, beside: Some(path.into()) })
+            }
+            other => {
+                drop(path);
+                Self(other)
+            }
+        }
+    }
+
+    pub(super) fn target(&self) -> &Target {
         &self.0
     }
 }
@@ -60,8 +86,14 @@ impl FromStr for StoreUrl {
                     PgConnectOptions::from_str(text).map_err(|_| StoreUrlError::Postgres)?;
                 Ok(Self(Target::Postgres(Box::new(options.disable_statement_logging()))))
             }
+            #[cfg(feature = "kurrentdb")]
+            scheme if SCHEMES.contains(&scheme) => {
+                let address = Box::new(text.parse()?);
+                Ok(Self(Target::KurrentDb { address, beside: None }))
+            }
+            #[cfg(not(feature = "kurrentdb"))]
             "kurrentdb" | "kurrentdb+discover" | "esdb" | "esdb+discover" => {
-                Err(StoreUrlError::KurrentDb)
+                Err(StoreUrlError::KurrentDbLeftOut)
             }
             _ => Err(StoreUrlError::Scheme),
         }
@@ -80,6 +112,8 @@ impl std::fmt::Display for StoreUrl {
                 options.get_port(),
                 options.get_database().unwrap_or_default()
             ),
+            #[cfg(feature = "kurrentdb")]
+            Target::KurrentDb { address, .. } => address.fmt(f),
         }
     }
 }
@@ -91,9 +125,9 @@ impl std::fmt::Debug for StoreUrl {
 }
 
 /// Texts never quote the URL: it may hold a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreUrlError {
-    #[error("a store's URL begins with sqlite:// or postgres://")]
+    #[error("a store's URL begins with sqlite://, postgres:// or kurrentdb://")]
     Scheme,
     #[error(
         "a SQLite store's URL is sqlite:// and the path of a file, like sqlite://data/gateway.db, without parameters"
@@ -101,8 +135,18 @@ pub enum StoreUrlError {
     Path,
     #[error("a PostgreSQL store's URL has the form postgres://user:password@host:port/database")]
     Postgres,
-    #[error("this version has no KurrentDB store; use sqlite:// or postgres://")]
+    #[error(
+        "a KurrentDB's URL has the form kurrentdb://user:password@host:2113?tls=true, with the hosts of a cluster parted by commas, or kurrentdb+discover:// and the one name of a cluster; esdb:// means the same"
+    )]
     KurrentDb,
+    #[error("a KurrentDB's URL has no parameter {name:?}")]
+    KurrentDbParameter { name: String },
+    #[error(
+        "the parameter {name} of a KurrentDB's URL has another value than it may have (true or false, a number, or a text; nodePreference: leader, because the gateway reads what it has just written)"
+    )]
+    KurrentDbValue { name: &'static str },
+    #[error("this build has no KurrentDB store: it was made without the feature kurrentdb")]
+    KurrentDbLeftOut,
 }
 
 #[cfg(test)]
@@ -135,7 +179,6 @@ mod tests {
             ("sqlite://:memory:", StoreUrlError::Path),
             ("sqlite://a.db?mode=ro", StoreUrlError::Path),
             ("postgres://me@host:notaport/x", StoreUrlError::Postgres),
-            ("esdb://localhost:2113", StoreUrlError::KurrentDb),
         ] {
             assert_eq!(StoreUrl::from_str(text).unwrap_err(), error, "{text}");
         }

@@ -23,6 +23,11 @@ impl Head {
         Arc::new(Self { seen: watch::Sender::new(at), waiting: Notify::new() })
     }
 
+    #[cfg(feature = "kurrentdb")]
+    pub fn at(&self) -> u64 {
+        *self.seen.borrow()
+    }
+
     /// `true` where that was news.
     pub fn advance(&self, to: u64) -> bool {
         self.seen.send_if_modified(|head| {

@@ -102,15 +102,8 @@ impl Batch<'_> {
         &mut self,
         unit: &AppendUnit,
     ) -> rusqlite::Result<Result<Vec<Option<Stream>>, AppendOutcome>> {
-        if let Some(wanted) = &unit.idempotency
-            && let Some(record) = find_idempotency(self.tx, &wanted.key_hash)?
-        {
-            return Ok(Err(AppendOutcome::Replayed { record }));
-        }
-        if let Some(fence) = &unit.fence
-            && !self.holds(fence)?
-        {
-            return Ok(Err(AppendOutcome::Fenced));
+        if let Some(refusal) = turned_away_at_once(self.tx, unit)? {
+            return Ok(Err(refusal));
         }
         let mut streams = Vec::with_capacity(unit.streams.len());
         let mut stale = Vec::new();
@@ -124,26 +117,10 @@ impl Batch<'_> {
         if !stale.is_empty() {
             return Ok(Err(AppendOutcome::Stale { streams: stale }));
         }
-        // Events sealed with a key that lost against another could never be read.
-        for key in &unit.new_keys {
-            if self.has_another_key(key)? {
-                let streams = unit.streams.iter().map(|append| append.stream).collect();
-                return Ok(Err(AppendOutcome::Stale { streams }));
-            }
-        }
-        Ok(match self.taken_identity(&unit.identities)? {
+        Ok(match turned_away_beside(self.tx, unit)? {
             Some(refusal) => Err(refusal),
             None => Ok(streams),
         })
-    }
-
-    fn holds(&self, fence: &Fence) -> rusqlite::Result<bool> {
-        let epoch: Option<i64> = self
-            .tx
-            .prepare_cached("SELECT epoch FROM leases WHERE name = ?1")?
-            .query_row([&fence.lease], |row| row.get(0))
-            .optional()?;
-        Ok(epoch == Some(fence.epoch))
     }
 
     fn find_stream(&mut self, append: &StreamAppend) -> rusqlite::Result<Option<Stream>> {
@@ -162,39 +139,6 @@ impl Batch<'_> {
             .optional()
     }
 
-    fn has_another_key(&self, key: &NewDataKey) -> rusqlite::Result<bool> {
-        let wrapped: Option<Option<Vec<u8>>> = self
-            .tx
-            .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
-            .query_row([key.subject.as_bytes()], |row| row.get(0))
-            .optional()?;
-        Ok(wrapped.is_some_and(|wrapped| wrapped.as_ref() != Some(&key.wrapped)))
-    }
-
-    fn taken_identity(
-        &self,
-        changes: &[IdentityChange],
-    ) -> rusqlite::Result<Option<AppendOutcome>> {
-        for (index, change) in changes.iter().enumerate() {
-            let IdentityChange::Claim { workspace_id, kind, hash, holder } = change else {
-                continue;
-            };
-            let Some(existing) = find_identity(self.tx, *workspace_id, kind, hash)? else {
-                continue;
-            };
-            let released = IdentityChange::Release {
-                workspace_id: *workspace_id,
-                kind: kind.clone(),
-                hash: hash.clone(),
-                holder: existing,
-            };
-            if existing != *holder && !changes.contains(&released) {
-                return Ok(Some(AppendOutcome::IdentityTaken { index, holder: existing }));
-            }
-        }
-        Ok(None)
-    }
-
     fn take(
         &mut self,
         unit: &AppendUnit,
@@ -204,32 +148,7 @@ impl Batch<'_> {
         for (append, stream) in unit.streams.iter().zip(streams) {
             self.insert_events(append, stream)?;
         }
-        self.change_identities(&unit.identities)?;
-        for key in &unit.new_keys {
-            self.tx
-                .prepare_cached("INSERT INTO data_keys (subject, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute(params![key.subject.as_bytes(), key.wrapped])?;
-        }
-        for subject in &unit.destroy_keys {
-            destroy_key(self.tx, *subject, self.recorded_at)?;
-        }
-        for secret in &unit.secrets {
-            put_secret(self.tx, &secret.name, secret.sealed.as_deref(), self.recorded_at)?;
-        }
-        if let Some(record) = &unit.idempotency {
-            self.tx
-                .prepare_cached(
-                    "INSERT INTO idempotency (key_hash, input_hash, result, position, recorded_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![
-                    record.key_hash,
-                    record.input_hash,
-                    record.result,
-                    self.head,
-                    record.recorded_at.timestamp_millis()
-                ])?;
-        }
+        write_beside(self.tx, unit, self.recorded_at, self.head)?;
         let position = |at: i64| Position(unsigned(at).unwrap_or(0));
         let first = if self.head > before { before + 1 } else { self.head };
         Ok(AppendOutcome::Appended {
@@ -296,35 +215,146 @@ impl Batch<'_> {
         }
         Ok(())
     }
+}
 
-    fn change_identities(&self, changes: &[IdentityChange]) -> rusqlite::Result<()> {
-        for change in changes {
-            if let IdentityChange::Release { workspace_id, kind, hash, holder } = change {
-                self.tx
-                    .prepare_cached(
-                        "DELETE FROM identities
-                         WHERE workspace_id = ?1 AND kind = ?2 AND hash = ?3 AND holder = ?4",
-                    )?
-                    .execute(params![workspace_id.as_bytes(), kind, hash, holder.as_bytes()])?;
-            }
-        }
-        for change in changes {
-            if let IdentityChange::Claim { workspace_id, kind, hash, holder } = change {
-                self.tx
-                    .prepare_cached(
-                        "INSERT INTO identities (workspace_id, kind, hash, holder) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT DO NOTHING",
-                    )?
-                    .execute(params![
-                        workspace_id.as_bytes(),
-                        kind,
-                        hash,
-                        holder.as_bytes()
-                    ])?;
-            }
-        }
-        Ok(())
+/// What is said of a unit before anybody looks at its streams: a replay is told even where everything else has moved on.
+pub(in super::super) fn turned_away_at_once(
+    connection: &Connection,
+    unit: &AppendUnit,
+) -> rusqlite::Result<Option<AppendOutcome>> {
+    if let Some(wanted) = &unit.idempotency
+        && let Some(record) = find_idempotency(connection, &wanted.key_hash)?
+    {
+        return Ok(Some(AppendOutcome::Replayed { record }));
     }
+    if let Some(fence) = &unit.fence
+        && !holds(connection, fence)?
+    {
+        return Ok(Some(AppendOutcome::Fenced));
+    }
+    Ok(None)
+}
+
+/// What is said of a unit whose streams are as it expects.
+pub(in super::super) fn turned_away_beside(
+    connection: &Connection,
+    unit: &AppendUnit,
+) -> rusqlite::Result<Option<AppendOutcome>> {
+    // Events sealed with a key that lost against another could never be read.
+    for key in &unit.new_keys {
+        if has_another_key(connection, key)? {
+            let streams = unit.streams.iter().map(|append| append.stream).collect();
+            return Ok(Some(AppendOutcome::Stale { streams }));
+        }
+    }
+    taken_identity(connection, &unit.identities)
+}
+
+/// Writes what a unit that was taken holds beside its events. `position` is of the last of them.
+pub(in super::super) fn write_beside(
+    connection: &Connection,
+    unit: &AppendUnit,
+    at_ms: i64,
+    position: i64,
+) -> rusqlite::Result<()> {
+    change_identities(connection, &unit.identities)?;
+    for key in &unit.new_keys {
+        connection
+            .prepare_cached(
+                "INSERT INTO data_keys (subject, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![key.subject.as_bytes(), key.wrapped])?;
+    }
+    for subject in &unit.destroy_keys {
+        destroy_key(connection, *subject, at_ms)?;
+    }
+    for secret in &unit.secrets {
+        put_secret(connection, &secret.name, secret.sealed.as_deref(), at_ms)?;
+    }
+    if let Some(record) = &unit.idempotency {
+        connection
+            .prepare_cached(
+                "INSERT INTO idempotency (key_hash, input_hash, result, position, recorded_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                record.key_hash,
+                record.input_hash,
+                record.result,
+                position,
+                record.recorded_at.timestamp_millis()
+            ])?;
+    }
+    Ok(())
+}
+
+fn holds(connection: &Connection, fence: &Fence) -> rusqlite::Result<bool> {
+    let epoch: Option<i64> = connection
+        .prepare_cached("SELECT epoch FROM leases WHERE name = ?1")?
+        .query_row([&fence.lease], |row| row.get(0))
+        .optional()?;
+    Ok(epoch == Some(fence.epoch))
+}
+
+fn has_another_key(connection: &Connection, key: &NewDataKey) -> rusqlite::Result<bool> {
+    let wrapped: Option<Option<Vec<u8>>> = connection
+        .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
+        .query_row([key.subject.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(wrapped.is_some_and(|wrapped| wrapped.as_ref() != Some(&key.wrapped)))
+}
+
+fn taken_identity(
+    connection: &Connection,
+    changes: &[IdentityChange],
+) -> rusqlite::Result<Option<AppendOutcome>> {
+    for (index, change) in changes.iter().enumerate() {
+        let IdentityChange::Claim { workspace_id, kind, hash, holder } = change else {
+            continue;
+        };
+        let Some(existing) = find_identity(connection, *workspace_id, kind, hash)? else {
+            continue;
+        };
+        let released = IdentityChange::Release {
+            workspace_id: *workspace_id,
+            kind: kind.clone(),
+            hash: hash.clone(),
+            holder: existing,
+        };
+        if existing != *holder && !changes.contains(&released) {
+            return Ok(Some(AppendOutcome::IdentityTaken { index, holder: existing }));
+        }
+    }
+    Ok(None)
+}
+
+fn change_identities(connection: &Connection, changes: &[IdentityChange]) -> rusqlite::Result<()> {
+    for change in changes {
+        if let IdentityChange::Release { workspace_id, kind, hash, holder } = change {
+            connection
+                .prepare_cached(
+                    "DELETE FROM identities
+                     WHERE workspace_id = ?1 AND kind = ?2 AND hash = ?3 AND holder = ?4",
+                )?
+                .execute(params![workspace_id.as_bytes(), kind, hash, holder.as_bytes()])?;
+        }
+    }
+    for change in changes {
+        if let IdentityChange::Claim { workspace_id, kind, hash, holder } = change {
+            connection
+                .prepare_cached(
+                    "INSERT INTO identities (workspace_id, kind, hash, holder) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![
+                    workspace_id.as_bytes(),
+                    kind,
+                    hash,
+                    holder.as_bytes()
+                ])?;
+        }
+    }
+    Ok(())
 }
 
 /// How far back the event stands that caused this one, where that is the stream's last and near.

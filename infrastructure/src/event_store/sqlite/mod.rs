@@ -6,7 +6,7 @@
 //! Rows are compact: what events have in common and what follows from another row is not written again, and ids are bytes.
 //! The view `events` shows the log in the form that both stores have in common.
 
-mod append;
+pub(super) mod append;
 mod beside;
 mod kinds;
 mod read;
