@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use infrastructure::cloud_api::client::{Access, CloudApi, CloudApiConfig, Endpoi
 use infrastructure::cloud_api::wire::send::SendRequest;
 use infrastructure::crypto::secret::Secret;
 use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
-use infrastructure::event_store::{self, Database, OpenStore, StoreUrl};
+use infrastructure::event_store::{self, Database, OpenStore};
 use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
 use infrastructure::media::MediaStore;
 use infrastructure::sandbox;
@@ -28,7 +27,7 @@ use tracing::{error, info, warn};
 use url::Url;
 
 use crate::application::Local;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ReadModels, read_path};
 use crate::worker;
 
 /// How long a call under way is waited for when the gateway stops.
@@ -112,7 +111,7 @@ impl Gateway {
     ) -> anyhow::Result<Arc<Self>> {
         // One provider for the whole process; a second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+        let url = config.store_url().context("store.url")?;
         std::fs::create_dir_all(config.data_dir()).with_context(|| {
             format!("could not make the directory {}", config.data_dir().display())
         })?;
@@ -265,7 +264,7 @@ impl Reader {
     /// Where there is no log yet, or the master key is not its own.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(infrastructure::clock::SystemClock);
-        let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+        let url = config.store_url().context("store.url")?;
         let store = event_store::open_read_only(&url, clock)
             .await
             .context("could not open the event log")?;
@@ -287,7 +286,7 @@ impl Reader {
 /// Where a gateway is running on the store, or the master key in force is not the log's.
 pub async fn rotate_master_key(config: &Config, next: MasterKey) -> anyhow::Result<u64> {
     let clock: Arc<dyn Clock> = Arc::new(infrastructure::clock::SystemClock);
-    let url = StoreUrl::from_str(config.store.url.expose()).context("store.url")?;
+    let url = config.store_url().context("store.url")?;
     let now = clock.now();
     let store = event_store::open(&url, clock).await.context("could not open the event log")?;
     // A node that goes on would wrap new keys with the old master key.
@@ -317,29 +316,20 @@ async fn open_read_models(
     store: &OpenStore,
     ledger: Ledger,
 ) -> anyhow::Result<Projections> {
-    let url = config.read_model.url.as_ref().map_or(config.store.url.expose(), |url| url.expose());
-    let db = match url.strip_prefix("sqlite://") {
-        Some(path) => {
-            let is_log = url == config.store.url.expose();
-            let path = if is_log { read_path(Path::new(path)) } else { PathBuf::from(path) };
-            projections::ReadDb::open_sqlite(path).await
+    let db = match (config.read_models(), &store.database) {
+        (ReadModels::File(path), _) => projections::ReadDb::open_sqlite(path).await,
+        (ReadModels::WithTheLog, Database::Postgres(pool)) => {
+            projections::ReadDb::open_postgres(pool.clone()).await
         }
-        None => match &store.database {
-            Database::Postgres(pool) if config.read_model.url.is_none() => {
-                projections::ReadDb::open_postgres(pool.clone()).await
-            }
-            _ => {
-                let pool = sqlx::PgPool::connect(url).await.context("read_model.url")?;
-                projections::ReadDb::open_postgres(pool).await
-            }
-        },
+        (ReadModels::WithTheLog, Database::Sqlite(log)) => {
+            projections::ReadDb::open_sqlite(read_path(log.path())).await
+        }
+        (ReadModels::Server(url), _) => {
+            let pool = sqlx::PgPool::connect(url).await.context("read_model.url")?;
+            projections::ReadDb::open_postgres(pool).await
+        }
     };
     Ok(Projections::open(db.context("could not open the read models")?, Arc::new(ledger)).await?)
-}
-
-/// `gateway.db` → `gateway.read.db`: the read models can be thrown away, the log cannot.
-pub fn read_path(log: &Path) -> PathBuf {
-    log.with_extension("read.db")
 }
 
 /// The master key from the configuration; on SQLite made at the first start, outside of the data directory.
@@ -354,7 +344,7 @@ fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
     let Some(path) = url.strip_prefix("sqlite://") else {
         return Err(ConfigError::Invalid {
             key: "secrets.master_key",
-            problem: "this or secrets.master_key_file is required with PostgreSQL, so that every node has the same; \
+            problem: "this or secrets.master_key_file is required with PostgreSQL and KurrentDB, so that whoever starts the gateway has the same; \
                       `openssl rand -hex 32` makes one"
                 .to_owned(),
         }
@@ -396,7 +386,7 @@ impl SandboxHost {
         let sandbox = match sandbox::Sandbox::open(options(Some(state.clone()))) {
             // Another node on this PostgreSQL shares the directory.
             Err(sandbox::SandboxError::State(error))
-                if error.kind() == std::io::ErrorKind::WouldBlock && !config.is_sqlite() =>
+                if error.kind() == std::io::ErrorKind::WouldBlock && !config.is_single_node() =>
             {
                 warn!(path = %state.display(), "another gateway keeps its sandbox's state here; this one keeps its own in memory. Give each node a data_dir of its own");
                 sandbox::Sandbox::open(options(None))

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use infrastructure::event_store::{StoreUrl, StoreUrlError};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -46,15 +48,28 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// `sqlite://path` or `postgres://…`.
+    /// `sqlite://path`, `postgres://…` or `kurrentdb://…`. What stands beside a KurrentDB is in the SQLite file `gateway.db`
+    /// of `data_dir`.
     pub url: Sensitive,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadModelConfig {
-    /// Same as `store.url` where it is not given (on SQLite: a file beside the log's).
+    /// Same as `store.url` where it is not given (on SQLite: a file beside the log's; with KurrentDB: `gateway.read.db` of
+    /// `data_dir`).
     pub url: Option<Sensitive>,
+}
+
+/// Where the read models are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadModels<'a> {
+    /// A SQLite file.
+    File(PathBuf),
+    /// PostgreSQL at this URL.
+    Server(&'a str),
+    /// In the log's own PostgreSQL.
+    WithTheLog,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -374,8 +389,40 @@ impl Config {
         self.store.url.expose().strip_prefix("sqlite://").map(Path::new)
     }
 
-    pub fn is_sqlite(&self) -> bool {
-        self.sqlite_path().is_some()
+    fn is_kurrentdb(&self) -> bool {
+        let scheme = self.store.url.expose().split("://").next().unwrap_or_default();
+        ["kurrentdb", "kurrentdb+discover", "esdb", "esdb+discover"].contains(&scheme)
+    }
+
+    /// Whether one process has the store to itself.
+    pub fn is_single_node(&self) -> bool {
+        self.sqlite_path().is_some() || self.is_kurrentdb()
+    }
+
+    /// The store, with the file that a KurrentDB has beside it.
+    ///
+    /// # Errors
+    /// [`StoreUrlError`] where the URL is none.
+    pub fn store_url(&self) -> Result<StoreUrl, StoreUrlError> {
+        Ok(StoreUrl::from_str(self.store.url.expose())?.with_beside(self.beside_path()))
+    }
+
+    fn beside_path(&self) -> PathBuf {
+        self.data_dir().join("gateway.db")
+    }
+
+    /// Where the read models are: a URL, or a SQLite file.
+    pub fn read_models(&self) -> ReadModels<'_> {
+        let url = self.read_model.url.as_ref().map(Sensitive::expose);
+        match (url, self.sqlite_path()) {
+            (Some(url), _) => match url.strip_prefix("sqlite://") {
+                Some(path) => ReadModels::File(PathBuf::from(path)),
+                None => ReadModels::Server(url),
+            },
+            (None, Some(log)) => ReadModels::File(read_path(log)),
+            (None, None) if self.is_kurrentdb() => ReadModels::File(read_path(&self.beside_path())),
+            (None, None) => ReadModels::WithTheLog,
+        }
     }
 
     /// Whether a peer may be answered: without TLS beyond loopback, only the proxies in front.
@@ -414,18 +461,26 @@ impl Config {
         if version.and_then(|v| v.parse::<u32>().ok()).is_none() {
             return invalid("graph.version", "use a version such as v26.0");
         }
-        let store = self.store.url.expose();
-        if store.starts_with("kurrentdb://") || store.starts_with("esdb://") {
-            return invalid(
-                "store.url",
-                "KurrentDB is not in this version yet; use sqlite://path or postgres://user@host/database",
-            );
+        if let Err(error) = self.store_url() {
+            return invalid("store.url", &error.to_string());
         }
-        if !["sqlite://", "postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| store.starts_with(scheme))
-        {
-            return invalid("store.url", "use sqlite://path or postgres://user@host/database");
+        if let Some(url) = &self.read_model.url {
+            let is_sql = ["sqlite://", "postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| url.expose().starts_with(scheme));
+            if !is_sql {
+                return invalid(
+                    "read_model.url",
+                    "read models are in SQL: use sqlite://path or postgres://user@host/database",
+                );
+            }
+            let file = url.expose().strip_prefix("sqlite://").map(Path::new);
+            if self.is_kurrentdb() && file == Some(self.beside_path().as_path()) {
+                return invalid(
+                    "read_model.url",
+                    "this file is KurrentDB's companion and holds keys; read models, which may be thrown away, need one of their own",
+                );
+            }
         }
         if !(1..=3_650).contains(&self.journal.retention) {
             return invalid("journal.retention", "use 1 to 3,650 days");
@@ -510,6 +565,11 @@ fn known_keys() -> Vec<String> {
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// `gateway.db` → `gateway.read.db`: the read models can be thrown away, the log cannot.
+pub fn read_path(log: &Path) -> PathBuf {
+    log.with_extension("read.db")
 }
 
 fn require_known(key: &str, origin: &str) -> Result<(), ConfigError> {
@@ -658,8 +718,28 @@ mod tests {
     fn a_part_that_is_not_there_yet_is_no_slip_of_the_pen() {
         let error = load("[otlp]\nendpoint = \"http://127.0.0.1:4317\"", &[], &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Later { .. }), "{error}");
-        let error = load("", &[], &[("store.url", "kurrentdb://127.0.0.1:2113")]).unwrap_err();
-        assert!(error.to_string().contains("not in this version"), "{error}");
+    }
+
+    #[test]
+    fn kurrentdb_has_files_of_its_own_beside_it() {
+        let of = |settings: &[(&str, &str)]| load("data_dir = \"/srv/a\"", &[], settings);
+        let config = of(&[("store.url", "kurrentdb://127.0.0.1:2113?tls=false")]).unwrap();
+        assert!(config.is_single_node());
+        let ReadModels::File(path) = config.read_models() else { panic!("a file") };
+        assert_eq!(path, Path::new("/srv/a/gateway.read.db"));
+        let config =
+            of(&[("store.url", "esdb://h"), ("read_model.url", "postgres://db/app")]).unwrap();
+        assert!(matches!(config.read_models(), ReadModels::Server("postgres://db/app")));
+        for (key, wrong, named) in [
+            ("store.url", "kurrentdb://h?tlss=1", "tlss"),
+            ("store.url", "kurrentdb://h?nodePreference=follower", "nodePreference"),
+            ("read_model.url", "kurrentdb://h", "read_model.url"),
+            ("read_model.url", "sqlite:///srv/a/gateway.db", "keys"),
+        ] {
+            let error =
+                of(&[("store.url", "kurrentdb://h"), (key, wrong)]).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains(named), "{error}");
+        }
     }
 
     #[test]

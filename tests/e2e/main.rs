@@ -14,6 +14,7 @@ mod events;
 mod forecast;
 mod imports;
 mod journal;
+mod kurrentdb;
 mod launch;
 mod limits;
 mod main_job;

@@ -257,7 +257,7 @@ async fn the_master_key_is_rotated_while_nobody_serves_and_everything_goes_on() 
         let refused = run(&store, &rotate).await;
         assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""), "{}", refused.err);
         let says = match kind {
-            StoreKind::Sqlite => "is in use",
+            StoreKind::Sqlite | StoreKind::KurrentDb => "is in use",
             StoreKind::Postgres => "a gateway is running",
         };
         assert!(refused.err.contains(says), "{}", refused.err);

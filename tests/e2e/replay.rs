@@ -250,5 +250,6 @@ async fn damage(store: &Store) {
             let mut connection = sqlx::PgConnection::connect(&store.url).await.expect("PostgreSQL");
             connection.execute(sql).await.expect("damage");
         }
+        StoreKind::KurrentDb => panic!("what is in KurrentDB cannot be changed"),
     }
 }

@@ -61,6 +61,7 @@ async fn a_wrong_configuration_is_refused_with_the_key_and_what_would_be_right()
         (&["--set", "journal.retention=0"], &["journal.retention", "1 to 3,650"]),
         (&["--set", "journal.retention=soon"], &["journal.retention"]),
         (&["--set", "store.url=mysql://x"], &["store.url", "sqlite://"]),
+        (&["--set", "store.url=kurrentdb://h?tlss=false"], &["store.url", "tlss"]),
         (&["--set", "graph.base_url=http://example.com"], &["graph.base_url", "https"]),
         (&["--set", "graph.version=26"], &["graph.version", "v26.0"]),
         (&["--set", "tls.cert=a.pem"], &["tls.key"]),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kurrentdb_double::Double;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
@@ -9,6 +10,8 @@ use tempfile::TempDir;
 pub enum StoreKind {
     Sqlite,
     Postgres,
+    /// A double of its protocol, in the test's process.
+    KurrentDb,
 }
 
 /// A fresh store: a directory that goes with it, and on PostgreSQL a database that goes with it.
@@ -17,11 +20,13 @@ pub struct Store {
     pub kind: StoreKind,
     pub dir: TempDir,
     pub url: String,
-    /// Required on PostgreSQL, and used on both, so that nothing is written to the user's home.
+    /// Required on PostgreSQL and KurrentDB, and used on all, so that nothing is written to the user's home.
     pub master_key: String,
+    pub kurrentdb: Option<Double>,
 }
 
-/// The stores a test runs on: SQLite always, PostgreSQL where TEST_DATABASE_URL is set.
+/// The stores a test runs on: SQLite always, PostgreSQL where TEST_DATABASE_URL is set. KurrentDB has beside it what SQLite
+/// has, so that only those tests run on it which ask the log much.
 pub fn stores() -> Vec<StoreKind> {
     let mut kinds = vec![StoreKind::Sqlite];
     if std::env::var_os("TEST_DATABASE_URL").is_some() {
@@ -39,7 +44,9 @@ impl Store {
     /// Where the directory or the database cannot be made.
     pub async fn fresh(kind: StoreKind) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
+        let kurrentdb = (kind == StoreKind::KurrentDb).then(Double::start);
         let url = match kind {
+            StoreKind::KurrentDb => kurrentdb.as_ref().map(Double::url).unwrap_or_default(),
             StoreKind::Sqlite => format!("sqlite://{}", dir.path().join("gateway.db").display()),
             StoreKind::Postgres => {
                 let base = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL");
@@ -59,18 +66,22 @@ impl Store {
             }
         };
         let master_key = "42".repeat(32);
-        Self { kind, dir, url, master_key }
+        Self { kind, dir, url, master_key, kurrentdb }
     }
 
     /// Configuration that every gateway on this store needs, as `key=value`.
     pub fn settings(&self) -> Vec<(String, String)> {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        vec![
+        let mut settings = vec![
             pair("store.url", &self.url),
             pair("secrets.master_key", &self.master_key),
             pair("admin.bootstrap_key", BOOTSTRAP_KEY),
             pair("sandbox.controls", "true"),
-        ]
+        ];
+        if self.kind == StoreKind::KurrentDb {
+            settings.push(pair("data_dir", &self.dir.path().display().to_string()));
+        }
+        settings
     }
 }
 

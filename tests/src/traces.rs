@@ -73,6 +73,7 @@ impl Store {
                 self.marks_in_files(marks, is_log)
             }
             StoreKind::Postgres => self.marks_in_tables(marks, |t| LOG_TABLES.contains(&t)).await,
+            StoreKind::KurrentDb => self.marks_in_records(marks),
         }
     }
 
@@ -82,6 +83,7 @@ impl Store {
         if self.kind == StoreKind::Postgres {
             found.extend(self.marks_in_tables(marks, |_| true).await);
         }
+        found.extend(self.marks_in_records(marks));
         for doc in self.packed_docs().await {
             let doc = gateway_pack::unpack(&doc).expect("a document");
             found.extend(found_in(&doc, marks).iter().map(|mark| format!("a document: {mark}")));
@@ -89,11 +91,24 @@ impl Store {
         found
     }
 
+    fn marks_in_records(&self, marks: &[&str]) -> Vec<String> {
+        let records = self.kurrentdb.iter().flat_map(kurrentdb_double::Double::records);
+        let parts = records.flat_map(|record| {
+            let name = record.stream;
+            [record.data, record.metadata].map(|bytes| (name.clone(), bytes))
+        });
+        let found = parts.flat_map(|(name, bytes)| {
+            let marks = found_in(&bytes, marks);
+            marks.iter().map(|mark| format!("{name}: {mark}")).collect::<Vec<_>>()
+        });
+        found.collect()
+    }
+
     /// # Panics
     /// Where the read models cannot be read.
     async fn packed_docs(&self) -> Vec<Vec<u8>> {
         match self.kind {
-            StoreKind::Sqlite => {
+            StoreKind::Sqlite | StoreKind::KurrentDb => {
                 let path = self.dir.path().join("gateway.read.db");
                 let file = Sqlite::open(path, Options::read_only()).expect("the read models");
                 let docs = file.read(|connection| {

@@ -486,7 +486,7 @@ async fn start(
     prefix: &str,
 ) -> AppResult<ImportId> {
     let id = place.id;
-    if !gateway.config.is_sqlite() {
+    if !gateway.config.is_single_node() {
         let name = file_lease_name(id);
         if let Err(error) = gateway.store.leases.acquire(&name, &gateway.node, FILE_LEASE).await {
             discard(gateway, id).await;

@@ -144,7 +144,7 @@ async fn running(gateway: &Gateway) -> Vec<ImportId> {
 
 /// Says which files are here, so that other nodes leave their imports to this one.
 async fn tell_files(gateway: &Gateway, running: &[ImportId]) {
-    if gateway.config.is_sqlite() {
+    if gateway.config.is_single_node() {
         return;
     }
     for id in running {
@@ -161,7 +161,7 @@ async fn tell_files(gateway: &Gateway, running: &[ImportId]) {
 /// Whether this import is to be dealt with here: its file is here, or the node that had it is gone. On PostgreSQL nodes
 /// have disks of their own.
 async fn is_ours(gateway: &Gateway, id: ImportId, import: &Import) -> anyhow::Result<bool> {
-    if gateway.config.is_sqlite() || imports::spools(gateway).has(id).await {
+    if gateway.config.is_single_node() || imports::spools(gateway).has(id).await {
         return Ok(true);
     }
     let name = file_lease_name(id);
