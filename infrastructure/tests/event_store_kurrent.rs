@@ -223,6 +223,20 @@ async fn an_append_whose_answer_was_lost_is_taken_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_may_still_be_taken_is_settled_before_anything_is_decided() {
+    let fixture = fresh().await.unwrap();
+    let stream = message();
+    fixture.server.behave(|behaviour| behaviour.appends_held = u32::MAX);
+    append_one(&fixture.store, unit([append(stream, 0, 1)])).await.expect_err("nobody answers");
+    fixture.server.behave(|behaviour| behaviour.appends_held = 0);
+    let two = unit([append(message(), 0, 1), append(stream, 0, 1)]);
+    let outcome = append_one(&fixture.store, two).await.unwrap();
+    assert_eq!(outcome, AppendOutcome::Stale { streams: vec![stream] });
+    fixture.server.let_go();
+    assert_eq!(ids(&fixture.store).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_is_found_again() {
     let mut fixture = fresh().await.unwrap();
     let stream = message();

@@ -5,11 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each member of the workspace and the members it may depend on, tests and build scripts included.
-const MAY_DEPEND_ON: [(&str, &[&str]); 7] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 8] = [
     ("gateway-domain", &[]),
     ("gateway-pack", &[]),
     ("gateway-sqlite", &[]),
-    ("gateway-infrastructure", &["gateway-domain", "gateway-pack", "gateway-sqlite"]),
+    ("gateway-kurrentdb-double", &[]),
+    (
+        "gateway-infrastructure",
+        &[
+            "gateway-domain",
+            // Itself with all its features, and a server, for its tests.
+            "gateway-infrastructure",
+            "gateway-kurrentdb-double",
+            "gateway-pack",
+            "gateway-sqlite",
+        ],
+    ),
     ("gateway-projections", &["gateway-domain", "gateway-pack", "gateway-sqlite"]),
     (
         "whatsapp-gateway",
@@ -26,6 +37,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 7] = [
         &[
             "gateway-domain",
             "gateway-infrastructure",
+            "gateway-kurrentdb-double",
             "gateway-pack",
             "gateway-projections",
             "gateway-sqlite",

@@ -49,6 +49,8 @@ pub struct Behaviour {
     pub hangs: u32,
     /// Reads that break off after their first event.
     pub reads_broken: u32,
+    /// Appends that are put aside and not answered, until [`Double::let_go`].
+    pub appends_held: u32,
     /// Appends that may still be written, before every further one is refused as by a server that is not ready.
     pub appends_left: Option<u32>,
     /// Every call that needs the leader is sent to this address.
@@ -77,6 +79,7 @@ struct Server {
 pub(crate) struct State {
     log: Mutex<Log>,
     behaviour: Mutex<Behaviour>,
+    held: Mutex<Vec<log::Append>>,
     /// Records in the log.
     grown: watch::Sender<usize>,
     address: Mutex<SocketAddr>,
@@ -89,6 +92,10 @@ impl State {
 
     pub fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn held(&self) -> MutexGuard<'_, Vec<log::Append>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one of a count in the behaviour, where there is one left.
@@ -111,6 +118,7 @@ impl Double {
         let state = State {
             log: Mutex::new(Log::new()),
             behaviour: Mutex::default(),
+            held: Mutex::default(),
             grown: watch::Sender::new(0),
             address: Mutex::new(address),
         };
@@ -188,6 +196,15 @@ impl Double {
         let mut log = self.state.log();
         log.write(stream, uuid::Uuid::now_v7(), event_type, "application/json", metadata, data);
         self.state.grown.send_replace(log.len());
+    }
+
+    /// Takes what was put aside, as a server that was slow, and answers nobody.
+    pub fn let_go(&self) {
+        for (stream, expected, events) in std::mem::take(&mut *self.state.held()) {
+            let mut log = self.state.log();
+            log.append(&stream, expected, events);
+            self.state.grown.send_replace(log.len());
+        }
     }
 
     /// Deletes a stream for good.

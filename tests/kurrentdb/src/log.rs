@@ -55,6 +55,9 @@ pub(crate) struct Proposed {
     pub data: Vec<u8>,
 }
 
+/// An append by its stream.
+pub(crate) type Append = (String, Expected, Vec<Proposed>);
+
 #[derive(Debug)]
 pub(crate) enum Appended {
     /// The stream's last revision and the last event's position.

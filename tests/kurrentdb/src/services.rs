@@ -93,6 +93,10 @@ impl streams_server::Streams for Streams {
         if is_spent || self.0.takes(|behaviour| &mut behaviour.appends_unavailable) {
             return Err(Status::unavailable("Server Is Not Ready"));
         }
+        if self.0.takes(|behaviour| &mut behaviour.appends_held) {
+            self.0.held().push((name, expected_of(expected), events));
+            return std::future::pending().await;
+        }
         let appended = {
             let mut log = self.0.log();
             let appended = log.append(&name, expected_of(expected), events);

@@ -51,6 +51,9 @@ struct State {
     recorded_last: DateTime<Utc>,
     /// Units may be decided and not written.
     is_owing: bool,
+    /// Appends of which nobody knows whether they will be taken yet. They are asked about before anything is decided: taken
+    /// later, one would stand where a decided unit is to be.
+    unanswered: Vec<StreamWrite>,
     sequences: LruCache<StreamId, u64>,
 }
 
@@ -77,7 +80,12 @@ impl Writer {
         recorded_last: DateTime<Utc>,
     ) -> Result<Self, Source> {
         let state =
-            State { recorded_last, is_owing: true, sequences: LruCache::new(SEQUENCES_MAX) };
+            State {
+                recorded_last,
+                is_owing: true,
+                unanswered: Vec::new(),
+                sequences: LruCache::new(SEQUENCES_MAX),
+            };
         let writer = Self {
             connection,
             beside: beside.downgrade(),
@@ -117,6 +125,13 @@ impl Writer {
         units: &Arc<Vec<AppendUnit>>,
     ) -> Result<Vec<AppendOutcome>, WriteError> {
         let db = self.beside.upgrade().ok_or_else(|| WriteError::Unavailable(CLOSED.into()))?;
+        while let Some(write) = state.unanswered.last() {
+            let landed = self.land(write).await.map_err(|error| WriteError::Unavailable(error.into()))?;
+            if let Landed::At(position) = landed {
+                self.head.advance(position);
+            }
+            state.unanswered.pop();
+        }
         if state.is_owing {
             self.settle(&db, state).await.map_err(WriteError::Unavailable)?;
         }
@@ -141,18 +156,20 @@ impl Writer {
         let appending = decided.iter().zip(plans.iter()).map(|(decision, plan)| async move {
             match decision {
                 Decision::TurnedAway(_) => Ok(None),
-                Decision::Taken(_) if plan.is_direct => self.land(&plan.writes[0]).await.map(Some),
+                Decision::Taken(_) if plan.is_direct => Ok(Some(self.land(&plan.writes[0]).await?)),
                 Decision::Taken(_) => {
                     self.carry_out(&plan.writes).await.map(|at| Some(Landed::At(at)))
                 }
             }
         });
         // All of them to their end, whatever becomes of the others.
-        let landed: Vec<Option<Landed>> = join_all(appending)
-            .await
-            .into_iter()
-            .collect::<Result<_, _>>()
-            .map_err(WriteError::Unavailable)?;
+        let landed: Vec<Result<Option<Landed>, Source>> = join_all(appending).await;
+        let unanswered = landed.iter().zip(plans.iter()).filter(|(landed, plan)| {
+            plan.is_direct && landed.as_ref().is_err_and(|error| is_unanswered(error))
+        });
+        state.unanswered = unanswered.map(|(_, plan)| plan.writes[0].clone()).collect();
+        let landed: Vec<Option<Landed>> =
+            landed.into_iter().collect::<Result<_, _>>().map_err(WriteError::Unavailable)?;
 
         let mut outcomes = Vec::with_capacity(units.len());
         let mut written = Vec::new();
@@ -264,8 +281,8 @@ impl Writer {
     }
 
     /// One append, repeated until there is an answer.
-    async fn land(&self, write: &StreamWrite) -> Result<Landed, Source> {
-        let _permit = self.calls.acquire().await?;
+    async fn land(&self, write: &StreamWrite) -> Result<Landed, CallError> {
+        let _permit = self.calls.acquire().await.expect("nobody closes it");
         let state = match write.expected.checked_sub(1) {
             None => StreamState::NoStream,
             // Revisions are signed in the server.
@@ -287,15 +304,16 @@ impl Writer {
             })
             .await;
         match appended {
-            Ok(result) if result.position.commit > 0 => {
-                Ok(Landed::At(result.position.commit.max(result.position.prepare)))
+            Ok(result) if result.position.commit > 0 && write.events.len() == 1 => {
+                Ok(Landed::At(result.position.commit))
             }
-            // Taken, and no word of where; or taken by a call whose answer was lost, and something follows it already.
+            // Taken, and no word of where the last of them stands; or taken by a call whose answer was lost, and something
+            // follows it already.
             Ok(_) | Err(CallError::Refused(Error::WrongExpectedVersion { .. })) => {
                 let found = read::position_of(&self.connection, write).await?;
                 Ok(found.map_or(Landed::Stale, Landed::At))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -311,6 +329,10 @@ impl WriteBatch for Writer {
         }
         written
     }
+}
+
+fn is_unanswered(error: &Source) -> bool {
+    !matches!(error.downcast_ref(), Some(CallError::Refused(_)))
 }
 
 const CLOSED: &str = "the log was closed";

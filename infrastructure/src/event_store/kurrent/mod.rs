@@ -138,8 +138,7 @@ async fn identify(
     };
     let failed = |error: CallError| OpenError::unavailable(error);
     let stream = connection.address().name_of(LOG_STREAM);
-    let created = read::first_of(connection, &stream).await.map_err(failed)?;
-    let mut there = created.map(|event| event.id);
+    let mut there = id_in(connection, &stream).await?;
     let known: Option<Uuid> = match meta.get(LOG_ID).await.map_err(OpenError::unavailable)? {
         Some(text) => Some(text.parse().map_err(|_| foreign("is not the log of"))?),
         None => None,
@@ -158,7 +157,7 @@ async fn identify(
     if there.is_none() {
         create(connection, &stream).await.map_err(failed)?;
         // Whoever was first.
-        there = read::first_of(connection, &stream).await.map_err(failed)?.map(|event| event.id);
+        there = id_in(connection, &stream).await?;
     }
     let id = there.ok_or_else(|| foreign("did not keep the id of the log of"))?.to_string();
     match meta.compare_and_set(LOG_ID, None, &id).await {
@@ -166,6 +165,19 @@ async fn identify(
         Ok(false) => Err(foreign("was taken by another gateway, though not with")),
         Err(error) => Err(OpenError::unavailable(error)),
     }
+}
+
+async fn id_in(connection: &Connection, stream: &str) -> Result<Option<Uuid>, OpenError> {
+    let first = read::first_of(connection, stream).await.map_err(OpenError::unavailable)?;
+    if first.as_ref().is_some_and(|event| event.position.commit == u64::MAX) {
+        return Err(OpenError::Foreign {
+            reason: format!(
+                "{} does not say where the events of a stream stand in the log: its version is too old",
+                connection.address()
+            ),
+        });
+    }
+    Ok(first.map(|event| event.id))
 }
 
 async fn create(connection: &Connection, stream: &str) -> Result<(), CallError> {
