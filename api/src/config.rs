@@ -389,7 +389,7 @@ impl Config {
         self.store.url.expose().strip_prefix("sqlite://").map(Path::new)
     }
 
-    fn is_kurrentdb(&self) -> bool {
+    pub fn is_kurrentdb(&self) -> bool {
         let scheme = self.store.url.expose().split("://").next().unwrap_or_default();
         ["kurrentdb", "kurrentdb+discover", "esdb", "esdb+discover"].contains(&scheme)
     }

@@ -318,6 +318,26 @@ async fn a_stream_that_others_wrote_into_or_deleted_is_told() {
     append_one(&fixture.store, unit([append(deleted, 1, 1)])).await.unwrap_err();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_at_which_no_event_stands_is_taken() {
+    let fixture = fresh().await.unwrap();
+    let mut last = Position(0);
+    for _ in 0..30 {
+        last = last_of(&append_one(&fixture.store, unit([append(message(), 0, 1)])).await.unwrap());
+    }
+    // What was just appended is in memory; opened anew, the store asks the server.
+    let fixture = fixture.reopened().await;
+    let all = ids(&fixture.store).await;
+    let first = fixture.store.log.read_all(Position(0), &EventFilter::default(), 1).await.unwrap();
+    for (after, left) in [(1, 30), (first.scanned_to.0 + 1, 29), (last.0 - 1, 1)] {
+        let page =
+            fixture.store.log.read_all(Position(after), &EventFilter::default(), 50).await.unwrap();
+        let found: Vec<_> = page.events.iter().map(|event| event.event_id).collect();
+        assert_eq!(found, all[30 - left..], "after {after}");
+        assert!(page.at_head);
+    }
+}
+
 async fn refused(url: &StoreUrl) -> String {
     let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
     let error = event_store::open(url, clock).await.expect_err("it cannot be used");

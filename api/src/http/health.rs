@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::{State, authenticate, refusal};
 
-/// A projection further behind than this is no longer told as ready.
+/// A projection further behind than so many events is no longer told as ready.
 const LAG_MAX: u64 = 50_000;
+/// KurrentDB's positions count bytes: about so many for an event.
+const KURRENTDB_EVENT_BYTES: u64 = 1_000;
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn configure(routes: &mut web::ServiceConfig) {
@@ -40,8 +42,9 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
                 .json(json!({ "ready": false, "readModels": "unreachable" }));
         }
     };
+    let per_event = if state.gateway.config.is_kurrentdb() { KURRENTDB_EVENT_BYTES } else { 1 };
     let is_behind = |p: &&ProjectionStatus| {
-        p.lag > LAG_MAX || p.is_building || p.state == ProjectionState::Failed
+        p.lag > LAG_MAX * per_event || p.is_building || p.state == ProjectionState::Failed
     };
     let behind: Vec<_> = projections.iter().filter(is_behind).map(|p| p.name).collect();
     let body = json!({ "ready": behind.is_empty(), "head": head.to_string(), "behind": behind });

@@ -79,13 +79,12 @@ impl Writer {
         head: Arc<Head>,
         recorded_last: DateTime<Utc>,
     ) -> Result<Self, Source> {
-        let state =
-            State {
-                recorded_last,
-                is_owing: true,
-                unanswered: Vec::new(),
-                sequences: LruCache::new(SEQUENCES_MAX),
-            };
+        let state = State {
+            recorded_last,
+            is_owing: true,
+            unanswered: Vec::new(),
+            sequences: LruCache::new(SEQUENCES_MAX),
+        };
         let writer = Self {
             connection,
             beside: beside.downgrade(),
@@ -126,7 +125,8 @@ impl Writer {
     ) -> Result<Vec<AppendOutcome>, WriteError> {
         let db = self.beside.upgrade().ok_or_else(|| WriteError::Unavailable(CLOSED.into()))?;
         while let Some(write) = state.unanswered.last() {
-            let landed = self.land(write).await.map_err(|error| WriteError::Unavailable(error.into()))?;
+            let landed =
+                self.land(write).await.map_err(|error| WriteError::Unavailable(error.into()))?;
             if let Landed::At(position) = landed {
                 self.head.advance(position);
             }

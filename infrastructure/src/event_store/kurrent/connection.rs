@@ -164,6 +164,8 @@ fn is_final(error: &Error) -> bool {
         | Error::ResourceDeleted
         | Error::ResourceAlreadyExists
         | Error::UnsupportedFeature => true,
+        // A read from where no event begins.
+        Error::ServerError(text) => text.contains("ReadAllResult"),
         // Of gRPC's codes that the client has no name for: invalid argument, failed precondition, out of range.
         Error::Grpc { code, .. } => matches!(*code as i32, 3 | 9 | 11),
         _ => false,

@@ -1,7 +1,7 @@
 //! Reading streams and the log.
 
 use domain::port::{
-    AggregateType, EventFilter, LogError, LogPage, Position, StoredEvent, StreamId,
+    AggregateType, EventFilter, EventTraits, LogError, LogPage, Position, StoredEvent, StreamId,
 };
 use futures::stream::{StreamExt, TryStreamExt};
 use kurrentdb::{
@@ -147,15 +147,21 @@ pub(super) async fn part(
     limit: usize,
     head: u64,
 ) -> Result<Part, LogError> {
-    let from = match after {
-        0 => StreamPosition::Start,
-        at => StreamPosition::Position(kurrentdb::Position { commit: at, prepare: at }),
-    };
-    let options = ReadAllOptions::default().position(from);
     // One more, because a read begins with the event at its position.
-    let wanted = options.clone().max_count(limit + 1).filter(of_types(connection, types));
-    let (found, asked) = match all_events(connection, wanted).await {
-        Ok(found) => (found, limit + 1),
+    let asked = limit + 1;
+    let wanted = |from| {
+        let options = ReadAllOptions::default().position(from).max_count(asked);
+        options.filter(of_types(connection, types))
+    };
+    let mut from = position(after);
+    let mut answer = all_events(connection, wanted(from)).await;
+    if let Err(CallError::Refused(Error::ServerError(_))) = answer {
+        from = position(event_before(connection, after).await.map_err(unavailable)?);
+        answer = all_events(connection, wanted(from)).await;
+    }
+    let options = ReadAllOptions::default().position(from);
+    let (found, asked) = match answer {
+        Ok(found) => (found, asked),
         // The server goes through all that others wrote, too. Step by step there is an end to it.
         Err(CallError::TimedOut { .. }) => (
             all_events(connection, options.max_count(STEP_RECORDS)).await.map_err(unavailable)?,
@@ -178,6 +184,34 @@ pub(super) async fn part(
         }
     }
     Ok(Part { events, scanned_to, is_last })
+}
+
+fn position(at: u64) -> StreamPosition<kurrentdb::Position> {
+    match at {
+        0 => StreamPosition::Start,
+        at => StreamPosition::Position(kurrentdb::Position { commit: at, prepare: at }),
+    }
+}
+
+/// The position of the last event that is not beyond `after`, where no event stands at `after` itself: the server reads from
+/// where one begins only. Somebody made that position up, so that it may take a walk through the log.
+async fn event_before(connection: &Connection, after: u64) -> Result<u64, CallError> {
+    let mut at = 0;
+    loop {
+        let options = ReadAllOptions::default().position(position(at)).max_count(FETCH_EVENTS);
+        let found =
+            all_events(connection, options.filter(of_types(connection, &AggregateType::ALL)))
+                .await?;
+        let positions = || found.iter().map(|event| event.position.commit);
+        let before = positions().take_while(|position| *position <= after).last().unwrap_or(at);
+        if before == at
+            || found.len() < FETCH_EVENTS
+            || positions().any(|position| position > after)
+        {
+            return Ok(before);
+        }
+        at = before;
+    }
 }
 
 /// Asked for once where it may take long by nature, as a read from the middle of the log on.
@@ -280,16 +314,13 @@ fn page(
     LogPage { events, scanned_to, at_head: scanned_to.0 >= head }
 }
 
-pub(super) fn matches(filter: &EventFilter, event: &StoredEvent) -> bool {
-    fn is_one<T: PartialEq>(list: &[T], value: Option<&T>) -> bool {
-        list.is_empty() || value.is_some_and(|value| list.contains(value))
-    }
-    is_one(&filter.aggregate_types, Some(&event.stream.aggregate_type))
-        && is_one(&filter.aggregate_ids, Some(&event.stream.id))
-        && is_one(&filter.event_types, Some(&event.event_type))
-        && is_one(&filter.workspace_ids, event.workspace_id.as_ref())
-        && is_one(&filter.account_ids, event.account_id.as_ref())
-        && filter.correlation_id.is_none_or(|id| id == event.metadata.correlation_id)
-        && filter.recorded_from.is_none_or(|from| event.recorded_at >= from)
-        && filter.recorded_to.is_none_or(|to| event.recorded_at < to)
+fn matches(filter: &EventFilter, event: &StoredEvent) -> bool {
+    filter.wants(EventTraits {
+        stream: event.stream,
+        event_type: &event.event_type,
+        workspace_id: event.workspace_id,
+        account_id: event.account_id,
+        correlation_id: event.metadata.correlation_id,
+        recorded_at: event.recorded_at,
+    })
 }
