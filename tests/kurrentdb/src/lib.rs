@@ -6,6 +6,10 @@
 //! in one stream's append only.
 
 mod log;
+#[allow(
+    clippy::result_large_err,
+    reason = "tonic's services answer with its Status, large as it is"
+)]
 mod services;
 
 use std::net::{Ipv4Addr, SocketAddr};
