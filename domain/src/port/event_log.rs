@@ -34,10 +34,11 @@ pub enum AggregateType {
     Campaign,
     Message,
     ApiKey,
+    WebhookEndpoint,
 }
 
 impl AggregateType {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Workspace,
         Self::Account,
         Self::Template,
@@ -47,6 +48,7 @@ impl AggregateType {
         Self::Campaign,
         Self::Message,
         Self::ApiKey,
+        Self::WebhookEndpoint,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -60,6 +62,7 @@ impl AggregateType {
             Self::Campaign => "campaign",
             Self::Message => "message",
             Self::ApiKey => "api_key",
+            Self::WebhookEndpoint => "webhook_endpoint",
         }
     }
 

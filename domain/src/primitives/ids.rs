@@ -52,6 +52,8 @@ ids! {
     MessageId,
     /// One API key.
     ApiKeyId,
+    /// One URL that events are sent to.
+    WebhookEndpointId,
 }
 
 /// When the occurrence of a campaign's message started, in milliseconds since 1970: its id begins with that

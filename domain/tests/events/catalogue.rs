@@ -1,4 +1,4 @@
-//! The nine aggregates, with what the tests ask of each without knowing its types.
+//! The ten aggregates, with what the tests ask of each without knowing its types.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
@@ -48,6 +48,11 @@ pub const AGGREGATES: &[Kind] = &[
     kind!("Campaign", domain::campaign::Campaign, domain::campaign::CampaignEvent),
     kind!("Message", domain::message::Message, domain::message::MessageEvent),
     kind!("API key", domain::api_key::ApiKey, domain::api_key::ApiKeyEvent),
+    kind!(
+        "Webhook endpoint",
+        domain::webhook_endpoint::WebhookEndpoint,
+        domain::webhook_endpoint::WebhookEndpointEvent
+    ),
 ];
 
 /// Every event's name and newest version.

@@ -282,4 +282,34 @@ pub const MEANINGS: &[(&str, &str)] = &[
          SHA-256.",
     ),
     ("api_key.revoked", "The key opens nothing any more."),
+    (
+        "webhook_endpoint.created",
+        "Events are sent to a URL from `after` on: those of `types` and `account_ids`, where these \
+         are given. Its secret is in no event.",
+    ),
+    (
+        "webhook_endpoint.updated",
+        "What it wants to hear, or where, changed. Carries all of it as it is from now on.",
+    ),
+    (
+        "webhook_endpoint.secret_rotated",
+        "Another secret signs from now on; until `previous_until` the one before signs too.",
+    ),
+    (
+        "webhook_endpoint.paused",
+        "It is sent nothing for a while, because somebody asked for it or because it took nothing \
+         for five days. Nothing is lost: it goes on where it stood.",
+    ),
+    ("webhook_endpoint.resumed", "It is sent events again, from where it stood."),
+    (
+        "webhook_endpoint.disabled",
+        "It answered 410 Gone and is sent nothing until somebody resumes it.",
+    ),
+    (
+        "webhook_endpoint.replay_started",
+        "What was recorded after `after` and up to `until` is delivered once more, beside what is \
+         new. One that was under way ends.",
+    ),
+    ("webhook_endpoint.replay_completed", "All of the replay was taken."),
+    ("webhook_endpoint.deleted", "It is sent nothing any more, for good."),
 ];
