@@ -18,6 +18,9 @@ use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
 use infrastructure::event_store::{self, Database, OpenStore};
 use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
 use infrastructure::media::MediaStore;
+use infrastructure::outbound::address::Addresses;
+use infrastructure::outbound::client::{Outbound, SystemLookup};
+use infrastructure::outbound::store::LaneStore;
 use infrastructure::sandbox;
 use infrastructure::webhook::journal::WebhookJournal;
 use projections::{Projections, names};
@@ -53,6 +56,10 @@ pub struct Gateway {
     pub journal: WebhookJournal,
     /// What people sent.
     pub media: MediaStore,
+    /// How far webhook endpoints have heard, and what they answered.
+    pub lanes: LaneStore,
+    /// Reaches webhook endpoints, and nothing that they should not lead to.
+    pub outbound: Outbound,
     /// What this process alone remembers.
     pub local: Local,
     /// What WhatsApp is for SANDBOX accounts.
@@ -132,6 +139,9 @@ impl Gateway {
         let read = open_read_models(&config, &store, ledger.clone()).await?;
         let journal = WebhookJournal::open(&store.database, Arc::new(keys.clone())).await?;
         let media = MediaStore::open(&store.database, &config.data_dir().join("media")).await?;
+        let lanes = LaneStore::open(&store.database).await?;
+        let addresses = Addresses::new(config.webhooks.allowed_networks.clone());
+        let outbound = Outbound::new(addresses, Arc::new(SystemLookup))?;
         let sandbox = SandboxHost::start(&config, clock.clone()).await?;
         let cloud_api = api_client(config.graph.base_url.clone(), &config)?;
         let sandbox_api = api_client(sandbox.base_url.clone(), &config)?;
@@ -148,6 +158,8 @@ impl Gateway {
             read,
             journal,
             media,
+            lanes,
+            outbound,
             local: Local::default(),
             sandbox,
             cloud_api,
@@ -460,6 +472,7 @@ impl Workers {
         self.supervise("upkeep", worker::upkeep::run);
         self.supervise("erasures", worker::upkeep::finish_erasures);
         self.supervise("merges", worker::merges::run);
+        self.supervise("endpoints", worker::endpoints::run);
     }
 
     /// Starts a process manager, and starts it again where it panics: everything it knows, it reads anew.

@@ -66,19 +66,6 @@ const PROMISED: &str = include_str!("fixtures/contract.graphql");
 const LEFT_OUT: &[&str] = &[
     // Subscriptions.
     "Subscription",
-    // Webhooks out.
-    "Query.webhookEndpoints",
-    "Mutation.createWebhookEndpoint",
-    "Mutation.updateWebhookEndpoint",
-    "Mutation.rotateWebhookSecret",
-    "Mutation.replayWebhook",
-    "Mutation.deleteWebhookEndpoint",
-    "WebhookEndpoint",
-    "WebhookFailure",
-    "WebhookDelivery",
-    "CreateWebhookEndpointInput",
-    "UpdateWebhookEndpointInput",
-    "WebhookEndpointPayload",
     // Statistics.
     "Query.deliveryStats",
     "StatsBasis",

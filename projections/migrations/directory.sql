@@ -102,3 +102,13 @@ CREATE TABLE IF NOT EXISTS api_keys{g} (
 );
 CREATE INDEX IF NOT EXISTS api_keys{g}_created ON api_keys{g} (created_at, id);
 CREATE INDEX IF NOT EXISTS api_keys{g}_fingerprint ON api_keys{g} (fingerprint);
+
+CREATE TABLE IF NOT EXISTS webhook_endpoints{g} (
+  id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  created_at BIGINT NOT NULL,
+  status TEXT NOT NULL,
+  sequence BIGINT NOT NULL,
+  doc TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS webhook_endpoints{g}_created ON webhook_endpoints{g} (created_at, id);

@@ -115,15 +115,7 @@ pub async fn resolve(
             AppError::invalid("filter.aggregateType", format!("use one of {}", known.join(", ")))
         })?],
     };
-    let known: BTreeSet<&str> =
-        infrastructure::ledger::catalogue::events().map(|(name, _)| name).collect();
-    if let Some(unknown) = filter.types.iter().find(|name| !known.contains(name.as_str())) {
-        let shown: String = unknown.chars().take(100).collect();
-        return Err(AppError::invalid(
-            "filter.types",
-            format!("there is no event type {shown:?}; docs/events.md lists them"),
-        ));
-    }
+    check_types(&filter.types, "filter.types")?;
     let mut aggregate_ids = vec![];
     for id in &filter.aggregate_ids {
         aggregate_ids.push(stream_of(gateway, caller, id, &aggregate_types).await?);
@@ -144,6 +136,23 @@ pub async fn resolve(
             AppError::invalid("filter.correlationId", "use the correlationId of an event")
         })?,
     })
+}
+
+/// Each is the type of some event.
+///
+/// # Errors
+/// VALIDATION_FAILED.
+pub(crate) fn check_types(types: &[String], field: &str) -> AppResult<()> {
+    let known: BTreeSet<&str> =
+        infrastructure::ledger::catalogue::events().map(|(name, _)| name).collect();
+    match types.iter().find(|name| !known.contains(name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            let shown: String = unknown.chars().take(100).collect();
+            let problem = format!("there is no event type {shown:?}; docs/events.md lists them");
+            Err(AppError::invalid(field, problem))
+        }
+    }
 }
 
 /// The id of something the caller may see.
@@ -516,6 +525,25 @@ pub async fn shown_events(
     personal: bool,
 ) -> AppResult<Vec<EventView>> {
     let owns = owns(ledger, None, &events).await?;
+    let show = Show::of(personal);
+    let events = events.into_iter().map(|event| {
+        let own = owns.get(&event.stream);
+        view(event, own, show)
+    });
+    Ok(events.collect())
+}
+
+/// Events as they leave for a webhook endpoint. Personal data masked unless `personal`.
+///
+/// # Errors
+/// UNAVAILABLE.
+pub(crate) async fn leaving(
+    gateway: &Gateway,
+    events: Vec<RecordedEvent>,
+    personal: bool,
+) -> AppResult<Vec<EventView>> {
+    let queries = read::queries(gateway);
+    let owns = owns(&gateway.ledger, Some(&queries), &events).await?;
     let show = Show::of(personal);
     let events = events.into_iter().map(|event| {
         let own = owns.get(&event.stream);

@@ -25,6 +25,7 @@ mod read;
 pub mod segments;
 pub mod templates;
 pub mod view;
+pub mod webhook_endpoints;
 pub mod workspaces;
 
 pub use caller::Caller;

@@ -1,7 +1,7 @@
 //! Relay connections, all of the same form. Their total is counted only where it is selected, and once.
 
 use async_graphql::{Context, Object, SimpleObject};
-use domain::primitives::SegmentId;
+use domain::primitives::{SegmentId, WebhookEndpointId};
 use tokio::sync::OnceCell;
 
 use super::accounts::Account;
@@ -13,9 +13,10 @@ use super::messages::Message;
 use super::segments::Segment;
 use super::session::{Answer, asked, int};
 use super::templates::Template;
+use super::webhook_endpoints::{WebhookDelivery, WebhookEndpoint};
 use crate::application::{
     AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, messages, segments,
-    templates,
+    templates, webhook_endpoints,
 };
 
 /// What part of a list this is.
@@ -41,6 +42,9 @@ pub(super) enum Counted {
     SegmentContacts(SegmentId),
     Campaigns(campaigns::CampaignFilter),
     Messages(messages::MessageFilter),
+    WebhookEndpoints,
+    /// Whether only failed ones.
+    Deliveries(WebhookEndpointId, bool),
     ApiKeys,
 }
 
@@ -55,6 +59,10 @@ impl Counted {
             Self::SegmentContacts(id) => segments::contacts_total(gateway, caller, *id).await,
             Self::Campaigns(filter) => campaigns::total(gateway, caller, filter).await,
             Self::Messages(filter) => messages::total(gateway, caller, filter).await,
+            Self::WebhookEndpoints => webhook_endpoints::total(gateway, caller).await,
+            Self::Deliveries(id, failed_only) => {
+                webhook_endpoints::deliveries_total(gateway, caller, *id, *failed_only).await
+            }
             Self::ApiKeys => api_keys::total(gateway, caller).await,
         }
     }
@@ -152,6 +160,10 @@ connections! {
     CampaignConnection, CampaignEdge, Campaign;
     /// A page of messages.
     MessageConnection, MessageEdge, Message;
+    /// A page of webhook endpoints.
+    WebhookEndpointConnection, WebhookEndpointEdge, WebhookEndpoint;
+    /// A page of attempts at a webhook endpoint, newest first.
+    WebhookDeliveryConnection, WebhookDeliveryEdge, WebhookDelivery;
     /// A page of API keys.
     ApiKeyConnection, ApiKeyEdge, ApiKey;
 }

@@ -313,3 +313,27 @@ pub enum BillingCategory {
     /// Everything that is no template.
     Service,
 }
+
+/// Whether events are sent to a webhook endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::webhook_endpoint::EndpointStatus")]
+pub enum WebhookEndpointStatus {
+    /// They are.
+    Active,
+    /// Not for now; it goes on where it stood.
+    Paused,
+    /// It answered 410 Gone; once enabled it goes on where it stood.
+    Disabled,
+    /// Never again.
+    Deleted,
+}
+
+/// Why a webhook endpoint is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::webhook_endpoint::PauseReason")]
+pub enum WebhookPauseReason {
+    /// Somebody asked for it.
+    Requested,
+    /// It took nothing for five days.
+    Failing,
+}

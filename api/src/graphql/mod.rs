@@ -23,6 +23,7 @@ mod session;
 mod subscriptions;
 mod table;
 mod templates;
+mod webhook_endpoints;
 mod websocket;
 mod workspaces;
 
@@ -53,6 +54,7 @@ struct Query(
     campaigns::CampaignQuery,
     messages::MessageQuery,
     events::EventQuery,
+    webhook_endpoints::WebhookEndpointQuery,
     api_keys::ApiKeyQuery,
     workspaces::ProjectionQuery,
 );
@@ -70,6 +72,7 @@ struct Mutation(
     segments::SegmentMutation,
     campaigns::CampaignMutation,
     messages::MessageMutation,
+    webhook_endpoints::WebhookEndpointMutation,
     api_keys::ApiKeyMutation,
     workspaces::ProjectionMutation,
 );
@@ -206,7 +209,7 @@ mod tests {
         let provider = input.fields.iter().find(|field| field.name == "provider").unwrap();
         assert_eq!(provider.values, ["CLOUD_API", "SANDBOX"]);
         let queries = catalogue.iter().filter(|field| field.kind == FieldKind::Query).count();
-        assert_eq!((queries, catalogue.len() - queries), (23, 45));
+        assert_eq!((queries, catalogue.len() - queries), (24, 50));
     }
 
     #[test]
@@ -227,6 +230,7 @@ mod tests {
             "testCampaign",
             "sendMessage",
             "sendMessages",
+            "createWebhookEndpoint",
             "createApiKey",
         ];
         for field in catalogue() {

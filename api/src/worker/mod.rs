@@ -3,6 +3,7 @@
 
 pub mod campaign;
 pub mod dispatch;
+pub mod endpoints;
 pub mod import;
 pub mod leave_out;
 pub mod media;

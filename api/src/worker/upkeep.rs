@@ -1,4 +1,5 @@
-//! What has to be forgotten or looked after from time to time: old journal days, old media, old idempotency records, keys that
+//! What has to be forgotten or looked after from time to time: old journal days, old media, old
+//! attempts at webhook endpoints, old idempotency records, keys that
 //! another node destroyed, and the gauges that no event moves.
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const FORGET_EVERY: Duration = Duration::hours(1);
 const IDEMPOTENCY_KEPT: Duration = Duration::hours(48);
 /// A status is looked at once more after it was parked for this long: by then the read models know its message.
 const SETTLED_AFTER: Duration = Duration::seconds(30);
+/// How long what webhook endpoints answered can be looked up.
+const ATTEMPTS_KEPT: Duration = Duration::days(30);
 const PRUNE_BATCH: usize = 5_000;
 /// Nodes that ended are forgotten after this long: each start is a new one.
 const NODES_KEPT: std::time::Duration = std::time::Duration::from_secs(60 * 60);
@@ -101,6 +104,7 @@ async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     let media = &gateway.config.media;
     let kept_from = now - Duration::days(i64::from(media.retention));
     gateway.media.prune(kept_from, media.total_mb.saturating_mul(1024 * 1024)).await?;
+    gateway.lanes.prune(now - ATTEMPTS_KEPT).await?;
     gateway.store.leases.forget_lapsed(NODES, NODES_KEPT).await?;
     while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH
     {

@@ -14,7 +14,7 @@ pub use country::{Country, CountryError};
 pub use daily_hours::DailyHours;
 pub use ids::{
     AccountId, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, SegmentId, TemplateId,
-    WorkspaceId, message_id_of_campaign, occurrence_start_ms,
+    WebhookEndpointId, WorkspaceId, message_id_of_campaign, occurrence_start_ms,
 };
 pub use personal::{MARK_ERASED, MARK_KNOWN, Personal};
 pub use phone_number::{PhoneNumber, PhoneNumberError};

@@ -72,6 +72,11 @@ impl Health {
         }
     }
 
+    /// Somebody resumed it: what was before counts no more, but that it begins slowly.
+    pub fn forgive(&mut self) {
+        self.failing_since = None;
+    }
+
     /// Whether one more request may be begun, beside `under_way` others.
     pub fn may_begin(&self, under_way: usize, now: DateTime<Utc>) -> bool {
         match self.circuit {

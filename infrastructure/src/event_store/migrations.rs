@@ -40,6 +40,7 @@ pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":
     "20261127130000_compact_events",
     "20261127130100_create_append_units_by_number",
     "20261127130200_renew_leases_unwaited",
+    "20261127150000_number_webhook_endpoints",
 ];
 
 pub(crate) async fn sqlite(

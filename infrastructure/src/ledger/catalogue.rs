@@ -8,6 +8,7 @@ use domain::import::ImportEvent;
 use domain::message::MessageEvent;
 use domain::segment::SegmentEvent;
 use domain::template::TemplateEvent;
+use domain::webhook_endpoint::WebhookEndpointEvent;
 use domain::workspace::WorkspaceEvent;
 
 /// Names and newest versions.
@@ -21,6 +22,7 @@ pub fn events() -> impl Iterator<Item = (&'static str, u32)> {
         MessageEvent::CATALOGUE,
         SegmentEvent::CATALOGUE,
         TemplateEvent::CATALOGUE,
+        WebhookEndpointEvent::CATALOGUE,
         WorkspaceEvent::CATALOGUE,
     ]
     .into_iter()

@@ -1,4 +1,5 @@
-//! The directory: workspaces, accounts, templates, segments, imports, campaigns and API keys as they are now.
+//! The directory: workspaces, accounts, templates, segments, imports, campaigns, API keys and webhook
+//! endpoints as they are now.
 
 mod tables;
 
@@ -12,6 +13,7 @@ use domain::import::{Import, ImportEvent};
 use domain::port::{AggregateType, RecordedEvent};
 use domain::segment::Segment;
 use domain::template::Template;
+use domain::webhook_endpoint::WebhookEndpoint;
 use domain::workspace::Workspace;
 use uuid::Uuid;
 
@@ -42,6 +44,7 @@ impl Projection for Directory {
             AggregateType::Import,
             AggregateType::Campaign,
             AggregateType::ApiKey,
+            AggregateType::WebhookEndpoint,
         ]
     }
 
@@ -65,6 +68,9 @@ impl Projection for Directory {
                 AggregateType::Import => writes.extend(fold_imports(view, &events).await?),
                 AggregateType::Campaign => writes.push(fold::<Campaign>(view, &events).await?),
                 AggregateType::ApiKey => writes.push(fold::<ApiKey>(view, &events).await?),
+                AggregateType::WebhookEndpoint => {
+                    writes.push(fold::<WebhookEndpoint>(view, &events).await?);
+                }
                 AggregateType::Contact | AggregateType::Message => {}
             }
         }

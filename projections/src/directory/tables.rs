@@ -8,6 +8,7 @@ use domain::campaign::Campaign;
 use domain::import::Import;
 use domain::segment::Segment;
 use domain::template::Template;
+use domain::webhook_endpoint::WebhookEndpoint;
 use domain::workspace::Workspace;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use crate::store::{Kind, Schema, Table, Value, keep, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "directory",
-    version: 2,
+    version: 3,
     ddl: include_str!("../../migrations/directory.sql"),
     tables: &[
         &WORKSPACES,
@@ -27,6 +28,7 @@ pub static SCHEMA: Schema = Schema {
         &IMPORT_ERRORS,
         &CAMPAIGNS,
         &API_KEYS,
+        &WEBHOOK_ENDPOINTS,
     ],
 };
 
@@ -309,5 +311,30 @@ impl Listed for ApiKey {
 
     fn catalogue() -> &'static [(&'static str, u32)] {
         domain::api_key::ApiKeyEvent::CATALOGUE
+    }
+}
+
+pub static WEBHOOK_ENDPOINTS: Table = Table {
+    name: "webhook_endpoints",
+    columns: &[
+        keep("id", Kind::Uuid),
+        keep("workspace_id", Kind::Uuid),
+        keep("created_at", Kind::Int),
+        set("status", Kind::Text),
+        set("sequence", Kind::Int),
+        set("doc", Kind::Text),
+    ],
+    key: 1,
+};
+
+impl Listed for WebhookEndpoint {
+    const TABLE: &'static Table = &WEBHOOK_ENDPOINTS;
+
+    fn columns(&self) -> Option<Vec<Value>> {
+        Some(vec![self.workspace_id?.0.into(), at(self.created_at), self.status.as_str().into()])
+    }
+
+    fn catalogue() -> &'static [(&'static str, u32)] {
+        domain::webhook_endpoint::WebhookEndpointEvent::CATALOGUE
     }
 }

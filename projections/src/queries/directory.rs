@@ -1,4 +1,4 @@
-//! Workspaces, accounts, templates, segments, imports, campaigns and API keys.
+//! Workspaces, accounts, templates, segments, imports, campaigns, API keys and webhook endpoints.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use domain::campaign::{Campaign, CampaignStatus};
 use domain::import::Import;
 use domain::segment::Segment;
 use domain::template::{Template, TemplateCategory, TemplateStatus};
+use domain::webhook_endpoint::WebhookEndpoint;
 use domain::workspace::Workspace;
 use uuid::Uuid;
 
@@ -340,6 +341,47 @@ impl Queries {
         self.stored(sql).await
     }
 
+    /// All that the scope may know of, oldest first, without deleted ones: those whose accounts all lie in it.
+    pub async fn all_webhook_endpoints(
+        &self,
+        scope: &Scope,
+    ) -> Result<Vec<Stored<WebhookEndpoint>>, QueryError> {
+        let mut sql =
+            Sql::new("SELECT id, sequence, doc FROM {webhook_endpoints} WHERE status <> 'DELETED'");
+        for condition in ScopeColumns::Workspace.conditions(scope) {
+            sql.push(" AND ").append(condition);
+        }
+        sql.push(" ORDER BY created_at, id");
+        let mut endpoints: Vec<Stored<WebhookEndpoint>> = self.stored(sql).await?;
+        endpoints.retain(|stored| {
+            let accounts = &stored.state.account_ids;
+            let accounts = (!accounts.is_empty()).then(|| accounts.iter().map(|id| id.0));
+            lies_in(scope.accounts.as_deref(), accounts)
+        });
+        Ok(endpoints)
+    }
+
+    /// Oldest first.
+    pub async fn webhook_endpoints(
+        &self,
+        scope: &Scope,
+        page: &PageRequest,
+    ) -> Paged<WebhookEndpoint> {
+        let all = self.all_webhook_endpoints(scope).await?;
+        Ok(page_of(all, page, |endpoint| endpoint.created_at))
+    }
+
+    /// Those that events are sent to, in all workspaces, oldest first.
+    pub async fn active_webhook_endpoints(
+        &self,
+    ) -> Result<Vec<Stored<WebhookEndpoint>>, QueryError> {
+        let sql = Sql::new(
+            "SELECT id, sequence, doc FROM {webhook_endpoints} WHERE status = 'ACTIVE' \
+             ORDER BY created_at, id",
+        );
+        self.stored(sql).await
+    }
+
     /// The key that a secret's hash opens, revoked and expired ones too: [`ApiKey::is_active`] judges.
     pub async fn api_key_by_fingerprint(
         &self,
@@ -373,27 +415,36 @@ impl Queries {
     /// Oldest first.
     pub async fn api_keys(&self, scope: &Scope, page: &PageRequest) -> Paged<ApiKey> {
         let keys = self.all_api_keys(scope).await?;
-        let place = |key: &Stored<ApiKey>| Cursor {
-            at: key.state.created_at.map_or(0, |at| at.timestamp_millis()),
-            id: key.id,
-        };
-        let order = |cursor: &Cursor| (cursor.at, cursor.id);
-        let count = page.count();
-        let mut items: Vec<(Cursor, Stored<ApiKey>)> =
-            keys.into_iter().map(|key| (place(&key), key)).collect();
-        items.retain(|(c, _)| {
-            page.after.as_ref().is_none_or(|a| order(c) > order(a))
-                && page.before.as_ref().is_none_or(|b| order(c) < order(b))
-        });
-        let has_more = items.len() > count;
-        if page.backwards {
-            items.drain(..items.len().saturating_sub(count));
-        } else {
-            items.truncate(count);
-        }
-        let (has_next, has_previous) = page.more(has_more);
-        Ok(Page::of(items, has_next, has_previous))
+        Ok(page_of(keys, page, |key| key.created_at))
     }
+}
+
+/// A page of what was read whole, because there are few.
+fn page_of<T>(
+    all: Vec<Stored<T>>,
+    page: &PageRequest,
+    created_at: impl Fn(&T) -> Option<DateTime<Utc>>,
+) -> Page<Stored<T>> {
+    let place = |stored: &Stored<T>| Cursor {
+        at: created_at(&stored.state).map_or(0, |at| at.timestamp_millis()),
+        id: stored.id,
+    };
+    let order = |cursor: &Cursor| (cursor.at, cursor.id);
+    let count = page.count();
+    let mut items: Vec<(Cursor, Stored<T>)> =
+        all.into_iter().map(|stored| (place(&stored), stored)).collect();
+    items.retain(|(c, _)| {
+        page.after.as_ref().is_none_or(|a| order(c) > order(a))
+            && page.before.as_ref().is_none_or(|b| order(c) < order(b))
+    });
+    let has_more = items.len() > count;
+    if page.backwards {
+        items.drain(..items.len().saturating_sub(count));
+    } else {
+        items.truncate(count);
+    }
+    let (has_next, has_previous) = page.more(has_more);
+    Page::of(items, has_next, has_previous)
 }
 
 /// Whether everything of `of` is in `scope`; `None` is everything there is.
