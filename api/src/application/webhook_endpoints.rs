@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::api_key::Scope;
-use domain::port::{AggregateType, EventFeed, Position};
+use domain::port::{AggregateType, EventFeed, Position, RecordedEvent};
 use domain::primitives::{AccountId, WebhookEndpointId, WorkspaceId};
 use domain::webhook_endpoint::{
     CreateWebhookEndpoint as Create, EndpointChange, EndpointStatus, PauseReason, Replay,
@@ -183,52 +183,55 @@ pub async fn create(
     let key = input.idempotency_key.as_deref();
     let field = "input.idempotencyKey";
     let operation = "createWebhookEndpoint";
-    let (id, secret, position) =
-        match command::once::<Uuid>(gateway, caller, operation, key, &input, field).await? {
-            Once::Done(id, position) => (id, None, position),
-            Once::Now(idempotency) => {
-                let everything = projections::Scope {
-                    workspaces: Some(vec![workspace.0]),
-                    ..projections::Scope::everything()
-                };
-                let known = read::queries(gateway).all_webhook_endpoints(&everything).await?.len();
-                if known >= ENDPOINTS_MAX {
-                    return Err(AppError::conflict(format!(
-                        "the workspace has {ENDPOINTS_MAX} webhook endpoints already; delete one first"
-                    )));
-                }
-                let now = gateway.clock.now();
-                let new_id = gateway.ids.next_id(now);
-                let secret = signature::new_secret();
-                let create = Create {
-                    workspace_id: workspace,
-                    url: url.to_string(),
-                    types: input.types.clone(),
-                    account_ids,
-                    include_personal: input.include_personal,
-                    batch: input.batch,
-                    events_per_second,
-                    after: input.after.unwrap_or(head),
-                    at: now,
-                };
-                let context = command::context(gateway, caller);
-                let (create, made) = (&create, &secret);
-                let (id, position) =
-                    command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
-                        Box::pin(async move {
-                            let command = WebhookEndpointCommand::Create(Box::new(create.clone()));
-                            tx.execute::<WebhookEndpoint>(new_id, command)
-                                .await
-                                .map_err(|error| command::refused(error, "input"))?;
-                            tx.put_secret(&secret_name(new_id, 1), Some(made));
-                            Ok(new_id)
-                        })
-                    })
-                    .await?;
-                // Another request under the same idempotency key may have been faster: its secret is not ours.
-                (id, Some(secret).filter(|_| id == new_id), position)
+    let (id, secret, position) = match command::once::<Uuid>(
+        gateway, caller, operation, key, &input, field,
+    )
+    .await?
+    {
+        Once::Done(id, position) => (id, None, position),
+        Once::Now(idempotency) => {
+            let everything = projections::Scope {
+                workspaces: Some(vec![workspace.0]),
+                ..projections::Scope::everything()
+            };
+            let known = read::queries(gateway).all_webhook_endpoints(&everything).await?.len();
+            if known >= ENDPOINTS_MAX {
+                return Err(AppError::conflict(format!(
+                    "the workspace has {ENDPOINTS_MAX} webhook endpoints already; delete one first"
+                )));
             }
-        };
+            let now = gateway.clock.now();
+            let new_id = gateway.ids.next_id(now);
+            let secret = signature::new_secret();
+            let create = Create {
+                workspace_id: workspace,
+                url: url.to_string(),
+                types: input.types.clone(),
+                account_ids,
+                include_personal: input.include_personal,
+                batch: input.batch,
+                events_per_second,
+                after: input.after.unwrap_or(head),
+                at: now,
+            };
+            let context = command::context(gateway, caller);
+            let (create, made) = (&create, &secret);
+            let (id, position) =
+                command::transact(gateway, &context, idempotency.as_ref(), &|tx| {
+                    Box::pin(async move {
+                        let command = WebhookEndpointCommand::Create(Box::new(create.clone()));
+                        tx.execute::<WebhookEndpoint>(new_id, command)
+                            .await
+                            .map_err(|error| command::refused(error, "input"))?;
+                        tx.put_secret(&secret_name(new_id, 1), Some(made));
+                        Ok(new_id)
+                    })
+                })
+                .await?;
+            // Another request under the same idempotency key may have been faster: its secret is not ours.
+            (id, Some(secret).filter(|_| id == new_id), position)
+        }
+    };
     let endpoint = command::folded::<WebhookEndpoint>(gateway, id, "webhook endpoint").await?;
     written(WebhookEndpointId(id), &endpoint, secret, position)
 }
@@ -249,8 +252,7 @@ pub async fn update(
     if endpoint.include_personal && input.url.is_some() {
         caller.require(Scope::Personal)?;
     }
-    let workspace =
-        endpoint.workspace_id.ok_or_else(|| AppError::not_found("webhook endpoint"))?;
+    let workspace = endpoint.workspace_id.ok_or_else(|| AppError::not_found("webhook endpoint"))?;
     let account_ids = match &input.account_ids {
         Some(ids) => Some(accounts(gateway, caller, workspace, ids).await?),
         None => None,
@@ -467,8 +469,7 @@ async fn accounts(
     }
     let known = command::accounts(gateway, caller, ids).await?;
     for id in &known {
-        let account =
-            command::folded::<domain::account::Account>(gateway, id.0, "account").await?;
+        let account = command::folded::<domain::account::Account>(gateway, id.0, "account").await?;
         if account.workspace_id != Some(workspace) {
             return Err(AppError::invalid(
                 "input.accountIds",
@@ -497,8 +498,9 @@ fn check_wanted(types: &[String], field: &str) -> AppResult<()> {
 /// A URL that may be posted to. One whose name does not resolve yet may do so later.
 async fn check_url(gateway: &Gateway, text: &str) -> AppResult<Url> {
     let field = "input.url";
-    let url = Url::parse(text.trim())
-        .map_err(|_| AppError::invalid(field, "use an address such as https://shop.example/whatsapp"))?;
+    let url = Url::parse(text.trim()).map_err(|_| {
+        AppError::invalid(field, "use an address such as https://shop.example/whatsapp")
+    })?;
     if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
         return Err(AppError::invalid(field, "use an address that begins with https://"));
     }
@@ -579,8 +581,7 @@ pub async fn last_failure(
     gateway: &Gateway,
     id: WebhookEndpointId,
 ) -> AppResult<Option<FailureView>> {
-    let asked =
-        AttemptsAsked { endpoint_id: id.0, failed_only: true, before: None, limit: 1 };
+    let asked = AttemptsAsked { endpoint_id: id.0, failed_only: true, before: None, limit: 1 };
     let found = gateway.lanes.attempts(asked).await.map_err(AppError::unavailable)?;
     let Some(attempt) = found.into_iter().next() else { return Ok(None) };
     let next_attempt_at = stands(gateway, id).await?.and_then(|standing| standing.next_attempt_at);
@@ -603,8 +604,8 @@ pub async fn deliveries(
     caller.require(Scope::Read)?;
     let limit = page::limit(first, "first")?;
     let before = after.as_deref().map(Uuid::try_parse).transpose();
-    let before = before
-        .map_err(|_| AppError::invalid("after", "use a cursor that an earlier page gave"))?;
+    let before =
+        before.map_err(|_| AppError::invalid("after", "use a cursor that an earlier page gave"))?;
     let asked = AttemptsAsked { endpoint_id: endpoint.id.0, failed_only, before, limit: limit + 1 };
     let mut found = gateway.lanes.attempts(asked).await.map_err(AppError::unavailable)?;
     let has_next_page = found.len() > limit;
@@ -670,3 +671,72 @@ pub async fn deliveries_total(
     Ok(Total { count, exact: count <= COUNTED_MAX })
 }
 
+/// Whether an endpoint is sent this event. `types`: a replay's, where it has any.
+pub(crate) fn wants(endpoint: &WebhookEndpoint, types: &[String], event: &RecordedEvent) -> bool {
+    let types = if types.is_empty() { &endpoint.types[..] } else { types };
+    let account = match event.stream.aggregate_type {
+        // Who may do what is nobody's business outside.
+        AggregateType::ApiKey => return false,
+        AggregateType::Account => Some(event.stream.id),
+        _ => event.account_id,
+    };
+    event.workspace_id == endpoint.workspace_id.map(|id| id.0)
+        && (types.is_empty() || types.contains(&event.event_type))
+        && (endpoint.account_ids.is_empty()
+            || account.is_some_and(|id| endpoint.account_ids.contains(&AccountId(id))))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::port::{Metadata, StreamId};
+    use domain::primitives::Actor;
+
+    use super::*;
+
+    fn event(
+        aggregate_type: AggregateType,
+        workspace: u128,
+        account: Option<u128>,
+    ) -> RecordedEvent {
+        RecordedEvent {
+            position: Position(7),
+            event_id: Uuid::from_u128(1),
+            stream: StreamId::new(aggregate_type, Uuid::from_u128(9)),
+            sequence: 3,
+            event_type: "message.read".to_owned(),
+            event_version: 1,
+            data: serde_json::Value::Null,
+            metadata: Metadata {
+                actor: Actor::process("dispatch"),
+                correlation_id: Uuid::from_u128(4),
+                causation_id: None,
+                subject: None,
+            },
+            workspace_id: Some(Uuid::from_u128(workspace)),
+            account_id: account.map(Uuid::from_u128),
+            occurred_at: DateTime::UNIX_EPOCH,
+            recorded_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn an_endpoint_hears_its_workspace_its_accounts_its_types_and_nothing_of_keys() {
+        use AggregateType::{Account, ApiKey, Contact, Message};
+        let workspace_id = Some(WorkspaceId(Uuid::from_u128(5)));
+        let all = WebhookEndpoint { workspace_id, ..WebhookEndpoint::default() };
+        assert!(wants(&all, &[], &event(Message, 5, Some(6))));
+        assert!(wants(&all, &[], &event(Contact, 5, None)));
+        assert!(!wants(&all, &[], &event(Message, 6, Some(6))));
+        assert!(!wants(&all, &[], &event(ApiKey, 5, None)));
+        let account_ids = vec![AccountId(Uuid::from_u128(9))];
+        let some = WebhookEndpoint { account_ids, ..all.clone() };
+        assert!(wants(&some, &[], &event(Message, 5, Some(9))));
+        assert!(wants(&some, &[], &event(Account, 5, None)), "the account itself");
+        assert!(!wants(&some, &[], &event(Message, 5, Some(6))));
+        assert!(!wants(&some, &[], &event(Contact, 5, None)));
+        let types = vec!["message.sent".to_owned()];
+        let typed = WebhookEndpoint { types, ..all };
+        assert!(!wants(&typed, &[], &event(Message, 5, None)));
+        assert!(wants(&typed, &["message.read".to_owned()], &event(Message, 5, None)));
+    }
+}

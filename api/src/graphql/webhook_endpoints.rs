@@ -4,9 +4,7 @@ use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
 
-use super::connection::{
-    Counted, WebhookDeliveryConnection, WebhookEndpointConnection, page_args,
-};
+use super::connection::{Counted, WebhookDeliveryConnection, WebhookEndpointConnection, page_args};
 use super::enums::{WebhookEndpointStatus, WebhookPauseReason};
 use super::scalars::{Instant, Place};
 use super::session::{Answer, asked, change, int, replace, texts};
@@ -194,10 +192,9 @@ impl WebhookEndpoint {
     ) -> Answer<WebhookDeliveryConnection> {
         let (gateway, caller) = asked(ctx);
         let failed_only = failed_only.unwrap_or(false);
-        let page = webhook_endpoints::deliveries(
-            gateway, caller, &self.view, failed_only, first, after,
-        )
-        .await?;
+        let page =
+            webhook_endpoints::deliveries(gateway, caller, &self.view, failed_only, first, after)
+                .await?;
         Ok(WebhookDeliveryConnection::new(page, Counted::Deliveries(self.view.id, failed_only)))
     }
 }
@@ -209,7 +206,7 @@ pub struct CreateWebhookEndpointInput {
     workspace_id: Option<ID>,
     /// Whether personal data leaves in the clear. Scope PERSONAL.
     #[graphql(default = false)]
-    include_personal: Option<bool>,
+    include_personal: bool,
     /// Where events are posted to: https, and no private address. Put no credentials in it; the signature says who sends.
     url: String,
     /// Types such as message.delivered; none: all.
@@ -301,7 +298,7 @@ impl WebhookEndpointMutation {
         let (gateway, caller) = asked(ctx);
         let input = CreateWebhookEndpoint {
             workspace_id: input.workspace_id.map(|id| id.0),
-            include_personal: input.include_personal.unwrap_or(false),
+            include_personal: input.include_personal,
             url: input.url,
             types: input.types.unwrap_or_default(),
             account_ids: texts(input.account_ids),
