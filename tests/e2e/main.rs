@@ -8,6 +8,7 @@ mod codes;
 mod command_line;
 mod consent;
 mod crash;
+mod endpoints;
 mod engagement;
 mod erase;
 mod events;

@@ -5,6 +5,7 @@ mod binary;
 mod client;
 mod cluster;
 mod front;
+mod receiver;
 mod sandbox;
 mod script;
 mod store;
@@ -17,6 +18,7 @@ pub use binary::{
 pub use client::{Client, GraphqlError};
 pub use cluster::Cluster;
 pub use front::Front;
+pub use receiver::{Manners, Received, Receiver};
 pub use sandbox::{APP_SECRET, Number, SandboxProcess, VERIFY_TOKEN, WABA};
 pub use script::Script;
 pub use store::{Store, StoreKind, stores};

@@ -289,7 +289,7 @@ pub(super) struct WebhookEndpointMutation;
 
 #[Object]
 impl WebhookEndpointMutation {
-    /// Sends events to a URL. Scope MANAGE; with includePersonal PERSONAL too.
+    /// Sends events to a URL. Scope MANAGE; with personal data, PERSONAL too.
     async fn create_webhook_endpoint(
         &self,
         ctx: &Context<'_>,
@@ -310,7 +310,8 @@ impl WebhookEndpointMutation {
         Ok(webhook_endpoints::create(gateway, caller, input).await?.into())
     }
 
-    /// Changes, pauses or resumes an endpoint. Scope MANAGE; for the URL of one that is sent personal data PERSONAL too.
+    /// Changes, pauses or resumes an endpoint. Scope MANAGE; for the URL of one that is sent
+    /// personal data, PERSONAL too.
     async fn update_webhook_endpoint(
         &self,
         ctx: &Context<'_>,

@@ -89,6 +89,7 @@ async fn a_page_is_at_most_five_hundred_wherever_there_are_pages() {
         "campaigns",
         "messages",
         "events",
+        "webhookEndpoints",
         "apiKeys",
     ] {
         for first in [501, -1] {

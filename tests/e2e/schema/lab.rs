@@ -179,7 +179,12 @@ impl Lab {
         let message = self.message(&account, contact, None).await;
         let key = json!({ "name": name, "scopes": ["READ"], "workspaceIds": [workspace], "accountIds": [account] });
         let key = self.create("createApiKey", "CreateApiKeyInput", key, "apiKey").await;
+        let endpoint = json!({ "workspaceId": workspace, "url": "https://93.184.215.14/hook", "accountIds": [account] });
+        let endpoint = self
+            .create("createWebhookEndpoint", "CreateWebhookEndpointInput", endpoint, "endpoint")
+            .await;
         Things::from([
+            (Kind::WebhookEndpoint, endpoint),
             (Kind::Account, account),
             (Kind::Template, template),
             (Kind::Campaign, campaign),

@@ -16,10 +16,11 @@ pub enum Kind {
     Campaign,
     Message,
     ApiKey,
+    WebhookEndpoint,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Workspace,
         Self::Account,
         Self::Template,
@@ -29,6 +30,7 @@ impl Kind {
         Self::Campaign,
         Self::Message,
         Self::ApiKey,
+        Self::WebhookEndpoint,
     ];
 
     fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Campaign => "campaign",
             Self::Message => "message",
             Self::ApiKey => "apikey",
+            Self::WebhookEndpoint => "webhook",
         }
     }
 
@@ -150,6 +153,7 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("messageByWamid", json!({ "wamid": WAMID })),
         done("messages", json!({})),
         done("events", json!({})),
+        done("webhookEndpoints", json!({})),
         done("apiKeys", json!({})),
         done("projections", json!({})),
         done("createWorkspace", json!({ "name": "Third" })),
@@ -235,6 +239,17 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         ),
         done("cancelMessage", json!({ "id": spare.scheduled })),
         done("resolveInDoubt", json!({ "id": spare.doubtful, "resolution": "TREAT_AS_SENT" })),
+        done(
+            "createWebhookEndpoint",
+            json!({ "input": { "workspaceId": workspace, "url": "https://93.184.215.14/events", "accountIds": [account] } }),
+        ),
+        done(
+            "updateWebhookEndpoint",
+            json!({ "input": { "id": id(Kind::WebhookEndpoint), "enabled": false } }),
+        ),
+        done("rotateWebhookSecret", json!({ "id": id(Kind::WebhookEndpoint) })),
+        done("replayWebhook", json!({ "id": id(Kind::WebhookEndpoint), "after": "0" })),
+        done("deleteWebhookEndpoint", json!({ "id": id(Kind::WebhookEndpoint) })),
         done(
             "createApiKey",
             json!({ "input": { "name": "another", "scopes": ["READ"], "workspaceIds": [workspace], "accountIds": [account] } }),
