@@ -33,9 +33,9 @@ async fn create(client: &Client, url: &str, more: Value) -> (String, String) {
 }
 
 async fn endpoint(client: &Client, id: &str) -> Value {
-    let query = "{ webhookEndpoints { nodes { id enabled status pauseReason lag deliveredPosition replay { until }
+    let query = "{ webhookEndpoints(first: 5) { nodes { id enabled status pauseReason lag deliveredPosition replay { until }
         lastFailure { status error nextAttemptAt }
-        deliveries(first: 500) { totalCount nodes { attempt status error events latencyMs eventPosition isReplay response } } } } }";
+        deliveries(first: 100) { totalCount nodes { attempt status error events latencyMs eventPosition isReplay response } } } } }";
     let data = client.ask(query, json!({})).await;
     let nodes = data["webhookEndpoints"]["nodes"].as_array().expect("a list").clone();
     nodes.into_iter().find(|node| node["id"] == id).expect("the endpoint")

@@ -206,7 +206,9 @@ impl Book {
     ) {
         if let Some(fresh) = self.fresh.get_mut(&stream) {
             fresh.is_under_way = false;
-            while let Some(item) = fresh.queue.pop_front_if(|item| item.sequence <= sequence) {
+            let is_taken = |item: &&Item| item.sequence <= sequence;
+            let count = fresh.queue.iter().take_while(is_taken).count();
+            for item in fresh.queue.drain(..count) {
                 self.outstanding.remove(&item.position);
                 self.bytes -= item.body.len();
             }

@@ -72,6 +72,8 @@ struct Work {
     /// Not kept yet.
     attempts: Vec<Attempt>,
     is_dirty: bool,
+    /// Read on over what the endpoint does not want: no hurry to keep it.
+    has_moved: bool,
     saving: Option<Saving>,
     saved_at: DateTime<Utc>,
     read_again_at: DateTime<Utc>,
@@ -82,6 +84,8 @@ struct Work {
     probes: u32,
     /// Nothing new is begun.
     is_over: bool,
+    /// Nobody goes on here.
+    is_through: bool,
 }
 
 impl Lane {
@@ -121,6 +125,7 @@ impl Lane {
             tasks: JoinSet::new(),
             attempts: vec![],
             is_dirty: false,
+            has_moved: false,
             saving: None,
             saved_at: now,
             read_again_at: now,
@@ -128,6 +133,7 @@ impl Lane {
             send_again_at: now,
             probes: 0,
             is_over: false,
+            is_through: false,
             lane: self,
         };
         work.run().await;
@@ -153,7 +159,7 @@ impl Work {
             if self.is_over && self.tasks.is_empty() {
                 break;
             }
-            if self.is_dirty && self.saving.is_none() && now >= self.saved_at + SAVE_EVERY {
+            if self.saving.is_none() && self.is_to_be_saved(now) {
                 self.saving = Some(self.save());
                 self.saved_at = now;
             }
@@ -184,10 +190,15 @@ impl Work {
         {
             self.saved(Ok(kept));
         }
-        if self.is_dirty
+        if (self.is_dirty || self.has_moved)
             && let Ok(kept) = self.save().await
         {
             self.saved(Ok(kept));
+        }
+        if self.is_through
+            && let Err(error) = gateway.lanes.end(self.id).await
+        {
+            warn!(endpoint.id = %self.lane.endpoint_id, error = %format!("{:#}", anyhow::Error::from(error)), "a replay's place in the log was not forgotten; it goes with its endpoint");
         }
     }
 
@@ -212,6 +223,11 @@ impl Work {
             wakes_at = wakes_at.min(self.send_again_at);
         }
         wakes_at
+    }
+
+    fn is_to_be_saved(&self, now: DateTime<Utc>) -> bool {
+        (self.is_dirty && now >= self.saved_at + SAVE_EVERY)
+            || (self.has_moved && now >= self.saved_at + LOOK_EVERY)
     }
 
     fn is_read(&self) -> bool {
@@ -266,7 +282,7 @@ impl Work {
         let items = shipment::items(gateway, endpoint, wanted.collect()).await?;
         let before = self.book.position();
         self.book.take_in(page.scanned_to.min(until), items);
-        self.is_dirty |= self.book.position() != before;
+        self.has_moved |= self.book.position() != before;
         self.at_head = page.at_head;
         Ok(!page.at_head)
     }
@@ -413,18 +429,24 @@ impl Work {
     /// A replay that has nothing left is over.
     async fn end_replay(&mut self, now: DateTime<Utc>) {
         let Some(replay) = &self.lane.replay else { return };
-        let is_through = self.is_read() && self.book.is_empty() && self.tasks.is_empty();
-        if !is_through {
+        if !self.is_read() || !self.book.is_empty() || !self.tasks.is_empty() {
             return;
         }
         let id = replay.id;
         self.tell(WebhookEndpointCommand::CompleteReplay { id, at: now }).await;
+        self.is_through = self.is_over;
     }
 
     /// The endpoint was changed.
     fn reset(&mut self) {
         let endpoint = self.lane.settings.borrow_and_update().clone();
         let now = self.lane.gateway.clock.now();
+        if let Some(own) = &self.lane.replay
+            && endpoint.replay.as_ref().is_none_or(|replay| replay.id != own.id)
+        {
+            // Another one took its place.
+            (self.is_over, self.is_through) = (true, true);
+        }
         if endpoint.url != self.endpoint.url || endpoint.batch != self.endpoint.batch {
             // Another place, of which nothing is known yet.
             self.health = Health::new(most(&endpoint), self.health.failing_since());
@@ -444,7 +466,7 @@ impl Work {
             freed,
             attempts: std::mem::take(&mut self.attempts),
         };
-        self.is_dirty = false;
+        (self.is_dirty, self.has_moved) = (false, false);
         let (lanes, id, epoch) = (self.lane.gateway.lanes.clone(), self.id, self.lane.lease.epoch);
         tokio::spawn(async move {
             let kept = lanes.save(id, epoch, progress.clone()).await;
