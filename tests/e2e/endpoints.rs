@@ -55,7 +55,8 @@ async fn segments(client: &Client) -> Vec<String> {
 async fn change(client: &Client, ids: &[String], round: &str, times: usize) {
     for n in 0..times {
         for id in ids {
-            let query = "mutation($id: ID!, $n: String!) { updateSegment(id: $id, name: $n) { position } }";
+            let query =
+                "mutation($id: ID!, $n: String!) { updateSegment(id: $id, name: $n) { position } }";
             client.ask(query, json!({ "id": id, "n": format!("{round} {n} of {id}") })).await;
         }
     }
@@ -66,7 +67,9 @@ fn sequences(taken: &[Value]) -> BTreeMap<String, Vec<u64>> {
     let mut of: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for event in taken {
         let sequence = event["sequence"].as_str().expect("a sequence").parse().expect("a number");
-        of.entry(event["subject"].as_str().expect("a subject").to_owned()).or_default().push(sequence);
+        of.entry(event["subject"].as_str().expect("a subject").to_owned())
+            .or_default()
+            .push(sequence);
     }
     of
 }
@@ -97,9 +100,12 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
             (Receiver::start().await, Receiver::start().await, Receiver::start().await);
         let types = json!({ "types": ["segment.created", "segment.updated", "contact.added"] });
         let (id, secret) = create(client, &receiver.url, types).await;
-        let (_, open_secret) =
-            create(client, &open.url, json!({ "types": ["contact.added"], "includePersonal": true }))
-                .await;
+        let (_, open_secret) = create(
+            client,
+            &open.url,
+            json!({ "types": ["contact.added"], "includePersonal": true }),
+        )
+        .await;
         let (batch_id, batch_secret) = create(client, &batched.url, json!({ "batch": true })).await;
         let ids = segments(client).await;
         change(client, &ids, "first", 10).await;
@@ -114,7 +120,10 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
         let event = first.json();
         assert_eq!(first.header("webhook-id"), event["id"].as_str().expect("an id"));
         assert!(first.header("content-type").starts_with("application/cloudevents+json"));
-        assert_eq!((&event["specversion"], &event["type"]), (&json!("1.0"), &json!("segment.created")));
+        assert_eq!(
+            (&event["specversion"], &event["type"]),
+            (&json!("1.0"), &json!("segment.created"))
+        );
         assert_eq!(first.header("webhook-replay"), "");
 
         // Many come in one request, each known by its own id.
@@ -150,7 +159,10 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
         eventually("both secrets sign", || async {
             change(client, &ids[..1], "rotated", 1).await;
             let received = receiver.received();
-            received[so_far..].iter().any(|it| it.is_signed_by(&next) && it.is_signed_by(&secret)).then_some(())
+            received[so_far..]
+                .iter()
+                .any(|it| it.is_signed_by(&next) && it.is_signed_by(&secret))
+                .then_some(())
         })
         .await;
 
@@ -172,14 +184,18 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
             (seen["replay"].is_null() && again.len() >= before.len()).then_some(again)
         })
         .await;
-        let ids_again: BTreeSet<String> = again.iter().map(|event| event["id"].to_string()).collect();
+        let ids_again: BTreeSet<String> =
+            again.iter().map(|event| event["id"].to_string()).collect();
         assert!(before.is_subset(&ids_again), "something is missing");
         for sequences in sequences(&again).values() {
             assert!(sequences.is_sorted(), "{sequences:?}");
         }
         let seen = endpoint(client, &id).await;
         let node = &seen["deliveries"]["nodes"][0];
-        assert_eq!((&node["status"], &node["response"], &node["isReplay"]), (&json!(200), &json!("thanks"), &json!(true)));
+        assert_eq!(
+            (&node["status"], &node["response"], &node["isReplay"]),
+            (&json!(200), &json!("thanks"), &json!(true))
+        );
 
         // Neither secrets nor what is personal stand anywhere in the clear.
         gateway.terminate().await;
@@ -249,7 +265,11 @@ async fn an_endpoint_in_trouble_gets_everything_in_the_end_and_holds_up_nobody()
         troubled.behave(Manners::default());
         has_all(&troubled, &ids[..1], 12, "it came back").await;
         let after = troubled.received().into_iter().find(|it| it.at > asked.at).expect("another");
-        assert!(after.at - asked.at >= chrono::Duration::milliseconds(2_900), "{}", after.at - asked.at);
+        assert!(
+            after.at - asked.at >= chrono::Duration::milliseconds(2_900),
+            "{}",
+            after.at - asked.at
+        );
 
         // Gone is gone, until somebody says otherwise; nothing is lost meanwhile.
         troubled.behave(Manners { status: 410, ..Manners::default() });
@@ -264,7 +284,8 @@ async fn an_endpoint_in_trouble_gets_everything_in_the_end_and_holds_up_nobody()
         client.ask(enable, json!({ "id": id })).await;
         has_all(&troubled, &ids[..1], 15, "it goes on where it stood").await;
 
-        let delete = "mutation($id: ID!) { deleteWebhookEndpoint(id: $id) { endpoint { enabled } } }";
+        let delete =
+            "mutation($id: ID!) { deleteWebhookEndpoint(id: $id) { endpoint { enabled } } }";
         client.ask(delete, json!({ "id": id })).await;
         gateway.terminate().await;
     }
@@ -330,7 +351,10 @@ async fn what_an_endpoint_cannot_be_is_refused_by_name() {
     let good = json!({ "url": "https://93.184.215.14/", "idempotencyKey": "one" });
     let made = client.ask(CREATE, json!({ "input": good })).await;
     let again = client.ask(CREATE, json!({ "input": good })).await;
-    assert_eq!(made["createWebhookEndpoint"]["endpoint"]["id"], again["createWebhookEndpoint"]["endpoint"]["id"]);
+    assert_eq!(
+        made["createWebhookEndpoint"]["endpoint"]["id"],
+        again["createWebhookEndpoint"]["endpoint"]["id"]
+    );
     assert_eq!(again["createWebhookEndpoint"]["secret"], Value::Null);
     let replay = "mutation($id: ID!) { replayWebhook(id: $id, after: \"999999\") { position } }";
     let id = &made["createWebhookEndpoint"]["endpoint"]["id"];
@@ -369,7 +393,8 @@ async fn how_long_an_event_takes_to_a_healthy_endpoint() {
         let receiver = Receiver::start().await;
         let caller = Caller::everything(Actor::system("test"));
         let workspace = eventually("a workspace", || async {
-            let all = gateway.read.queries().workspaces(&projections::Scope::everything()).await.ok()?;
+            let all =
+                gateway.read.queries().workspaces(&projections::Scope::everything()).await.ok()?;
             all.first().map(|stored| stored.id)
         })
         .await;
@@ -390,7 +415,8 @@ async fn how_long_an_event_takes_to_a_healthy_endpoint() {
         let began = tokio::time::Instant::now();
         let mut appending = tokio::task::JoinSet::new();
         for n in 0..PER_SECOND * SECONDS {
-            tokio::time::sleep_until(began + Duration::from_micros(n * 1_000_000 / PER_SECOND)).await;
+            tokio::time::sleep_until(began + Duration::from_micros(n * 1_000_000 / PER_SECOND))
+                .await;
             let gateway = gateway.clone();
             appending.spawn(async move {
                 let now = domain::port::Clock::now(&SystemClock);
@@ -408,13 +434,17 @@ async fn how_long_an_event_takes_to_a_healthy_endpoint() {
         while appending.join_next().await.is_some() {}
         let recorded_in = began.elapsed();
         let total = (PER_SECOND * SECONDS) as usize;
-        eventually("all arrived", || async { (receiver.received().len() >= total).then_some(()) }).await;
+        eventually("all arrived", || async { (receiver.received().len() >= total).then_some(()) })
+            .await;
         let mut waits: Vec<i64> = receiver
             .received()
             .iter()
             .map(|it| {
-                let recorded: chrono::DateTime<chrono::Utc> =
-                    it.json()["recordedat"].as_str().expect("an instant").parse().expect("an instant");
+                let recorded: chrono::DateTime<chrono::Utc> = it.json()["recordedat"]
+                    .as_str()
+                    .expect("an instant")
+                    .parse()
+                    .expect("an instant");
                 (it.at - recorded).num_milliseconds()
             })
             .collect();
@@ -422,7 +452,11 @@ async fn how_long_an_event_takes_to_a_healthy_endpoint() {
         let at = |part: usize| waits[(waits.len() * part / 1_000).min(waits.len() - 1)];
         println!(
             "{kind:?}: {total} events recorded in {recorded_in:.1?}; from recorded to received p50 {} ms, p90 {} ms, p99 {} ms, p99.9 {} ms, most {} ms",
-            at(500), at(900), at(990), at(999), waits[waits.len() - 1]
+            at(500),
+            at(900),
+            at(990),
+            at(999),
+            waits[waits.len() - 1]
         );
         assert!(at(990) < 1_000, "p99 is {} ms", at(990));
         workers.stop().await;

@@ -39,7 +39,8 @@ impl Received {
     /// # Panics
     /// Where the secret is none.
     pub fn is_signed_by(&self, secret: &str) -> bool {
-        let key = STANDARD.decode(secret.strip_prefix("whsec_").expect("a secret")).expect("base64");
+        let key =
+            STANDARD.decode(secret.strip_prefix("whsec_").expect("a secret")).expect("base64");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
         let prefix = format!("{}.{}.", self.header("webhook-id"), self.header("webhook-timestamp"));
         let signed = [prefix.as_bytes(), &self.body].concat();
@@ -130,7 +131,8 @@ async fn serve(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
         received.status = manners.status;
         // Taken once it is answered; an answer that does not arrive is another attempt.
         shared.lock().unwrap_or_else(PoisonError::into_inner).received.push(received);
-        let retry = manners.retry_after.map(|s| format!("retry-after: {s}\r\n")).unwrap_or_default();
+        let retry =
+            manners.retry_after.map(|s| format!("retry-after: {s}\r\n")).unwrap_or_default();
         let answer = format!(
             "HTTP/1.1 {} Said\r\n{retry}content-length: {}\r\n\r\n{}",
             manners.status,
