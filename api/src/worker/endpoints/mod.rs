@@ -93,7 +93,7 @@ impl Sender {
         self.renew().await?;
         let active = self.gateway.read.queries().active_webhook_endpoints().await?;
         let active: HashMap<Uuid, Arc<WebhookEndpoint>> =
-            active.into_iter().map(|stored| (stored.id, Arc::new(stored.state))).collect();
+            active.into_iter().map(|stored| (stored.id, stored.state)).collect();
         for (id, running) in &mut self.running {
             running.lanes.retain(|_, lane| !lane.is_finished());
             match active.get(id) {
