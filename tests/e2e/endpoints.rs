@@ -156,8 +156,10 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
         let next = data["rotateWebhookSecret"]["secret"].as_str().expect("a secret").to_owned();
         assert_ne!(next, secret);
         let so_far = receiver.received().len();
+        let round = std::sync::atomic::AtomicU32::new(0);
         eventually("both secrets sign", || async {
-            change(client, &ids[..1], "rotated", 1).await;
+            let n = round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            change(client, &ids[..1], &format!("rotated {n}"), 1).await;
             let received = receiver.received();
             received[so_far..]
                 .iter()

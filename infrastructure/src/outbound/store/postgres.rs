@@ -209,7 +209,7 @@ impl Store for Rows {
         let failed = if failed_only { " AND failed = 1" } else { "" };
         let count: i64 = sqlx::query_scalar(&format!(
             "SELECT count(*) FROM
-             (SELECT 1 FROM endpoint_attempts WHERE endpoint_id = $1{failed} LIMIT $2) AS some"
+             (SELECT 1 FROM endpoint_attempts WHERE endpoint_id = $1{failed} LIMIT $2) AS found"
         ))
         .bind(endpoint)
         .bind(limit)
