@@ -205,8 +205,8 @@ pub struct CreateWebhookEndpointInput {
     /// May be left out where the key has only one.
     workspace_id: Option<ID>,
     /// Whether personal data leaves in the clear. Scope PERSONAL.
-    #[graphql(default = false)]
-    include_personal: bool,
+    #[graphql(default_with = "Some(false)")]
+    include_personal: Option<bool>,
     /// Where events are posted to: https, and no private address. Put no credentials in it; the signature says who sends.
     url: String,
     /// Types such as message.delivered; none: all.
@@ -298,7 +298,7 @@ impl WebhookEndpointMutation {
         let (gateway, caller) = asked(ctx);
         let input = CreateWebhookEndpoint {
             workspace_id: input.workspace_id.map(|id| id.0),
-            include_personal: input.include_personal,
+            include_personal: input.include_personal.unwrap_or(false),
             url: input.url,
             types: input.types.unwrap_or_default(),
             account_ids: texts(input.account_ids),
