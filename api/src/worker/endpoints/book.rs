@@ -235,6 +235,10 @@ impl Book {
     pub fn nothing_left(&mut self, stream: StreamId, now: DateTime<Utc>) {
         if let Some(fresh) = self.fresh.remove(&stream) {
             self.drop_queue(&fresh);
+            // More may have been read since; its stream tells.
+            if let Some(first) = fresh.queue.front() {
+                self.park(stream, first.position, first.sequence, 0, now);
+            }
         } else if let Some(waiting) = self.parked.get_mut(&stream) {
             if waiting.has_more {
                 waiting.is_under_way = false;
@@ -260,6 +264,17 @@ impl Book {
         if let Some(fresh) = self.fresh.remove(&stream) {
             self.drop_queue(&fresh);
         }
+        self.park(stream, position, sequence, attempts, due_at);
+    }
+
+    fn park(
+        &mut self,
+        stream: StreamId,
+        position: Position,
+        sequence: u64,
+        attempts: u32,
+        due_at: DateTime<Utc>,
+    ) {
         let after_sequence = sequence.saturating_sub(1);
         let parked = Parked { stream, after_sequence, position, attempts, due_at };
         // More may have been read meanwhile, and its own queue is gone.
@@ -403,6 +418,19 @@ mod tests {
         let pick = book.next(at(6), false, false, 1, usize::MAX).unwrap();
         assert_eq!((pick.stream, pick.up_to), (stream(1), Position(120)));
         assert!(!book.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_goes_and_what_came_since_stays() {
+        let mut book = book(&[(1, 10, 1)]);
+        next(&mut book, 0);
+        book.take_in(Position(120), vec![(stream(1), item(110, 2))]);
+        book.nothing_left(stream(1), at(1));
+        let pick = book.next(at(1), false, false, 1, usize::MAX).unwrap();
+        assert_eq!((pick.after_sequence, pick.up_to, pick.items.len()), (0, Position(120), 0));
+        book.nothing_left(stream(1), at(1));
+        assert!(book.is_empty());
+        assert_eq!((book.position(), book.bytes), (Position(120), 0));
     }
 
     #[test]
