@@ -64,8 +64,8 @@ const PROMISED: &str = include_str!("fixtures/contract.graphql");
 /// What of the promise does not work yet and is therefore not in the schema: a type, or a part of one with its arguments.
 /// Whoever adds it takes it out of here.
 const LEFT_OUT: &[&str] = &[
-    // Subscriptions.
-    "Subscription",
+    // Conversations (DRAFT).
+    "Subscription.conversationActivity",
     // Statistics.
     "Query.deliveryStats",
     "StatsBasis",
