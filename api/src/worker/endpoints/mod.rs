@@ -13,7 +13,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use chrono::Duration;
 use domain::webhook_endpoint::{EndpointStatus, WebhookEndpoint};
-use infrastructure::event_store::Lease;
+use infrastructure::event_store::{Database, Lease};
 use projections::names;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -156,8 +156,10 @@ impl Sender {
             let idle: Vec<Uuid> = active.keys().filter(|id| is_idle(id)).copied().collect();
             for id in idle {
                 let name = format!("{LEASES}{id}");
-                // On SQLite nobody else can be there: what is held was left by a process that is no more.
-                let is_taken = !self.gateway.config.is_sqlite() && others.contains(&name);
+                // Without PostgreSQL nobody else can be there: what is held was left by a process that is
+                // no more.
+                let has_others = matches!(self.gateway.store.database, Database::Postgres(_));
+                let is_taken = has_others && others.contains(&name);
                 if is_taken || self.running.len() >= ENDPOINTS_MAX {
                     continue;
                 }

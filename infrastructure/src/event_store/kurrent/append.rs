@@ -164,9 +164,10 @@ impl Writer {
         });
         // All of them to their end, whatever becomes of the others.
         let landed: Vec<Result<Option<Landed>, Source>> = join_all(appending).await;
-        let unanswered = landed.iter().zip(plans.iter()).filter(|(landed, plan)| {
-            plan.is_direct && landed.as_ref().is_err_and(|error| is_unanswered(error))
-        });
+        let unanswered = landed
+            .iter()
+            .zip(plans.iter())
+            .filter(|(landed, plan)| plan.is_direct && landed.as_ref().is_err_and(is_unanswered));
         state.unanswered = unanswered.map(|(_, plan)| plan.writes[0].clone()).collect();
         let landed: Vec<Option<Landed>> =
             landed.into_iter().collect::<Result<_, _>>().map_err(WriteError::Unavailable)?;

@@ -36,7 +36,7 @@ fn attempt(n: u128, error: Option<&str>) -> Attempt {
         event_id: id(n + 1_000),
         events: 1,
         number: 3,
-        is_replay: n % 2 == 0,
+        is_replay: n.is_multiple_of(2),
         status: error.map(|_| 500).or(Some(200)),
         error: error.map(str::to_owned),
         latency_ms: 12,
