@@ -114,9 +114,15 @@ impl Tail {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn extend(&self, events: Vec<RecordedEvent>, until: Position) {
-        self.held().extend(events, until);
-        self.moved.send_replace(until);
+    /// Takes in what was read after `from`, and answers where to read on. Nothing is taken that does not follow on what is
+    /// held: whoever read it was told to end, and another has begun since.
+    fn extend(&self, from: Position, events: Vec<RecordedEvent>, until: Position) -> Position {
+        let mut held = self.held();
+        if from == held.until {
+            held.extend(events, until);
+            self.moved.send_replace(until);
+        }
+        held.until
     }
 }
 
@@ -159,8 +165,7 @@ async fn run(gateway: Arc<Gateway>, head: Position) {
     loop {
         match gateway.ledger.read_after(place, &EventFilter::default(), PAGE).await {
             Ok(page) => {
-                place = page.scanned_to;
-                gateway.local.tail.extend(page.events, place);
+                place = gateway.local.tail.extend(place, page.events, page.scanned_to);
                 if page.at_head {
                     gateway.ledger.changed(place).await;
                 }
@@ -209,8 +214,13 @@ mod tests {
     fn tail(until: u64) -> Tail {
         let tail = Tail::default();
         tail.held().restart(Position(10));
-        tail.extend((11..=until).map(|at| event(at, "message.read")).collect(), Position(until));
+        extend(&tail, 10, (11..=until).map(|at| event(at, "message.read")).collect());
         tail
+    }
+
+    fn extend(tail: &Tail, from: u64, events: Vec<RecordedEvent>) -> u64 {
+        let until = events.last().expect("some").position;
+        tail.extend(Position(from), events, until).0
     }
 
     fn positions(tail: &Tail, after: u64, filter: &EventFilter) -> Option<(Vec<u64>, u64, bool)> {
@@ -236,16 +246,27 @@ mod tests {
     fn it_holds_so_many_and_no_more() {
         let (tail, all) = (tail(15), EventFilter::default());
         let more = (16..16 + EVENTS_MAX as u64).map(|at| event(at, "message.read")).collect();
-        tail.extend(more, Position(15 + EVENTS_MAX as u64));
+        extend(&tail, 15, more);
         assert_eq!(tail.held().events.len(), EVENTS_MAX);
         assert_eq!(positions(&tail, 14, &all), None);
         assert_eq!(positions(&tail, 15, &all), Some((vec![16, 17, 18], 18, false)));
     }
 
     #[test]
+    fn whoever_was_told_to_end_adds_nothing_to_what_another_reads() {
+        let (tail, all) = (tail(15), EventFilter::default());
+        let late =
+            vec![event(14, "message.read"), event(15, "message.read"), event(16, "message.read")];
+        assert_eq!(extend(&tail, 13, late), 15);
+        assert_eq!(positions(&tail, 13, &all), Some((vec![14, 15], 15, true)));
+        assert_eq!(extend(&tail, 15, vec![event(16, "message.read")]), 16);
+        assert_eq!(positions(&tail, 13, &all), Some((vec![14, 15, 16], 16, false)));
+    }
+
+    #[test]
     fn nothing_from_before_an_erasure_is_held() {
         let (tail, all) = (tail(15), EventFilter::default());
-        tail.extend(vec![event(16, "message.sent"), event(17, ERASED)], Position(17));
+        extend(&tail, 15, vec![event(16, "message.sent"), event(17, ERASED)]);
         assert_eq!(positions(&tail, 15, &all), None);
         assert_eq!(positions(&tail, 16, &all), Some((vec![17], 17, true)));
         tail.forget();
