@@ -21,6 +21,7 @@ use super::events::{self, EventFilter};
 use super::view::EventView;
 use crate::app::Gateway;
 
+pub use tail::SharedLog;
 pub(super) use tail::Tail;
 
 /// Events read at once, and so the most that is held for one reader.
@@ -32,13 +33,37 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 pub struct Following {
     gateway: Arc<Gateway>,
-    caller: Caller,
-    /// When the caller was last known to be right.
-    authorised_at: Duration,
+    reader: Reader,
     filter: LogFilter,
     after: Position,
-    _reading: tail::Reading,
+    log: SharedLog,
     _place: StreamPlace,
+}
+
+/// Who follows: their key is looked at again every [`HEARTBEAT`], as it may have been revoked since, or given other scopes.
+pub struct Reader {
+    caller: Caller,
+    /// When the caller was last known to be right.
+    known_at: Duration,
+}
+
+impl Reader {
+    /// Of somebody who was just authenticated.
+    pub fn new(gateway: &Gateway, caller: Caller) -> Self {
+        Self { caller, known_at: gateway.clock.since_boot() }
+    }
+
+    /// # Errors
+    /// UNAUTHENTICATED and FORBIDDEN where the key does not hold any more; UNAVAILABLE.
+    pub async fn caller(&mut self, gateway: &Gateway) -> AppResult<&Caller> {
+        let now = gateway.clock.since_boot();
+        if now.saturating_sub(self.known_at) >= HEARTBEAT {
+            self.caller = api_keys::renew(gateway, &self.caller).await?;
+            self.known_at = now;
+        }
+        self.caller.require(Scope::Read)?;
+        Ok(&self.caller)
+    }
 }
 
 /// What was found on the way.
@@ -69,17 +94,10 @@ impl Following {
             let problem = format!("position {after} is not there yet, the log ends at {head}");
             return Err(AppError::invalid("after", problem));
         }
-        let reading = Tail::begin(&gateway, head);
-        let authorised_at = gateway.clock.since_boot();
-        Ok(Self {
-            gateway,
-            caller,
-            authorised_at,
-            filter,
-            after: after.unwrap_or(head),
-            _reading: reading,
-            _place: place,
-        })
+        let log = SharedLog::open(&gateway, head);
+        let reader = Reader::new(&gateway, caller);
+        let after = after.unwrap_or(head);
+        Ok(Self { gateway, reader, filter, after, log, _place: place })
     }
 
     /// Everything up to here was looked at.
@@ -92,20 +110,12 @@ impl Following {
     /// # Errors
     /// UNAUTHENTICATED and FORBIDDEN where the key does not hold any more; UNAVAILABLE: the same may be asked again.
     pub async fn look(&mut self) -> AppResult<Found> {
-        self.authorise().await?;
-        let (events, scanned_to, at_head) =
-            match self.gateway.local.tail.after(self.after, &self.filter, PAGE) {
-                Some(latest) => (latest.events, latest.scanned_to, latest.at_head),
-                None => {
-                    let page =
-                        self.gateway.ledger.read_after(self.after, &self.filter, PAGE).await?;
-                    (page.events, page.scanned_to, page.at_head)
-                }
-            };
-        let visible = events.into_iter().filter(|event| events::may_see(&self.caller, event));
-        let events = events::views(&self.gateway, &self.caller, visible.collect()).await?;
-        self.after = self.after.max(scanned_to);
-        Ok(Found { events, at_head })
+        let page = self.log.read_after(self.after, &self.filter, PAGE).await?;
+        let caller = self.reader.caller(&self.gateway).await?;
+        let visible = page.events.into_iter().filter(|event| events::may_see(caller, event));
+        let events = events::views(&self.gateway, caller, visible.collect()).await?;
+        self.after = self.after.max(page.scanned_to);
+        Ok(Found { events, at_head: page.at_head })
     }
 
     /// The next events, once there are any; none where nothing happened for [`HEARTBEAT`]. Dropped before it is ready, it
@@ -124,23 +134,12 @@ impl Following {
             }
             if found.at_head {
                 tokio::select! {
-                    () = gateway.local.tail.moved_beyond(self.after) => {}
+                    () = self.log.moved_beyond(self.after) => {}
                     () = &mut heartbeat => return Ok(vec![]),
                     () = gateway.local.streams.closed() => return Err(stopping()),
                 }
             }
         }
-    }
-
-    /// The key may have been revoked since, or given other scopes.
-    async fn authorise(&mut self) -> AppResult<()> {
-        let now = self.gateway.clock.since_boot();
-        if now.saturating_sub(self.authorised_at) >= HEARTBEAT {
-            self.caller = api_keys::renew(&self.gateway, &self.caller).await?;
-            self.caller.require(Scope::Read)?;
-            self.authorised_at = now;
-        }
-        Ok(())
     }
 }
 

@@ -18,9 +18,9 @@ use super::events::{Event, EventFilter};
 use super::scalars::Place;
 use super::session::{Answer, session};
 use crate::app::Gateway;
-use crate::application::following::{Following, HEARTBEAT, StreamPlace};
+use crate::application::following::{Following, HEARTBEAT, Reader, StreamPlace, stopping};
 use crate::application::view::EventView;
-use crate::application::{AppError, AppResult, Caller, api_keys, campaigns};
+use crate::application::{AppError, AppResult, Caller, campaigns};
 
 /// Between two looks at a campaign, however fast it moves.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
@@ -112,12 +112,11 @@ impl Feed {
 
 struct Watching {
     gateway: Arc<Gateway>,
-    caller: Caller,
+    reader: Reader,
     id: CampaignId,
     shown: Option<campaigns::CampaignProgress>,
     messages: watch::Receiver<u64>,
     directory: watch::Receiver<u64>,
-    authorised_at: Duration,
     _place: StreamPlace,
 }
 
@@ -127,9 +126,9 @@ impl Watching {
         let place = StreamPlace::take(&gateway, &caller)?;
         let (messages, directory) =
             (gateway.read.watch(names::MESSAGES), gateway.read.watch(names::DIRECTORY));
-        let authorised_at = gateway.clock.since_boot();
+        let reader = Reader::new(&gateway, caller);
         let (id, shown) = (campaign.id, None);
-        Ok(Self { gateway, caller, id, shown, messages, directory, authorised_at, _place: place })
+        Ok(Self { gateway, reader, id, shown, messages, directory, _place: place })
     }
 
     async fn next(&mut self) -> AppResult<CampaignProgress> {
@@ -139,8 +138,8 @@ impl Watching {
         loop {
             self.messages.mark_unchanged();
             self.directory.mark_unchanged();
-            self.authorise().await?;
-            let found = campaigns::progress(&self.gateway, &self.caller, &[self.id]).await?;
+            let caller = self.reader.caller(&self.gateway).await?;
+            let found = campaigns::progress(&self.gateway, caller, &[self.id]).await?;
             let now = found.into_values().next().ok_or_else(|| AppError::not_found("campaign"))?;
             let is_running = now.status == CampaignStatus::Running;
             if self.shown.as_ref() != Some(&now) {
@@ -155,18 +154,9 @@ impl Watching {
                 Ok(()) = self.directory.changed() => {}
                 () = gateway.clock.sleep_for(wait) => {}
                 () = gateway.local.streams.closed() => {
-                    return Err(crate::application::following::stopping());
+                    return Err(stopping());
                 }
             }
         }
-    }
-
-    async fn authorise(&mut self) -> AppResult<()> {
-        let now = self.gateway.clock.since_boot();
-        if now.saturating_sub(self.authorised_at) >= HEARTBEAT {
-            self.caller = api_keys::renew(&self.gateway, &self.caller).await?;
-            self.authorised_at = now;
-        }
-        Ok(())
     }
 }

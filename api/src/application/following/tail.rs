@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::port::{EventFeed, EventFilter, Position, RecordedEvent};
+use domain::port::{EventFeed, EventFilter, FeedError, FeedPage, Position, RecordedEvent};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::warn;
@@ -52,18 +52,12 @@ struct Readers {
     task: Option<AbortHandle>,
 }
 
-/// Keeps the log being read while somebody follows it.
-pub(super) struct Reading(Arc<Gateway>);
+/// The log as those who follow it read it: its end from memory, what lies before from the store.
+pub struct SharedLog(Arc<Gateway>);
 
-/// What is held after a position.
-pub(super) struct Latest {
-    pub events: Vec<RecordedEvent>,
-    pub scanned_to: Position,
-    pub at_head: bool,
-}
-
-impl Tail {
-    pub(super) fn begin(gateway: &Arc<Gateway>, head: Position) -> Reading {
+impl SharedLog {
+    /// Keeps the end being read while this is there. `head` is where the log ends.
+    pub fn open(gateway: &Arc<Gateway>, head: Position) -> Self {
         let mut readers = gateway.local.tail.readers();
         readers.count += 1;
         if readers.task.is_none() {
@@ -71,16 +65,36 @@ impl Tail {
             let task = tokio::spawn(run(gateway.clone(), head));
             readers.task = Some(task.abort_handle());
         }
-        Reading(gateway.clone())
+        Self(gateway.clone())
     }
 
-    /// Events after a position that a reader wants, at most `limit`. `None`: it begins before what is held.
-    pub(super) fn after(
+    /// As [`EventFeed::read_after`]; at the head is whoever has all that was read so far.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub async fn read_after(
         &self,
-        position: Position,
+        after: Position,
         filter: &EventFilter,
         limit: usize,
-    ) -> Option<Latest> {
+    ) -> Result<FeedPage, FeedError> {
+        match self.0.local.tail.after(after, filter, limit) {
+            Some(page) => Ok(page),
+            None => self.0.ledger.read_after(after, filter, limit).await,
+        }
+    }
+
+    /// Returns once something after `position` was read.
+    pub async fn moved_beyond(&self, position: Position) {
+        let mut moved = self.0.local.tail.moved.subscribe();
+        // The sender lives as long as the gateway.
+        let _ = moved.wait_for(|until| *until > position).await;
+    }
+}
+
+impl Tail {
+    /// Events after a position that a reader wants, at most `limit`. `None`: it begins before what is held.
+    fn after(&self, position: Position, filter: &EventFilter, limit: usize) -> Option<FeedPage> {
         let held = self.held();
         if position < held.after {
             return None;
@@ -90,13 +104,7 @@ impl Tail {
         let events: Vec<_> = wanted.take(limit).map(|event| RecordedEvent::clone(event)).collect();
         let last = events.last().filter(|_| events.len() == limit).map(|event| event.position);
         let scanned_to = last.unwrap_or(held.until.max(position));
-        Some(Latest { events, scanned_to, at_head: last.is_none() })
-    }
-
-    /// Returns once something after `position` was read.
-    pub(super) async fn moved_beyond(&self, position: Position) {
-        // The sender lives as long as this.
-        let _ = self.moved.subscribe().wait_for(|until| *until > position).await;
+        Some(FeedPage { events, scanned_to, at_head: last.is_none() })
     }
 
     /// Lets go of what is held: somebody's data is to be gone.
@@ -147,7 +155,7 @@ impl Held {
     }
 }
 
-impl Drop for Reading {
+impl Drop for SharedLog {
     fn drop(&mut self) {
         let mut readers = self.0.local.tail.readers();
         readers.count -= 1;

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::book::Book;
 use super::shipment::{self, Outcome, Shipment, Shipped};
 use crate::app::Gateway;
+use crate::application::following::SharedLog;
 use crate::application::webhook_endpoints::wants;
 
 /// Requests under way at once.
@@ -63,6 +64,7 @@ type Saving = JoinHandle<(Result<bool, Unavailable>, Progress)>;
 
 struct Work {
     lane: Lane,
+    log: SharedLog,
     id: Uuid,
     book: Book,
     health: Health,
@@ -104,6 +106,7 @@ impl Lane {
         let claimed =
             self.gateway.lanes.claim(self.endpoint_id, id, self.lease.epoch, start).await?;
         let Some(state) = claimed else { return Ok(()) };
+        let log = SharedLog::open(&self.gateway, self.gateway.ledger.head().await?);
         let now = self.gateway.clock.now();
         let was_resumed =
             endpoint.resumed_at.zip(state.failing_since).is_some_and(|(at, since)| at >= since);
@@ -117,6 +120,7 @@ impl Lane {
         }
         let types = self.replay.as_ref().map(|replay| replay.types.clone()).unwrap_or_default();
         let work = Work {
+            log,
             id,
             book,
             health,
@@ -177,7 +181,7 @@ impl Work {
                     }
                 },
                 kept = ended(&mut self.saving), if is_saving => self.saved(kept),
-                () = gateway.ledger.changed(read_to), if waits => {
+                () = self.log.moved_beyond(read_to), if waits => {
                     self.at_head = false;
                 }
                 () = gateway.clock.sleep_until(wakes_at) => {}
@@ -273,7 +277,7 @@ impl Work {
             recorded_from,
             ..EventFilter::default()
         };
-        let page = gateway.ledger.read_after(self.book.read_to(), &filter, PAGE).await?;
+        let page = self.log.read_after(self.book.read_to(), &filter, PAGE).await?;
         let until = self.lane.replay.as_ref().map_or(Position(u64::MAX), |replay| replay.until);
         let wanted = page
             .events
