@@ -1,5 +1,7 @@
 //! Webhook endpoints: URLs that events are sent to, how far each has heard, and what it answered.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use domain::api_key::Scope;
 use domain::port::{AggregateType, EventFeed, Position, RecordedEvent};
@@ -12,7 +14,7 @@ use infrastructure::crypto::SubjectKey;
 use infrastructure::crypto::secret::Secret;
 use infrastructure::outbound::client::PostError;
 use infrastructure::outbound::signature;
-use infrastructure::outbound::store::{Attempt, AttemptsAsked, COUNTED_MAX, Standing};
+use infrastructure::outbound::store::{Attempt, AttemptsAsked, COUNTED_MAX};
 use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
@@ -94,6 +96,24 @@ pub struct WrittenEndpoint {
     /// In this answer and nowhere else.
     pub secret: Option<Secret>,
     pub position: Position,
+}
+
+/// How far an endpoint has come.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingView {
+    /// Everything up to here was taken. `None`: nobody has worked it yet.
+    pub taken_to: Option<Position>,
+    /// Where something waits to be tried again.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Where the log ends.
+    pub head: Position,
+}
+
+impl WebhookEndpointView {
+    /// Up to where everything was taken.
+    pub fn taken_to(&self, standing: StandingView) -> Position {
+        standing.taken_to.unwrap_or(self.after)
+    }
 }
 
 /// The last attempt that failed.
@@ -553,24 +573,29 @@ pub async fn total(gateway: &Gateway, caller: &Caller) -> AppResult<Total> {
     Ok(Total { count: all.len() as u64, exact: true })
 }
 
-/// Up to where everything was taken, and how many positions of the log lie behind that, of an endpoint that the caller was
-/// shown.
+/// How far endpoints that the caller was shown have come. Scope READ.
 ///
 /// # Errors
-/// UNAVAILABLE.
-pub async fn standing(
+/// FORBIDDEN; UNAVAILABLE.
+pub async fn standings(
     gateway: &Gateway,
-    endpoint: &WebhookEndpointView,
-) -> AppResult<(Position, u64)> {
-    let position =
-        stands(gateway, endpoint.id).await?.map_or(endpoint.after, |standing| standing.position);
+    caller: &Caller,
+    ids: &[WebhookEndpointId],
+) -> AppResult<HashMap<WebhookEndpointId, StandingView>> {
+    caller.require(Scope::Read)?;
+    let asked: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let found = gateway.lanes.standing(&asked).await.map_err(AppError::unavailable)?;
     let head = gateway.ledger.head().await?;
-    Ok((position, head.0.saturating_sub(position.0)))
-}
-
-async fn stands(gateway: &Gateway, id: WebhookEndpointId) -> AppResult<Option<Standing>> {
-    let found = gateway.lanes.standing(&[id.0]).await.map_err(AppError::unavailable)?;
-    Ok(found.get(&id.0).copied())
+    let view = |id: &WebhookEndpointId| {
+        let standing = found.get(&id.0);
+        let view = StandingView {
+            taken_to: standing.map(|standing| standing.position),
+            next_attempt_at: standing.and_then(|standing| standing.next_attempt_at),
+            head,
+        };
+        (*id, view)
+    };
+    Ok(ids.iter().map(view).collect())
 }
 
 /// The last attempt that failed, of the last thirty days, at an endpoint that the caller was shown.
@@ -580,11 +605,11 @@ async fn stands(gateway: &Gateway, id: WebhookEndpointId) -> AppResult<Option<St
 pub async fn last_failure(
     gateway: &Gateway,
     id: WebhookEndpointId,
+    next_attempt_at: Option<DateTime<Utc>>,
 ) -> AppResult<Option<FailureView>> {
     let asked = AttemptsAsked { endpoint_id: id.0, failed_only: true, before: None, limit: 1 };
     let found = gateway.lanes.attempts(asked).await.map_err(AppError::unavailable)?;
     let Some(attempt) = found.into_iter().next() else { return Ok(None) };
-    let next_attempt_at = stands(gateway, id).await?.and_then(|standing| standing.next_attempt_at);
     let error = attempt.error.unwrap_or_default();
     Ok(Some(FailureView { at: attempt.at, status: attempt.status, error, next_attempt_at }))
 }

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, MaybeUndefined};
-use domain::primitives::{AccountId, CampaignId, ContactId, TemplateId};
+use domain::primitives::{AccountId, CampaignId, ContactId, TemplateId, WebhookEndpointId};
 use futures::future::BoxFuture;
 
 use crate::app::Gateway;
 use crate::application::campaigns::CampaignProgress;
 use crate::application::events::HistoryRequest;
 use crate::application::view::{AccountView, CampaignView, ContactView, EventView, TemplateView};
+use crate::application::webhook_endpoints::StandingView;
 use crate::application::{
     AppError, AppResult, Caller, Page, accounts, campaigns, contacts, events, templates,
+    webhook_endpoints,
 };
 
 /// What a resolver answers. An [`AppError`] within is kept whole until the answer is written.
@@ -31,6 +33,7 @@ pub(super) struct Session {
     pub campaigns: DataLoader<Campaigns>,
     pub progress: DataLoader<Progress>,
     pub histories: DataLoader<Histories>,
+    pub standings: DataLoader<Standings>,
 }
 
 impl Session {
@@ -44,6 +47,7 @@ impl Session {
             campaigns: loader(Campaigns(asker())),
             progress: loader(Progress(asker())),
             histories: loader(Histories(asker())),
+            standings: loader(Standings(asker())),
             gateway,
             caller,
         }
@@ -88,6 +92,7 @@ loaders! {
     Campaigns: CampaignId => CampaignView, campaigns::by_ids;
     Progress: CampaignId => CampaignProgress, campaigns::progress;
     Histories: HistoryRequest => Page<EventView>, events::histories;
+    Standings: WebhookEndpointId => StandingView, webhook_endpoints::standings;
 }
 
 /// Turns that a request gets before its loaders go: a long list is resolved in several.

@@ -7,10 +7,11 @@ use async_graphql::{
 use super::connection::{Counted, WebhookDeliveryConnection, WebhookEndpointConnection, page_args};
 use super::enums::{WebhookEndpointStatus, WebhookPauseReason};
 use super::scalars::{Instant, Place};
-use super::session::{Answer, asked, change, int, replace, texts};
+use super::session::{Answer, asked, change, int, load, replace, session, texts};
+use crate::application::AppError;
 use crate::application::webhook_endpoints::{
-    self, CreateWebhookEndpoint, DeliveryView, FailureView, ReplayRequest, UpdateWebhookEndpoint,
-    WebhookEndpointView, WrittenEndpoint,
+    self, CreateWebhookEndpoint, DeliveryView, FailureView, ReplayRequest, StandingView,
+    UpdateWebhookEndpoint, WebhookEndpointView, WrittenEndpoint,
 };
 
 /// A URL that events are sent to, signed as Standard Webhooks has it: each event at least once, and in order for each
@@ -161,24 +162,32 @@ impl From<DeliveryView> for WebhookDelivery {
     }
 }
 
+impl WebhookEndpoint {
+    async fn standing(&self, ctx: &Context<'_>) -> Answer<StandingView> {
+        let found = load(&session(ctx).standings, self.view.id).await?;
+        Ok(found.ok_or_else(|| AppError::not_found("webhook endpoint"))?)
+    }
+}
+
 #[ComplexObject]
 impl WebhookEndpoint {
     /// Everything up to here was answered 2xx.
     async fn delivered_position(&self, ctx: &Context<'_>) -> Answer<Place> {
-        let (gateway, _) = asked(ctx);
-        Ok(Place(webhook_endpoints::standing(gateway, &self.view).await?.0))
+        Ok(Place(self.view.taken_to(self.standing(ctx).await?)))
     }
 
     /// How many positions of the log lie behind that.
     async fn lag(&self, ctx: &Context<'_>) -> Answer<i32> {
-        let (gateway, _) = asked(ctx);
-        Ok(int(webhook_endpoints::standing(gateway, &self.view).await?.1))
+        let standing = self.standing(ctx).await?;
+        Ok(int(standing.head.0.saturating_sub(self.view.taken_to(standing).0)))
     }
 
     /// The last attempt that failed, of the last 30 days.
     async fn last_failure(&self, ctx: &Context<'_>) -> Answer<Option<WebhookFailure>> {
         let (gateway, _) = asked(ctx);
-        let failure = webhook_endpoints::last_failure(gateway, self.view.id).await?;
+        let next_attempt_at = self.standing(ctx).await?.next_attempt_at;
+        let failure =
+            webhook_endpoints::last_failure(gateway, self.view.id, next_attempt_at).await?;
         Ok(failure.map(WebhookFailure::from))
     }
 
