@@ -496,12 +496,12 @@ pub async fn by_ids(
 ) -> AppResult<HashMap<ContactId, ContactView>> {
     caller.require(Scope::Read)?;
     let asked: Vec<_> = ids.iter().map(|id| id.0).collect();
-    let mut known = read::queries(gateway).contacts_by_id(&read::scope(caller), &asked).await?;
+    let known = read::queries(gateway).contacts_by_id(&read::scope(caller), &asked).await?;
     // The read model may not know a new one yet.
     let unknown: Vec<_> = asked.into_iter().filter(|id| !known.contains_key(id)).collect();
     let logged = gateway.bus.load_many::<Contact>(&unknown).await?.into_iter();
     let logged = logged.map(|(id, loaded)| (id, Arc::new(loaded.aggregate)));
-    let contacts = known.drain().map(|(id, stored)| (id, stored.state)).chain(logged);
+    let contacts = known.into_iter().map(|(id, stored)| (id, stored.state)).chain(logged);
     let visible = contacts.filter_map(|(id, contact)| {
         let is_visible = caller.may_see(contact.workspace_id, None);
         let view = ContactView::new(ContactId(id), &contact, caller).filter(|_| is_visible)?;

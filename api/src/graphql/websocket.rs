@@ -16,7 +16,6 @@ use async_graphql::parser::types::OperationType;
 use domain::port::Position;
 use futures::StreamExt;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -323,17 +322,10 @@ impl Connection {
         }
         match what {
             What::Next(body, position) => {
-                let body: &RawValue = match serde_json::from_slice(&body) {
-                    Ok(body) => body,
-                    Err(_) => return Err(End::closed(CloseCode::Error.into(), "no JSON")),
-                };
-                #[derive(serde::Serialize)]
-                struct Next<'a> {
-                    r#type: &'static str,
-                    id: &'a str,
-                    payload: &'a RawValue,
-                }
-                self.say(&Next { r#type: "next", id: &id, payload: body }).await?;
+                // The answer is JSON already.
+                let (id_json, body) = (json!(id), String::from_utf8_lossy(&body));
+                let next = format!(r#"{{"type":"next","id":{id_json},"payload":{body}}}"#);
+                self.say_text(next).await?;
                 if let Some(operation) = self.operations.get_mut(&id) {
                     operation.sent = position;
                 }
@@ -350,10 +342,11 @@ impl Connection {
         }
     }
 
-    async fn say(&mut self, message: &impl serde::Serialize) -> Result<(), End> {
-        let Ok(text) = serde_json::to_string(message) else {
-            return Err(End::closed(CloseCode::Error.into(), "no JSON"));
-        };
+    async fn say(&mut self, message: &Value) -> Result<(), End> {
+        self.say_text(message.to_string()).await
+    }
+
+    async fn say_text(&mut self, text: String) -> Result<(), End> {
         let clock = self.state.gateway.clock.clone();
         tokio::select! {
             said = self.session.text(text) => said.map_err(|_| End::Left),
@@ -363,12 +356,8 @@ impl Connection {
 }
 
 fn too_slow(position: Option<Position>) -> String {
-    match position {
-        Some(position) => {
-            format!("answers were not taken for 30 s; subscribe again after position {position}")
-        }
-        None => "answers were not taken for 30 s; subscribe again".to_owned(),
-    }
+    let place = position.map(|position| format!(" after position {position}")).unwrap_or_default();
+    format!("answers were not taken for {} s; subscribe again{place}", PATIENCE.as_secs())
 }
 
 /// How an operation speaks to its client.
