@@ -1,6 +1,7 @@
 //! The whole gateway, from outside, on every store there is.
 
 mod as_of;
+mod bad_hour;
 mod calendar;
 mod canary;
 mod care;

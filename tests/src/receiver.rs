@@ -1,6 +1,7 @@
 //! An integrator's server: takes webhooks, remembers them, and answers as it is told.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use ring::hmac;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -58,11 +59,19 @@ pub struct Manners {
     pub delay: Duration,
     pub retry_after: Option<u32>,
     pub body: String,
+    /// Takes it, and is gone before it has answered.
+    pub hangs_up: bool,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { status: 200, delay: Duration::ZERO, retry_after: None, body: "thanks".to_owned() }
+        Self {
+            status: 200,
+            delay: Duration::ZERO,
+            retry_after: None,
+            body: "thanks".to_owned(),
+            hangs_up: false,
+        }
     }
 }
 
@@ -75,6 +84,7 @@ struct Shared {
 /// Listens until it is dropped.
 pub struct Receiver {
     pub url: String,
+    address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
     server: JoinHandle<()>,
 }
@@ -90,15 +100,25 @@ impl Receiver {
     /// Where it cannot listen.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
         let shared = Arc::<Mutex<Shared>>::default();
-        let own = shared.clone();
-        let server = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, own.clone()));
-            }
-        });
-        Self { url, shared, server }
+        let server = tokio::spawn(listen(listener, shared.clone()));
+        Self { url: format!("http://{address}/hook"), address, shared, server }
+    }
+
+    /// Nobody listens any more, and every connection is cut.
+    pub async fn go_down(&mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+
+    /// Listens where it did before.
+    ///
+    /// # Panics
+    /// Where somebody else does.
+    pub async fn come_back(&mut self) {
+        let listener = TcpListener::bind(self.address).await.expect("its port");
+        self.server = tokio::spawn(listen(listener, self.shared.clone()));
     }
 
     pub fn behave(&self, manners: Manners) {
@@ -107,6 +127,12 @@ impl Receiver {
 
     pub fn received(&self) -> Vec<Received> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).received.clone()
+    }
+
+    /// [`Receiver::received`], and forgets it.
+    pub fn take_received(&self) -> Vec<Received> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut shared.received)
     }
 
     /// What it answered 2xx, one event each: what it has come to know, without what it knew by its id.
@@ -122,6 +148,19 @@ impl Receiver {
     }
 }
 
+async fn listen(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((socket, _)) = accepted else { return };
+                connections.spawn(serve(socket, shared.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
 async fn serve(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
     let _ = socket.set_nodelay(true);
     let mut read = Vec::new();
@@ -131,6 +170,9 @@ async fn serve(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
         received.status = manners.status;
         // Taken once it is answered; an answer that does not arrive is another attempt.
         shared.lock().unwrap_or_else(PoisonError::into_inner).received.push(received);
+        if manners.hangs_up {
+            return;
+        }
         let retry =
             manners.retry_after.map(|s| format!("retry-after: {s}\r\n")).unwrap_or_default();
         let answer = format!(
