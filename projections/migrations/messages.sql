@@ -110,3 +110,56 @@ CREATE TABLE IF NOT EXISTS heard{g} (
   last_at BIGINT NOT NULL,
   PRIMARY KEY (account_id, minute)
 );
+
+-- What deliveryStats tells, by quarters of an hour (since 1970), which every zone's hours and days are made of. basis: 0 by
+-- when a message was accepted, 1 by when each thing happened. Counts are added to and never read to be kept.
+CREATE TABLE IF NOT EXISTS stats{g} (
+  account_id UUID NOT NULL,
+  basis BIGINT NOT NULL,
+  quarter BIGINT NOT NULL,
+  group_id UUID NOT NULL,
+  queued BIGINT NOT NULL,
+  accepted BIGINT NOT NULL,
+  sent BIGINT NOT NULL,
+  delivered BIGINT NOT NULL,
+  read BIGINT NOT NULL,
+  replied BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  in_doubt BIGINT NOT NULL,
+  expired BIGINT NOT NULL,
+  cancelled BIGINT NOT NULL,
+  PRIMARY KEY (account_id, basis, quarter, group_id)
+){filled}{clustered};
+
+-- What has more kinds than columns. kind: 0 time to deliver, 1 time to read (part: the bin of a logarithmic histogram), 2 what
+-- WhatsApp bills (part: country, category, billable, assumed, day), 3 failures (part: the code, else the title).
+CREATE TABLE IF NOT EXISTS stats_parts{g} (
+  account_id UUID NOT NULL,
+  basis BIGINT NOT NULL,
+  quarter BIGINT NOT NULL,
+  group_id UUID NOT NULL,
+  kind BIGINT NOT NULL,
+  part TEXT NOT NULL,
+  count BIGINT NOT NULL,
+  PRIMARY KEY (account_id, basis, quarter, group_id, kind, part)
+){filled}{clustered};
+
+-- What messages that are counted together have in common; id is a hash of the rest.
+CREATE TABLE IF NOT EXISTS stats_groups{g} (
+  id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  account_id UUID NOT NULL,
+  campaign_id UUID,
+  template_id UUID,
+  language TEXT,
+  category TEXT NOT NULL,
+  country TEXT
+){clustered};
+
+-- What failures mean, as told with the first of each.
+CREATE TABLE IF NOT EXISTS stats_failures{g} (
+  part TEXT NOT NULL PRIMARY KEY,
+  code BIGINT,
+  title TEXT NOT NULL
+){clustered};

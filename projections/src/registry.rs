@@ -70,15 +70,16 @@ async fn create(db: &ReadDb, schema: &Schema, generation: i64) -> Result<(), Sto
 }
 
 fn create_sql(dialect: Dialect, schema: &Schema, generation: i64) -> String {
-    let (bytes, filled) = match dialect {
-        Dialect::Sqlite => ("BLOB", ""),
-        Dialect::Postgres => ("BYTEA", " WITH (fillfactor = 60)"),
+    let (bytes, filled, clustered) = match dialect {
+        Dialect::Sqlite => ("BLOB", "", " WITHOUT ROWID"),
+        Dialect::Postgres => ("BYTEA", " WITH (fillfactor = 60)", ""),
     };
     schema
         .ddl
         .replace("{g}", &format!("_g{generation}"))
         .replace("{bytes}", bytes)
         .replace("{filled}", filled)
+        .replace("{clustered}", clustered)
 }
 
 /// Makes sure that a projection has tables of the shape this version writes; others are left behind for

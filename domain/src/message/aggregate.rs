@@ -36,6 +36,9 @@ pub struct Message {
     /// The time to live counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_due_at: Option<DateTime<Utc>>,
+    /// When it was left out, cancelled or given up as expired, while it is that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<DateTime<Utc>>,
     /// A person chose when it is due.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_put_off: bool,
@@ -248,8 +251,18 @@ impl Message {
         }
     }
 
+    /// When the attempt that says what the message is was asked for.
+    pub fn tried_at(&self) -> Option<DateTime<Utc>> {
+        Some(self.telling()?.1.requested_at)
+    }
+
     pub fn status_at(&self, status: DeliveryStatus) -> Option<DateTime<Utc>> {
         self.telling()?.1.status_at(status)
+    }
+
+    /// When WhatsApp first said anything of it, be it that it failed.
+    pub fn first_status_at(&self) -> Option<DateTime<Utc>> {
+        self.telling()?.1.statuses.values().min().copied()
     }
 
     /// When it left for WhatsApp as far as is known, where it may have reached the person: by the earliest of our own word
@@ -277,6 +290,11 @@ impl Message {
     /// What it is billed as: as WhatsApp reported it, else as far as can be assumed. `None`: WhatsApp does not have it, or
     /// could not deliver it.
     pub fn bill(&self) -> Option<Bill> {
+        Some(self.billed()?.1)
+    }
+
+    /// [`Self::bill`], and since when: the status that reported it, else WhatsApp's acceptance.
+    pub fn billed(&self) -> Option<(DateTime<Utc>, Bill)> {
         let header = self.header.as_ref().filter(|_| self.direction == Direction::Outbound)?;
         let (_, attempt) = self.telling()?;
         if !attempt.has_reached_whatsapp() {
@@ -285,10 +303,10 @@ impl Message {
         let accepted = self.accepted_at().unwrap_or(attempt.requested_at);
         let reported = self.pricing.as_ref().map(|(status, pricing)| {
             let at = attempt.status_at(*status).unwrap_or(accepted);
-            Bill::reported(header.country, pricing, at.date_naive())
+            (at, Bill::reported(header.country, pricing, at.date_naive()))
         });
         let assumed = || Bill::assumed(header.country, header.category(), accepted.date_naive());
-        Some(reported.unwrap_or_else(assumed))
+        Some(reported.unwrap_or_else(|| (accepted, assumed())))
     }
 
     pub fn failed_at(&self) -> Option<DateTime<Utc>> {
@@ -300,6 +318,17 @@ impl Message {
             Some(AttemptOutcome::Refused { at, .. } | AttemptOutcome::GivenUp { at }) => Some(at),
             _ => None,
         })
+    }
+
+    /// Since when nobody knows what became of it, while it is in doubt.
+    pub fn doubted_at(&self) -> Option<DateTime<Utc>> {
+        if self.status() != MessageStatus::InDoubt {
+            return None;
+        }
+        match self.telling()?.1.outcome {
+            Some(AttemptOutcome::InDoubt { at, .. }) => Some(at),
+            _ => None,
+        }
     }
 
     /// Until when WhatsApp's word is awaited for a message in doubt.
@@ -632,7 +661,7 @@ impl Message {
                 if let (Some(header), Some(to), Some(content)) = (header, to, content) {
                     self.begin(*header, Direction::Outbound, to, content, at);
                 }
-                self.waiting = Some(Waiting::Skipped);
+                self.settle(Waiting::Skipped, at);
                 self.skip = Some(reason);
                 self.status_reason = detail;
             }
@@ -659,11 +688,11 @@ impl Message {
                 }
                 self.set_waiting(Waiting::Queued, Some(due_at));
             }
-            MessageEvent::Cancelled { reason, .. } => {
-                self.waiting = Some(Waiting::Cancelled);
+            MessageEvent::Cancelled { reason, at } => {
+                self.settle(Waiting::Cancelled, at);
                 self.status_reason = reason;
             }
-            MessageEvent::Expired { .. } => self.waiting = Some(Waiting::Expired),
+            MessageEvent::Expired { at } => self.settle(Waiting::Expired, at),
             MessageEvent::SendRequested { attempt, send_by, at } => {
                 self.waiting = None;
                 self.attempts.entry(attempt).or_insert_with(|| Attempt::new(at, send_by));
@@ -738,8 +767,14 @@ impl Message {
         self.set_waiting(waiting, Some(due_at));
     }
 
+    fn settle(&mut self, waiting: Waiting, at: DateTime<Utc>) {
+        self.waiting = Some(waiting);
+        self.settled_at = Some(at);
+    }
+
     fn set_waiting(&mut self, waiting: Waiting, due_at: Option<DateTime<Utc>>) {
         self.waiting = Some(waiting);
+        self.settled_at = None;
         self.due_at = due_at;
         if self.first_due_at.is_none() {
             self.first_due_at = due_at;

@@ -119,15 +119,28 @@ impl Outcome {
             MessageStatus::Expired => {
                 Self::Failed(None, "expired before it could be sent".to_owned())
             }
-            MessageStatus::Failed => match message.failure() {
-                Some(failure) => Self::Failed(failure.code, failure.title.clone()),
-                None => Self::Failed(None, "given up: nobody knows whether it was sent".to_owned()),
-            },
+            MessageStatus::Failed => {
+                let (code, title) = failure(message);
+                Self::Failed(code, title.to_owned())
+            }
             MessageStatus::Cancelled => Self::Cancelled,
             MessageStatus::Skipped => Self::Skipped(message.skip?),
             MessageStatus::Received => return None,
         })
     }
+}
+
+/// WhatsApp's code for why a message failed, and what that means.
+pub(super) fn failure(message: &Message) -> (Option<i64>, &str) {
+    match message.failure() {
+        Some(failure) => (failure.code, &failure.title),
+        None => (None, "given up: nobody knows whether it was sent"),
+    }
+}
+
+/// What failures are counted by: WhatsApp's code, else the title.
+pub(super) fn failure_key((code, title): (Option<i64>, &str)) -> String {
+    code.map_or_else(|| title.to_owned(), |code| code.to_string())
 }
 
 impl CampaignCounts {
@@ -168,7 +181,7 @@ impl CampaignCounts {
             }
             Outcome::Failed(code, title) => {
                 step(&mut self.failed);
-                let key = code.map_or_else(|| title.clone(), |code| code.to_string());
+                let key = failure_key((*code, title));
                 let failure = self.failures.entry(key).or_insert_with(|| FailureCount {
                     code: *code,
                     title: title.clone(),

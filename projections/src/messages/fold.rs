@@ -9,6 +9,7 @@ use domain::message::{Failure, Message, MessageEvent};
 use uuid::Uuid;
 
 use super::counts::{Contribution, CountsDoc, Tick};
+use super::stats::{Standing, Stats};
 use super::tables::{
     ACCOUNT_ACTIVITY, AGENDA, CAMPAIGN_COUNTS, CAMPAIGN_TICKS, HEARD, MARKETING_BLOCKS, MESSAGES,
     UNREACHABLE, WINDOWS, agenda_row, message_columns, message_row,
@@ -70,6 +71,7 @@ pub(super) struct Batch {
     unreachable: BTreeMap<Uuid, (Uuid, DateTime<Utc>)>,
     heard: BTreeMap<(Uuid, i64), (DateTime<Utc>, DateTime<Utc>)>,
     activity: BTreeMap<Uuid, Activity>,
+    stats: Stats,
 }
 
 fn latest(known: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
@@ -119,12 +121,13 @@ impl Batch {
         }
         let heard = Heard::of(&event);
         let before = Contribution::of(&entry.message);
+        let stood = Standing::of(&entry.message);
         entry.message.fold(event);
         entry.sequence = sequence;
         entry.is_changed = true;
         let after = Contribution::of(&entry.message);
         let Some(header) = &entry.message.header else { return };
-
+        self.stats.change(stood, Standing::of(&entry.message), &entry.message);
         if before != after
             && let Some(campaign_id) = header.campaign_id
         {
@@ -225,7 +228,7 @@ impl Batch {
             (inbound.is_some() || outbound.is_some() || status.is_some())
                 .then(|| vec![account_id.into(), inbound.into(), outbound.into(), status.into()])
         });
-        let writes = vec![
+        let mut writes = vec![
             Write::Upsert { table: &MESSAGES, rows: new },
             Write::Change { table: &MESSAGES, rows: known },
             Write::Upsert { table: &AGENDA, rows: agenda },
@@ -244,6 +247,7 @@ impl Batch {
             Write::Upsert { table: &CAMPAIGN_TICKS, rows: ticks },
             Write::Upsert { table: &ACCOUNT_ACTIVITY, rows: activity.collect() },
         ];
+        writes.extend(self.stats.into_writes());
         (writes, written)
     }
 }

@@ -5,6 +5,7 @@
 mod counts;
 mod fold;
 mod recent;
+mod stats;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub(crate) use counts::CountsDoc;
 pub use counts::{CampaignCounts, FailureCount};
 use fold::{Batch, Step, Written};
 pub(crate) use recent::Recent;
+pub(crate) use stats::{PartKind, seconds_of_bin};
+pub use stats::{QUARTER_S, StatsBasis, StatsMeasure};
 pub use tables::AgendaKind;
 pub(crate) use tables::{SCHEMA, WITH_WHATSAPP, from_text, stage, text_of, wamid_hash};
 

@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::stats::{STATS, STATS_FAILURES, STATS_GROUPS, STATS_PARTS};
 use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 6,
+    version: 7,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
@@ -23,6 +24,10 @@ pub static SCHEMA: Schema = Schema {
         &CAMPAIGN_TICKS,
         &ACCOUNT_ACTIVITY,
         &HEARD,
+        &STATS,
+        &STATS_PARTS,
+        &STATS_GROUPS,
+        &STATS_FAILURES,
     ],
 };
 

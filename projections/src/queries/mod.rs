@@ -10,6 +10,7 @@ mod forecast;
 mod messages;
 mod page;
 mod rules;
+mod stats;
 
 use std::collections::HashMap;
 
@@ -25,6 +26,9 @@ pub use dispatch::{AccountActivity, AgendaItem, DueBacklog, DueCursor};
 pub use forecast::Backlog;
 pub use messages::MessageFilter;
 pub use page::{Cursor, PAGE_MAX, Page, PageRequest, Stored, TOTAL_MAX, Total};
+pub use stats::{
+    StatsCounts, StatsDimension, StatsKey, StatsPart, StatsPartCount, StatsParts, StatsQuery,
+};
 
 use crate::store::{ReadDb, Sql, StoreError};
 use page::Listing;

@@ -21,7 +21,9 @@ use sqlx::postgres::PgPool;
 use memo::Memo;
 pub(crate) use postgres::storable;
 pub use sql::{Dialect, LIST_MAX, Sql};
-pub use table::{Changed, Column, Generations, Schema, Table, Write, keep, max, set, table_name};
+pub use table::{
+    Changed, Column, Generations, Schema, Table, Write, add, keep, max, set, table_name,
+};
 pub use value::{Kind, Row, Value};
 
 const MIGRATIONS: &[gateway_sqlite::Migration<'static>] = &[

@@ -13,7 +13,8 @@ pub struct Schema {
     /// anew when the program starts.
     pub version: i64,
     /// `CREATE TABLE` and `CREATE INDEX` statements with `{g}` for the generation's suffix, `{bytes}` for the database's
-    /// type of bytes, and `{filled}` behind a table whose rows are rewritten in place, to leave room for it.
+    /// type of bytes, `{filled}` behind a table whose rows are rewritten in place, to leave room for it, and behind that
+    /// `{clustered}` where rows are small and read by their key, which then need not be kept twice.
     pub ddl: &'static str,
     pub tables: &'static [&'static Table],
 }
@@ -41,6 +42,8 @@ pub enum WhenKnown {
     Set,
     /// The greater one stays; null is the least.
     Max,
+    /// What is given is added to what is known: a count that need not be read to be kept.
+    Add,
 }
 
 pub const fn keep(name: &'static str, kind: Kind) -> Column {
@@ -53,6 +56,10 @@ pub const fn set(name: &'static str, kind: Kind) -> Column {
 
 pub const fn max(name: &'static str, kind: Kind) -> Column {
     Column { name, kind, when_known: WhenKnown::Max }
+}
+
+pub const fn add(name: &'static str) -> Column {
+    Column { name, kind: Kind::Int, when_known: WhenKnown::Add }
 }
 
 /// A change of a projector's tables; all of a batch are made in one transaction with its checkpoint.
@@ -113,6 +120,7 @@ impl Table {
                     "{name} = CASE WHEN known.{name} IS NULL OR excluded.{name} > known.{name} \
                      THEN excluded.{name} ELSE known.{name} END"
                 )),
+                WhenKnown::Add => Some(format!("{name} = known.{name} + excluded.{name}")),
             })
             .collect();
         let action = if updates.is_empty() {

@@ -150,6 +150,17 @@ impl Log {
         std::mem::replace(&mut event.data, data)
     }
 
+    /// When an event of one of these types was last recorded in a message's stream.
+    pub fn last_of(&self, id: Uuid, types: &[&str]) -> Option<DateTime<Utc>> {
+        let shared = self.shared.lock().unwrap();
+        let theirs = shared
+            .events
+            .iter()
+            .rev()
+            .find(|event| event.stream.id == id && types.contains(&event.event_type.as_str()));
+        theirs.map(|event| event.recorded_at)
+    }
+
     pub fn len(&self) -> usize {
         self.shared.lock().unwrap().events.len()
     }

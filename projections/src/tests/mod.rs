@@ -6,4 +6,5 @@ mod harness;
 mod listing;
 mod progress;
 mod projecting;
+mod stats;
 mod working;
