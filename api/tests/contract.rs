@@ -66,13 +66,6 @@ const PROMISED: &str = include_str!("fixtures/contract.graphql");
 const LEFT_OUT: &[&str] = &[
     // Conversations (DRAFT).
     "Subscription.conversationActivity",
-    // Statistics.
-    "Query.deliveryStats",
-    "StatsBasis",
-    "StatsDimension",
-    "DeliveryStatsFilter",
-    "StatsBucket",
-    "DeliveryStats",
     // Conversations and the assistant (DRAFT).
     "Query.conversation",
     "Query.conversations",

@@ -23,6 +23,7 @@ pub mod page;
 pub mod projections;
 mod read;
 pub mod segments;
+pub mod stats;
 pub mod templates;
 pub mod view;
 pub mod webhook_endpoints;

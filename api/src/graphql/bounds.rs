@@ -42,6 +42,8 @@ const COUNT_COST: u64 = 10;
 const REACH_COST: u64 = 200;
 /// An account's health asks the journal, the key ring and several read models.
 const HEALTH_COST: u64 = 50;
+/// Rows that statistics are taken to have: most have far fewer than they may.
+const STATS_ROWS: u64 = 1_000;
 
 fn too_complex(message: String) -> AppError {
     AppError::new(ErrorCode::QueryTooComplex, message)
@@ -263,6 +265,7 @@ impl<'a> Ruler<'a> {
             ("health", _) if is_account => (HEALTH_COST, 1),
             // It may be the reach.
             ("waitingFor", _) if parent == Some("Campaign") => (REACH_COST, 1),
+            ("deliveryStats", _) => (LIST_COST, STATS_ROWS),
             (_, true) => (LIST_COST, self.items(field, operation)),
             ("totalCount" | "totalCountExact" | "size", _) => (COUNT_COST, 1),
             _ => (1, self.inputs(field)),

@@ -471,11 +471,7 @@ impl From<campaigns::CampaignProgress> for CampaignProgress {
             .skips
             .into_iter()
             .map(|(reason, count)| SkipCount { reason: reason.into(), count: int(count) });
-        let failures = progress.failures.into_iter().map(|failure| FailureCount {
-            code: failure.code.map(int),
-            title: failure.title,
-            count: int(failure.count),
-        });
+        let failures = progress.failures.into_iter().map(FailureCount::from);
         Self {
             campaign_id: progress.campaign_id.0.into(),
             status: progress.status.into(),
@@ -529,6 +525,12 @@ pub struct FailureCount {
     title: String,
     /// How many.
     count: i32,
+}
+
+impl From<campaigns::FailureCount> for FailureCount {
+    fn from(failure: campaigns::FailureCount) -> Self {
+        Self { code: failure.code.map(int), title: failure.title, count: int(failure.count) }
+    }
 }
 
 /// What a campaign would do. recipients = toSend + expired + the skipped.

@@ -337,3 +337,61 @@ pub enum WebhookPauseReason {
     /// It took nothing for five days.
     Failing,
 }
+
+/// COHORT: messages by the time they were accepted, with what became of them. EVENT_TIME: facts when they happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "projections::StatsBasis")]
+pub enum StatsBasis {
+    /// Each message when WhatsApp accepted it, else when that was last tried, else when it was made.
+    Cohort,
+    /// Each fact about a message when it happened.
+    EventTime,
+}
+
+/// How long a bucket of statistics is, by the clock of the zone that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::application::stats::StatsBucket")]
+pub enum StatsBucket {
+    /// An hour. The one that comes twice where clocks are set back is two.
+    Hour,
+    /// A day; of 23 or 25 hours where clocks are set.
+    Day,
+    /// From Monday to Sunday.
+    Week,
+    /// A month.
+    Month,
+}
+
+/// What statistics are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum StatsDimension {
+    /// The account that they were sent with.
+    Account,
+    /// The campaign; null for single messages and a campaign's tests.
+    Campaign,
+    /// The template; null for free-form content.
+    Template,
+    /// The template's language; null for free-form content.
+    Language,
+    /// The recipient's country, two letters; null where nobody knows.
+    Country,
+    /// The template's category when the message was planned; SERVICE for free-form content.
+    Category,
+    /// WhatsApp's code of why they failed. It tells `failed` and `failures` apart; all else is where it is null.
+    FailureCode,
+}
+
+impl From<StatsDimension> for crate::application::stats::StatsDimension {
+    fn from(dimension: StatsDimension) -> Self {
+        use projections::StatsDimension as Of;
+        match dimension {
+            StatsDimension::Account => Self::Of(Of::Account),
+            StatsDimension::Campaign => Self::Of(Of::Campaign),
+            StatsDimension::Template => Self::Of(Of::Template),
+            StatsDimension::Language => Self::Of(Of::Language),
+            StatsDimension::Country => Self::Of(Of::Country),
+            StatsDimension::Category => Self::Of(Of::Category),
+            StatsDimension::FailureCode => Self::FailureCode,
+        }
+    }
+}

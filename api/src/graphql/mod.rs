@@ -20,6 +20,7 @@ mod omitted;
 mod scalars;
 mod segments;
 mod session;
+mod stats;
 mod subscriptions;
 mod table;
 mod templates;
@@ -54,6 +55,7 @@ struct Query(
     campaigns::CampaignQuery,
     messages::MessageQuery,
     events::EventQuery,
+    stats::StatsQuery,
     webhook_endpoints::WebhookEndpointQuery,
     api_keys::ApiKeyQuery,
     workspaces::ProjectionQuery,
@@ -209,7 +211,7 @@ mod tests {
         let provider = input.fields.iter().find(|field| field.name == "provider").unwrap();
         assert_eq!(provider.values, ["CLOUD_API", "SANDBOX"]);
         let queries = catalogue.iter().filter(|field| field.kind == FieldKind::Query).count();
-        assert_eq!((queries, catalogue.len() - queries), (24, 50));
+        assert_eq!((queries, catalogue.len() - queries), (25, 50));
     }
 
     #[test]

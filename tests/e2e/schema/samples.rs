@@ -153,6 +153,10 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("messageByWamid", json!({ "wamid": WAMID })),
         done("messages", json!({})),
         done("events", json!({})),
+        done(
+            "deliveryStats",
+            json!({ "filter": { "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z", "bucket": "DAY" } }),
+        ),
         done("webhookEndpoints", json!({})),
         done("apiKeys", json!({})),
         done("projections", json!({})),
