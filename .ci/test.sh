@@ -68,5 +68,5 @@ step "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --locked --workspace --profile ci
 else
-  cargo test --locked --workspace --lib --bins --tests --no-fail-fast
+  cargo test --locked --workspace --lib --bins --examples --tests --no-fail-fast
 fi

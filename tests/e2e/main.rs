@@ -9,6 +9,7 @@ mod codes;
 mod command_line;
 mod consent;
 mod crash;
+mod custom_read_model;
 mod endpoints;
 mod engagement;
 mod erase;
@@ -32,5 +33,6 @@ mod replay;
 mod sandbox_controls;
 mod schema;
 mod startup;
+mod stats;
 
 mod common;

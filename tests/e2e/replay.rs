@@ -9,6 +9,7 @@ use gateway_sqlite::{Options, Sqlite};
 use gateway_tests::{
     Binary, BinaryOptions, Client, SandboxProcess, Store, StoreKind, eventually, run, stores,
 };
+use projections::{Queries, ReadDb};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 
@@ -149,6 +150,12 @@ async fn an_analyst_gets_a_file_of_what_was_known_at_a_moment() {
         let both = [known(client, &first, &now).await, known(client, &second, &now).await];
         assert_eq!(counted(&all).await, both);
         assert_eq!(how_many(&all, later).await, 10);
+        assert!(made.err.contains("each second"), "{}", made.err);
+        // The gateway's own queries read it as any tool does.
+        let file = ReadDb::open_sqlite_read_only(all.join(FILE)).expect("a database");
+        let id = first.parse().expect("an id");
+        let progress = Queries::new(file).campaign_progress(&[id], Utc::now()).await;
+        assert_eq!(progress.expect("progress")[&id].counts.delivered, 10);
         let arguments = ["replay", "--into", "some", "--projection", "contacts"];
         let made = run(&store, &arguments).await;
         assert_eq!(made.code, Some(0), "{}", made.err);

@@ -207,9 +207,21 @@ pub fn free_port() -> u16 {
 /// # Panics
 /// Where it was not built.
 pub fn executable() -> PathBuf {
+    built("whatsapp-gateway", "--bin whatsapp-gateway")
+}
+
+/// One of the gateway's examples, likewise.
+///
+/// # Panics
+/// Where it was not built.
+pub fn example(name: &str) -> PathBuf {
+    built(&format!("examples/{name}"), &format!("-p whatsapp-gateway --example {name}"))
+}
+
+fn built(path: &str, what: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test has a path");
     let directory = test.ancestors().nth(2).expect("target/debug/deps");
-    let path = directory.join("whatsapp-gateway");
-    assert!(path.exists(), "{} is missing: cargo build --bin whatsapp-gateway", path.display());
+    let path = directory.join(path);
+    assert!(path.exists(), "{} is missing: cargo build {what}", path.display());
     path
 }

@@ -13,7 +13,7 @@ mod tap;
 mod traces;
 
 pub use binary::{
-    Answered, Binary, BinaryOptions, Surroundings, executable, free_port, run, subcommand,
+    Answered, Binary, BinaryOptions, Surroundings, example, executable, free_port, run, subcommand,
 };
 pub use client::{Client, GraphqlError};
 pub use cluster::Cluster;

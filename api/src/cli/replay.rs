@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use domain::port::EventFeed;
 use projections::{ProjectError, Projections, ReadDb, names};
 use serde_json::{Value, json};
 
@@ -153,6 +154,7 @@ async fn into_file(
     let reader = Reader::open(&global.load(&[])?).await?;
     make_private_directory(directory)?;
     let db = ReadDb::create_sqlite(&unfinished).await.context("could not make the file")?;
+    let began = Instant::now();
     let named = build(db, &reader, projection, until).await.and_then(|()| {
         std::fs::rename(&unfinished, &path)
             .with_context(|| format!("could not make {}", path.display()))
@@ -162,6 +164,11 @@ async fn into_file(
         let _ = std::fs::remove_file(directory.join(format!("{FILE}.part{end}")));
     }
     named?;
+    let (seconds, events) = (began.elapsed().as_secs_f64(), reader.ledger.head().await?.0);
+    eprintln!(
+        "Built in {seconds:.1} s from a log of {events} events, {:.0} each second.",
+        events as f64 / seconds.max(0.001)
+    );
     eprintln!(
         "It holds personal data in the clear; its mode is 0600. Erasures later on do not reach it."
     );
