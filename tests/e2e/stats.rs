@@ -64,8 +64,11 @@ fn sums(rows: &[Value]) -> Vec<u64> {
 
 /// The same measures of a campaign's progress. Nothing expires here.
 fn of_progress(campaign: &Value) -> Vec<u64> {
-    let name = |name: &&str| if *name == "queued" { "pending" } else { *name }.to_owned();
-    COUNTS.iter().map(|it| count(campaign, &name(it))).collect()
+    let counted = |name: &&str| match *name {
+        "queued" => count(campaign, "pending"),
+        name => count(campaign, name),
+    };
+    COUNTS.iter().map(counted).collect()
 }
 
 /// How many seconds after the hour in UTC each bucket begins.

@@ -229,9 +229,8 @@ struct Tables {
 
 impl Tables {
     fn new(counts: Vec<StatsCounts>, by_code: bool) -> Self {
-        let measures = |counts: &StatsCounts| MEASURES.map(|measure| counts.get(measure));
         let rows = counts.into_iter().map(|it| {
-            let counts = measures(&it);
+            let counts = StatsMeasure::ALL.map(|measure| it.get(measure));
             ((it.key, None), Table { counts, ..Table::default() })
         });
         Self { rows: rows.collect(), by_code }
@@ -303,20 +302,6 @@ impl Tables {
         rows.collect()
     }
 }
-
-const MEASURES: [StatsMeasure; StatsMeasure::COUNT] = [
-    StatsMeasure::Queued,
-    StatsMeasure::Accepted,
-    StatsMeasure::Sent,
-    StatsMeasure::Delivered,
-    StatsMeasure::Read,
-    StatsMeasure::Replied,
-    StatsMeasure::Failed,
-    StatsMeasure::Skipped,
-    StatsMeasure::InDoubt,
-    StatsMeasure::Expired,
-    StatsMeasure::Cancelled,
-];
 
 /// The middle one of so many of each; of an even number, the mean of the two in the middle.
 fn median(mut values: Vec<(f64, u64)>) -> Option<f64> {

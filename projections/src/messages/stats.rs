@@ -98,6 +98,24 @@ pub enum StatsMeasure {
 
 impl StatsMeasure {
     pub const COUNT: usize = Self::Cancelled as usize + 1;
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Queued,
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Replied,
+        Self::Failed,
+        Self::Skipped,
+        Self::InDoubt,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// Its column.
+    pub(crate) fn column(self) -> &'static str {
+        STATS.columns[STATS.key + self as usize].name
+    }
 }
 
 /// Of what there are more kinds than columns.

@@ -136,21 +136,9 @@ impl Queries {
         query: &StatsQuery,
         limit: usize,
     ) -> Result<Vec<StatsCounts>, QueryError> {
-        const MEASURES: [&str; StatsMeasure::COUNT] = [
-            "queued",
-            "accepted",
-            "sent",
-            "delivered",
-            "read",
-            "replied",
-            "failed",
-            "skipped",
-            "in_doubt",
-            "expired",
-            "cancelled",
-        ];
-        let sums: Vec<String> = MEASURES.iter().map(|name| sum(name)).collect();
-        let any: Vec<String> = MEASURES.iter().map(|name| format!("SUM(s.{name}) <> 0")).collect();
+        let columns = StatsMeasure::ALL.map(StatsMeasure::column);
+        let sums = columns.map(sum);
+        let any = columns.map(|column| format!("SUM(s.{column}) <> 0"));
         let mut sql = query.select("stats", &[], &sums.join(", "), None);
         sql.push(&format!(" HAVING {} LIMIT ?", any.join(" OR "))).bind(limit as u64);
         let rows = self.db.query(sql).await?;

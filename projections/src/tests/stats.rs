@@ -18,19 +18,6 @@ use crate::{
 
 const ALL_PARTS: StatsParts =
     StatsParts { to_deliver: true, to_read: true, bills: true, failures: true };
-const MEASURES: [StatsMeasure; StatsMeasure::COUNT] = [
-    StatsMeasure::Queued,
-    StatsMeasure::Accepted,
-    StatsMeasure::Sent,
-    StatsMeasure::Delivered,
-    StatsMeasure::Read,
-    StatsMeasure::Replied,
-    StatsMeasure::Failed,
-    StatsMeasure::Skipped,
-    StatsMeasure::InDoubt,
-    StatsMeasure::Expired,
-    StatsMeasure::Cancelled,
-];
 const GROUPS: [StatsDimension; 6] = [
     StatsDimension::Account,
     StatsDimension::Campaign,
@@ -181,7 +168,7 @@ async fn told(queries: &Queries, query: &StatsQuery) -> BTreeMap<StatsKey, Count
     let mut found: BTreeMap<StatsKey, Count> = BTreeMap::new();
     for row in queries.stats_counts(query, 10_000).await.unwrap() {
         let count = found.entry(row.key.clone()).or_default();
-        for measure in MEASURES.into_iter().filter(|measure| row.get(*measure) > 0) {
+        for measure in StatsMeasure::ALL.into_iter().filter(|measure| row.get(*measure) > 0) {
             count.counts.insert(format!("{measure:?}"), row.get(measure));
         }
     }
