@@ -5,5 +5,5 @@ mod components;
 mod event;
 
 pub use aggregate::{Template, TemplateCommand, TemplateError, WhatsappTemplate};
-pub use components::{ComponentsError, Slot, SlotKind, TemplateComponents, clean_text};
+pub use components::{ComponentsError, Misfit, Slot, SlotKind, TemplateComponents, clean_text};
 pub use event::{Quality, TemplateCategory, TemplateEvent, TemplateStatus};

@@ -120,6 +120,22 @@ pub enum ValueProblem {
     WrongKind { slot: String, expected: &'static str },
 }
 
+/// Why a send call's `components` are not those of the template. Never holds a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    #[error("{path}: {given} given, {expected} expected")]
+    Count {
+        /// `components[1].parameters`
+        path: String,
+        given: usize,
+        expected: usize,
+    },
+    #[error("{path}: the template has no such place for a value")]
+    Place { path: String },
+    #[error("{path}: the template has no variable of this name")]
+    Name { path: String },
+}
+
 /// Text as WhatsApp takes it for a variable: no line breaks or tabs, at most four spaces in a row, no edges.
 pub fn clean_text(value: &str) -> String {
     let mut cleaned = String::with_capacity(value.len());
@@ -242,6 +258,40 @@ impl TemplateComponents {
             components.push(json!({ "type": "carousel", "cards": cards }));
         }
         Value::Array(components)
+    }
+
+    /// The values in a send call's `components`, by slot: what [`Self::wire`] writes, read back. Not yet normalised.
+    ///
+    /// # Errors
+    /// [`Misfit`] where the components are not this template's.
+    pub fn read_wire(
+        &self,
+        components: &[Value],
+    ) -> Result<BTreeMap<String, ParameterValue>, Misfit> {
+        let fields = self.fields();
+        let mut values = BTreeMap::new();
+        for (i, component) in components.iter().enumerate() {
+            let path = format!("components[{i}]");
+            if !is_called(component, "carousel") {
+                read_component(&fields, None, component, &path, &mut values)?;
+                continue;
+            }
+            for (j, card) in array(component, "cards").iter().enumerate() {
+                let index = card.get("card_index").and_then(Value::as_u64);
+                let index = index.and_then(|index| usize::try_from(index).ok());
+                for (k, component) in array(card, "components").iter().enumerate() {
+                    let path = format!("{path}.cards[{j}].components[{k}]");
+                    read_component(
+                        &fields,
+                        Some(index.unwrap_or(j)),
+                        component,
+                        &path,
+                        &mut values,
+                    )?;
+                }
+            }
+        }
+        Ok(values)
     }
 
     /// The text a person sees: header, body and footer, a line each. What has no value stays as `{{variable}}`.
@@ -437,6 +487,82 @@ fn fields_of(components: &[Component], card: Option<usize>, is_otp: bool) -> Vec
         );
     }
     fields
+}
+
+fn array<'a>(object: &'a Value, name: &str) -> &'a [Value] {
+    object.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn is_called(component: &Value, kind: &str) -> bool {
+    let name = component.get("type").and_then(Value::as_str).unwrap_or_default();
+    name.eq_ignore_ascii_case(kind)
+}
+
+/// The parameters of one component of a send call, each to the slot it is for: by its name, else by its order.
+fn read_component(
+    fields: &[Field],
+    card: Option<usize>,
+    component: &Value,
+    path: &str,
+    values: &mut BTreeMap<String, ParameterValue>,
+) -> Result<(), Misfit> {
+    let index = component.get("index").and_then(|index| match index {
+        Value::String(text) => text.parse::<usize>().ok(),
+        number => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+    });
+    let sub_type = component.get("sub_type").and_then(Value::as_str).unwrap_or_default();
+    let is_meant = |place: Place| match place {
+        Place::Header => is_called(component, "header"),
+        Place::Body => is_called(component, "body"),
+        Place::Offer => is_called(component, "limited_time_offer"),
+        Place::Button { index: at, sub_type: kind } => {
+            is_called(component, "button")
+                && index == Some(at)
+                && sub_type.eq_ignore_ascii_case(kind)
+        }
+    };
+    let meant: Vec<&Field> =
+        fields.iter().filter(|field| field.card == card && is_meant(field.place)).collect();
+    // An offer is a component of its own, or the parameter of one.
+    let of_itself =
+        is_called(component, "limited_time_offer") && component.get("limited_time_offer").is_some();
+    let parameters = match of_itself {
+        true => std::slice::from_ref(component),
+        false => array(component, "parameters"),
+    };
+    if meant.is_empty() && !parameters.is_empty() && !is_called(component, "body") {
+        return Err(Misfit::Place { path: path.to_owned() });
+    }
+    if parameters.len() != meant.len() {
+        let path = format!("{path}.parameters");
+        return Err(Misfit::Count { path, given: parameters.len(), expected: meant.len() });
+    }
+    for (i, parameter) in parameters.iter().enumerate() {
+        let field = match parameter.get("parameter_name").and_then(Value::as_str) {
+            Some(name) => {
+                let named = meant.iter().find(|field| field.variable.as_deref() == Some(name));
+                let path = || format!("{path}.parameters[{i}].parameter_name");
+                *named.ok_or_else(|| Misfit::Name { path: path() })?
+            }
+            None => meant[i],
+        };
+        values.insert(field.slot.name.clone(), given_value(field.slot.kind, parameter));
+    }
+    Ok(())
+}
+
+/// A parameter as [`accept`] takes it.
+fn given_value(kind: SlotKind, parameter: &Value) -> ParameterValue {
+    let said = parameter.get("type").and_then(Value::as_str).unwrap_or_default();
+    let inner = parameter.get(said);
+    match inner {
+        Some(Value::String(text)) => ParameterValue::Text(text.clone()),
+        // WhatsApp calls a moving picture a video here.
+        Some(Value::Object(medium)) if kind.media().is_some() => {
+            ParameterValue::Object(medium.clone())
+        }
+        _ => ParameterValue::Object(parameter.as_object().cloned().unwrap_or_default()),
+    }
 }
 
 /// By full name; else by number in the body; else by the variable's name wherever it stands.

@@ -534,6 +534,64 @@ fn any_value() -> impl Strategy<Value = ParameterValue> {
     ]
 }
 
+#[test]
+fn what_a_send_call_carries_is_read_back_into_the_same_slots() {
+    let full = [
+        (
+            positional(),
+            json!({ "header.1": "A-17", "1": "Ada", "2": "A-17", "button.1.url": "a17", "button.0.payload": "stop" }),
+        ),
+        (
+            named(),
+            json!({ "header.order_no": "A-17", "body.order_no": "A-17", "body.first_name": "Ada" }),
+        ),
+        (otp(), json!({ "body.1": "491827" })),
+    ];
+    for (template, given) in full {
+        let template = parsed(template);
+        let values = normalised(&template, given);
+        let wire = template.wire(&values);
+        let read = template.read_wire(wire.as_array().unwrap()).unwrap();
+        assert_eq!(template.wire(&template.normalise(&read).unwrap()), wire);
+        assert!(template.missing(&template.normalise(&read).unwrap()).is_empty());
+    }
+}
+
+#[test]
+fn named_values_come_in_any_order() {
+    let template = parsed(named());
+    let wire = json!([
+        { "type": "BODY", "parameters": [
+            { "type": "text", "parameter_name": "order_no", "text": "A-17" },
+            { "type": "text", "parameter_name": "first_name", "text": "Ada" } ] },
+    ]);
+    let read = template.read_wire(wire.as_array().unwrap()).unwrap();
+    assert_eq!(read, values(json!({ "body.first_name": "Ada", "body.order_no": "A-17" })));
+}
+
+#[test]
+fn components_that_are_not_the_templates_are_refused_where_they_are() {
+    let template = parsed(positional());
+    let refused = |wire: Value| template.read_wire(wire.as_array().unwrap()).unwrap_err();
+    let text = json!({ "type": "text", "text": "x" });
+    assert_eq!(
+        refused(json!([{ "type": "body", "parameters": [text] }])),
+        Misfit::Count { path: "components[0].parameters".to_owned(), given: 1, expected: 2 }
+    );
+    // The third button calls a number, and there is no fourth.
+    for index in ["2", "3"] {
+        let button =
+            json!({ "type": "button", "sub_type": "url", "index": index, "parameters": [text] });
+        assert_eq!(refused(json!([button])), Misfit::Place { path: "components[0]".to_owned() });
+    }
+    let named_one = json!({ "type": "text", "parameter_name": "name", "text": "x" });
+    let path = "components[0].parameters[0].parameter_name".to_owned();
+    assert_eq!(
+        refused(json!([{ "type": "body", "parameters": [named_one, text] }])),
+        Misfit::Name { path }
+    );
+}
+
 proptest! {
     #[test]
     fn normalising_and_sending_never_panics(
@@ -556,7 +614,11 @@ proptest! {
         let _ = template.check_values(&given);
         template.too_long(&given);
         if let Ok(values) = template.normalise(&given) {
-            template.wire(&values);
+            let wire = template.wire(&values);
+            let read = template.read_wire(wire.as_array().unwrap());
+            if let Ok(again) = read.map(|read| template.normalise(&read).unwrap()) {
+                prop_assert_eq!(template.wire(&again), wire);
+            }
             prop_assert_eq!(template.normalise(&values), Ok(values));
         }
     }
