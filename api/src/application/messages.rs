@@ -25,6 +25,7 @@ use super::view::{MessageView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
+pub(crate) use content::{PARAMETER_COUNT, PARAMETER_FORMAT};
 pub(crate) use send::{TestSend, send_test};
 pub use send::{send, send_many};
 
@@ -47,6 +48,9 @@ pub struct TemplateMessage {
     pub language: Option<String>,
     /// Slot → value.
     pub parameters: Option<Value>,
+    /// WhatsApp's own `components` of a send, in place of parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components: Option<Value>,
 }
 
 /// Uploaded media, or a link that WhatsApp fetches.
@@ -57,6 +61,9 @@ pub struct MediaInput {
     pub media_id: Option<String>,
     pub caption: Option<String>,
     pub filename: Option<String>,
+    /// Audio as a voice message.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub voice: bool,
 }
 
 /// A message to send: exactly one recipient and exactly one content.
@@ -71,6 +78,9 @@ pub struct SendMessage {
     pub contact_id: Option<String>,
     pub template: Option<TemplateMessage>,
     pub text: Option<String>,
+    /// Whether the phone shows what the text links to; `None`: where it has a link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_url: Option<bool>,
     pub media: Option<MediaInput>,
     pub interactive: Option<Value>,
     pub location: Option<Value>,

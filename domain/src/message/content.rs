@@ -59,6 +59,9 @@ pub enum Content {
         caption: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filename: Option<String>,
+        /// Audio that the phone shows as a voice message.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        voice: bool,
     },
     /// WhatsApp's own `interactive` object, checked when it came in.
     Interactive {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::Identity;
 use domain::message::{Content, MediaKind, MediaSource, ParameterValue};
 use domain::primitives::{AccountId, PhoneNumber, TemplateId, Wamid};
-use domain::template::{Template, TemplateComponents, TemplateStatus};
+use domain::template::{Misfit, Template, TemplateComponents, TemplateStatus};
 use infrastructure::cloud_api::validate::{Violation, check_send};
 use infrastructure::cloud_api::wire::send::{Context, SendRequest};
 use serde_json::Value;
@@ -17,6 +17,10 @@ use crate::application::error::{AppError, AppResult};
 use crate::application::{campaigns, check, command};
 use crate::worker::dispatch::wire_content;
 
+/// The reason of a refusal where a template needs more values, or fewer.
+pub(crate) const PARAMETER_COUNT: &str = "TEMPLATE_PARAMETER_COUNT";
+/// The reason of a refusal where a template has no such place, or takes other values there.
+pub(crate) const PARAMETER_FORMAT: &str = "TEMPLATE_PARAMETER_FORMAT";
 /// Bytes of an interactive object, a location or contacts as JSON.
 const OBJECT_BYTES_MAX: usize = 64 * 1024;
 /// More than any limit of WhatsApp's, so that what is checked is never large.
@@ -65,8 +69,14 @@ pub(super) async fn prepare(
     };
     if let Some(template) = &input.template {
         let (id, template, components) = template_of(gateway, caller, account_id, template).await?;
-        let given = input.template.as_ref().and_then(|template| template.parameters.clone());
-        let given = campaigns::values(given, "input.template.parameters")?;
+        let asked = input.template.as_ref();
+        let given = match asked.and_then(|template| template.components.as_ref()) {
+            Some(wire) => in_wire(&components, wire)?,
+            None => {
+                let given = asked.and_then(|template| template.parameters.clone());
+                campaigns::values(given, "input.template.parameters")?
+            }
+        };
         let parameters = campaigns::normalised(&components, &given, "input.template")?;
         let content = of_template(&components, parameters)?;
         check_wire(&content, Some((&template, &components)), reply_to)?;
@@ -75,6 +85,24 @@ pub(super) async fn prepare(
     let content = free_form(input, field)?;
     check_wire(&content, None, reply_to)?;
     Ok(Prepared { content, template: None })
+}
+
+/// A template's values in WhatsApp's own form.
+fn in_wire(
+    components: &TemplateComponents,
+    wire: &Value,
+) -> AppResult<BTreeMap<String, ParameterValue>> {
+    check::json(wire, "input.template.components", OBJECT_BYTES_MAX)?;
+    let wire = wire.as_array().ok_or_else(|| {
+        AppError::invalid("input.template.components", "use an array of components")
+    })?;
+    components.read_wire(wire).map_err(|misfit| AppError {
+        reason: Some(match misfit {
+            Misfit::Count { .. } => PARAMETER_COUNT,
+            Misfit::Place { .. } | Misfit::Name { .. } => PARAMETER_FORMAT,
+        }),
+        ..AppError::invalid("input.template.components", misfit.to_string())
+    })
 }
 
 /// Filled slots as a content, with the text a person sees.
@@ -159,7 +187,8 @@ fn free_form(input: &SendMessage, field: &str) -> AppResult<Content> {
         if text.chars().count() > TEXT_CHARS_MAX {
             return Err(AppError::invalid("input.text", "use at most 4096 characters"));
         }
-        let preview_url = text.contains("https://") || text.contains("http://");
+        let has_link = || text.contains("https://") || text.contains("http://");
+        let preview_url = input.preview_url.unwrap_or_else(has_link);
         return Ok(Content::Text { body: text.clone(), preview_url });
     }
     if let Some(media) = &input.media {
@@ -211,6 +240,9 @@ fn of_media(media: &MediaInput) -> AppResult<Content> {
             "leave it out; audio and stickers have none",
         ));
     }
+    if media.voice && media.kind != MediaKind::Audio {
+        return Err(AppError::invalid("input.media.voice", "leave it out; only audio has it"));
+    }
     if media.filename.is_some() && media.kind != MediaKind::Document {
         return Err(AppError::invalid(
             "input.media.filename",
@@ -222,6 +254,7 @@ fn of_media(media: &MediaInput) -> AppResult<Content> {
         source,
         caption: media.caption.clone(),
         filename: media.filename.clone(),
+        voice: media.voice,
     })
 }
 
@@ -337,6 +370,7 @@ mod tests {
                     media_id: media_id.map(str::to_owned),
                     caption: caption.map(str::to_owned),
                     filename: None,
+                    voice: false,
                 }),
                 ..SendMessage::default()
             };

@@ -31,6 +31,7 @@ pub(super) fn greeting(account: &AccountView, to: &str) -> SendMessage {
             name: Some("hello".to_owned()),
             language: Some("en_US".to_owned()),
             parameters: Some(json!({ "1": "Ana" })),
+            components: None,
         }),
         ..SendMessage::default()
     }

@@ -78,7 +78,7 @@ pub fn wire_content(
             }
             ("text", text)
         }
-        Content::Media { media, source, caption, filename } => {
+        Content::Media { media, source, caption, filename, voice } => {
             let mut body = match source {
                 MediaSource::Id(id) => json!({ "id": id }),
                 MediaSource::Link(link) => json!({ "link": link }),
@@ -88,6 +88,9 @@ pub fn wire_content(
             }
             if let Some(filename) = filename {
                 body["filename"] = json!(filename);
+            }
+            if *voice {
+                body["voice"] = Value::Bool(true);
             }
             (media.as_str(), body)
         }
