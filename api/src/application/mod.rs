@@ -9,6 +9,7 @@ pub mod api_keys;
 pub mod caller;
 pub mod campaigns;
 mod check;
+pub mod cloud_api;
 mod command;
 pub mod contacts;
 pub mod error;

@@ -174,6 +174,7 @@ async fn filter_of(
         status: read::asked(filter.status.clone()),
         category: read::asked(filter.category.clone()),
         search: filter.search.clone(),
+        ..projections::TemplateFilter::default()
     })
 }
 

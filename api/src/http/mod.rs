@@ -1,6 +1,7 @@
 //! What answers over HTTP: health, Meta's webhook, GraphQL, imports, media, the journal, the sandbox's controls and the console.
 
 mod auth;
+mod cloud_api;
 mod events;
 mod health;
 mod imports;
@@ -63,6 +64,7 @@ impl Server {
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)
+                .configure(cloud_api::configure)
                 .configure(|routes| sandbox::configure(routes, &state.gateway))
                 .route("/", web::get().to(home))
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() }))

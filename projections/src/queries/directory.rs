@@ -34,6 +34,9 @@ pub struct TemplateFilter {
     pub account_ids: Option<Vec<Uuid>>,
     pub status: Option<Vec<TemplateStatus>>,
     pub category: Option<Vec<TemplateCategory>>,
+    pub languages: Option<Vec<String>>,
+    /// Only those that exist at WhatsApp.
+    pub at_whatsapp: bool,
     /// In the name.
     pub search: Option<String>,
 }
@@ -171,6 +174,10 @@ impl Queries {
         }
         let categories = filter.category.as_ref().map(|all| all.iter().map(|c| c.as_str()));
         listing.one_of("category", categories);
+        listing.one_of("language", filter.languages.clone());
+        if filter.at_whatsapp {
+            listing.and(Sql::new("whatsapp_id IS NOT NULL"));
+        }
         listing.search(filter.search.as_deref());
         listing
     }

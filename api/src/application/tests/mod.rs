@@ -1,6 +1,7 @@
 //! The use cases on a real store, without a server around them.
 
 mod access;
+mod cloud_api;
 mod forecast;
 mod merged;
 mod people;
@@ -40,12 +41,17 @@ pub(in crate::application) struct World {
 
 impl World {
     pub(in crate::application) async fn new() -> Self {
+        Self::by(Arc::new(SystemClock)).await
+    }
+
+    /// By a clock that the test may move.
+    async fn by(clock: Arc<dyn domain::port::Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("gateway.db").display());
         let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let flags = [flag("store.url", &url), flag("secrets.master_key", &"42".repeat(32))];
         let config = Config::load(None, [], &flags).unwrap();
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds::new()));
+        let ids = Arc::new(SystemIds::new());
         let gateway = Gateway::open(config, clock, ids).await.unwrap();
         let mut models = JoinSet::new();
         let read = gateway.read.clone();

@@ -1,0 +1,240 @@
+//! `POST /{version}/{phone number id}/messages`: a message, or a read receipt.
+
+use std::time::Duration;
+
+use domain::api_key::Scope;
+use domain::message::{MediaKind, Message, MessageStatus};
+use domain::port::EventFeed;
+use domain::primitives::{MessageId, Personal};
+use domain::template::Template;
+use infrastructure::cloud_api::validate::read_messages_call;
+use infrastructure::cloud_api::wire::send::{
+    Content, Media, MessagesCall, RecipientType, SendRequest,
+};
+use serde_json::{Value, json};
+
+use super::{Answered, Refusal, Told, account_of_number};
+use crate::app::Gateway;
+use crate::application::caller::Caller;
+use crate::application::command;
+use crate::application::error::{AppResult, ErrorCode};
+use crate::application::media::no_access;
+use crate::application::messages::{MediaInput, SendMessage, TemplateMessage, send};
+
+/// How long an answer waits for WhatsApp to take the message, where the caller does not want it sooner.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// While the log grows fast, a message that is waited for is looked at no more often than this.
+const LOOKS_APART: Duration = Duration::from_millis(10);
+/// Where the caller's own `biz_opaque_callback_data` is kept: in the message's metadata, which every event shows.
+pub const CALLBACK_DATA: &str = "biz_opaque_callback_data";
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub phone_number_id: String,
+    pub body: Value,
+    pub idempotency_key: Option<String>,
+    /// See [`PATIENCE`].
+    pub patience: Duration,
+}
+
+/// What is answered with 200.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    pub body: Value,
+    /// `None` for a read receipt.
+    pub message_id: Option<MessageId>,
+}
+
+/// Sends a message and waits until WhatsApp has taken or refused it, or passes a read receipt on. Scope SEND; PERSONAL as
+/// well for a message to a user id, since the wamid holds the person's number.
+///
+/// # Errors
+/// [`Refusal`]; one with [`Told`] is about a message that is on record.
+pub async fn call(gateway: &Gateway, caller: &Caller, call: Call) -> Answered<Done> {
+    caller.require(Scope::Send).map_err(|error| Refusal::of(&error))?;
+    let (account_id, account) =
+        account_of_number(gateway, caller, "POST", &call.phone_number_id).await?;
+    let read = read_messages_call(&call.body).map_err(|found| Refusal::violation(&found))?;
+    let request = match read {
+        MessagesCall::Send(request) => request,
+        MessagesCall::MarkRead(receipt) => {
+            let access = gateway.access(&account).await;
+            let access = access.map_err(|error| Refusal::of(&no_access(error)))?;
+            let Some(provider) = account.provider else {
+                return Err(Refusal::no_such_object("POST", &call.phone_number_id));
+            };
+            let typing = receipt.typing_indicator.is_some();
+            let api = gateway.api_of(provider);
+            api.mark_read(&access, &account.phone_number_id, &receipt.message_id, typing)
+                .await
+                .map_err(|error| Refusal::of_call(&error))?;
+            return Ok(Done { body: json!({ "success": true }), message_id: None });
+        }
+    };
+    if request.to.is_none() {
+        caller.require(Scope::Personal).map_err(|error| Refusal::of(&error))?;
+    }
+    let has_key = call.idempotency_key.is_some();
+    let mut input = input_of(&request, &call.body)?;
+    input.account_id = account_id.to_string();
+    input.idempotency_key = call.idempotency_key;
+    let sent = send(gateway, caller, input).await.map_err(|error| match &request.content {
+        Content::Template { template } if error.code == ErrorCode::NotFound => {
+            Refusal::no_such_template(&template.name, &template.language.code)
+        }
+        _ => Refusal::of(&error),
+    })?;
+    let id = sent.value.id;
+    let message = outcome(gateway, id, call.patience).await.map_err(|error| Refusal::of(&error))?;
+    let told = |reason| Told { message_id: id, status: message.status(), reason };
+    match message.wamid().map(Personal::known) {
+        Some(Some(wamid)) => {
+            let body = accepted(caller, &request, &message, wamid.as_str());
+            return Ok(Done { body, message_id: Some(id) });
+        }
+        Some(None) => return Err(Refusal::erased().about(told(None))),
+        None => {}
+    }
+    Err(match (message.status(), message.skip) {
+        (MessageStatus::Skipped, Some(reason)) => {
+            let template = template_status(gateway, &message).await?;
+            let detail = message.status_reason.as_deref();
+            Refusal::skipped(reason, detail, template).about(told(Some(reason.as_str())))
+        }
+        (MessageStatus::Failed, _) => Refusal::failed(message.failure()).about(told(None)),
+        (MessageStatus::Cancelled, _) => Refusal::cancelled().about(told(None)),
+        (MessageStatus::Expired, _) => Refusal::expired().about(told(None)),
+        _ => Refusal::still_going(told(None), has_key),
+    })
+}
+
+/// The gateway's own input. What stays JSON there is taken as it was written.
+fn input_of(request: &SendRequest, body: &Value) -> Answered<SendMessage> {
+    if request.recipient_type == Some(RecipientType::Group) {
+        return Err(Refusal::parameter("recipient_type: the gateway sends to individuals only"));
+    }
+    if request.recipient_identity_key_hash.is_some() {
+        return Err(Refusal::parameter(
+            "recipient_identity_key_hash: leave it out; the gateway does not check identity keys",
+        ));
+    }
+    let raw = |name: &str| body.get(name).cloned();
+    let mut input = SendMessage {
+        // Where both are given, WhatsApp goes by the number.
+        user_id: request.to.is_none().then(|| request.recipient.clone()).flatten(),
+        to: request.to.as_deref().map(international),
+        reply_to: request.context.as_ref().map(|context| context.message_id.clone()),
+        metadata: request
+            .biz_opaque_callback_data
+            .as_ref()
+            .map(|data| json!({ CALLBACK_DATA: data })),
+        ..SendMessage::default()
+    };
+    match &request.content {
+        Content::Text { text } => {
+            input.text = Some(text.body.clone());
+            input.preview_url = Some(text.preview_url.unwrap_or_default());
+        }
+        Content::Image { image } => input.media = Some(medium(MediaKind::Image, image)),
+        Content::Video { video } => input.media = Some(medium(MediaKind::Video, video)),
+        Content::Audio { audio } => input.media = Some(medium(MediaKind::Audio, audio)),
+        Content::Document { document } => {
+            input.media = Some(medium(MediaKind::Document, document));
+        }
+        Content::Sticker { sticker } => input.media = Some(medium(MediaKind::Sticker, sticker)),
+        Content::Location { .. } => input.location = raw("location"),
+        Content::Contacts { .. } => input.contacts = raw("contacts"),
+        Content::Reaction { .. } => input.reaction = raw("reaction"),
+        Content::Interactive { .. } => input.interactive = raw("interactive"),
+        Content::Template { template } => {
+            let components = body.pointer("/template/components").cloned();
+            input.template = Some(TemplateMessage {
+                name: Some(template.name.clone()),
+                language: Some(template.language.code.clone()),
+                components: Some(components.unwrap_or_else(|| json!([]))),
+                ..TemplateMessage::default()
+            });
+        }
+    }
+    Ok(input)
+}
+
+fn medium(kind: MediaKind, media: &Media) -> MediaInput {
+    MediaInput {
+        kind,
+        link: media.link.clone(),
+        media_id: media.id.clone(),
+        caption: media.caption.clone(),
+        filename: media.filename.clone(),
+        voice: media.voice.unwrap_or_default(),
+    }
+}
+
+/// A number as programs write it for WhatsApp, with its country and with or without the plus.
+fn international(to: &str) -> String {
+    let to = to.trim();
+    if to.starts_with('+') { to.to_owned() } else { format!("+{to}") }
+}
+
+/// The message once its outcome is known, or as it is after `patience`.
+async fn outcome(gateway: &Gateway, id: MessageId, patience: Duration) -> AppResult<Message> {
+    let given_up = gateway.clock.sleep_for(patience);
+    tokio::pin!(given_up);
+    loop {
+        let head = gateway.ledger.head().await?;
+        let message = command::folded::<Message>(gateway, id.0, "message").await?;
+        if is_settled(&message) {
+            return Ok(message);
+        }
+        let news = async {
+            gateway.ledger.changed(head).await;
+            tokio::time::sleep(LOOKS_APART).await;
+        };
+        tokio::select! {
+            () = news => {}
+            () = &mut given_up => return Ok(message),
+        }
+    }
+}
+
+fn is_settled(message: &Message) -> bool {
+    let is_over = matches!(
+        message.status(),
+        MessageStatus::Skipped
+            | MessageStatus::Failed
+            | MessageStatus::Cancelled
+            | MessageStatus::Expired
+    );
+    is_over || message.wamid().is_some()
+}
+
+/// The number that WhatsApp was given is told to whom may see it, and to others what they wrote themselves.
+fn accepted(caller: &Caller, request: &SendRequest, message: &Message, wamid: &str) -> Value {
+    let written = request.to.as_deref().or(request.recipient.as_deref()).unwrap_or_default();
+    let mut contact = json!({ "input": written });
+    if request.to.is_some() {
+        let known = message.counterpart.as_ref().and_then(Personal::known);
+        let used = known.and_then(|known| known.phone.as_ref()).map(|phone| phone.as_str());
+        let number = used.filter(|_| caller.has(Scope::Personal)).unwrap_or(written);
+        contact["wa_id"] = number.chars().filter(char::is_ascii_digit).collect::<String>().into();
+    } else {
+        contact["user_id"] = written.into();
+    }
+    let mut sent = json!({ "id": wamid });
+    if matches!(request.content, Content::Template { .. }) {
+        sent["message_status"] = "accepted".into();
+    }
+    json!({ "messaging_product": "whatsapp", "contacts": [contact], "messages": [sent] })
+}
+
+async fn template_status(
+    gateway: &Gateway,
+    message: &Message,
+) -> Answered<Option<domain::template::TemplateStatus>> {
+    let Some(template) = message.header.as_ref().and_then(|header| header.template.as_ref()) else {
+        return Ok(None);
+    };
+    let template = command::folded::<Template>(gateway, template.id.0, "template").await;
+    Ok(Some(template.map_err(|error| Refusal::of(&error))?.status))
+}
