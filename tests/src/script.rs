@@ -1,4 +1,4 @@
-//! Programs of others: what is in `tests/clients`, run by Node with libraries from npm. `make test` installs them and says
+//! Programs of others: what is in `tests/clients`, run by Node with libraries from npm and by Python with those from PyPI. `make test` installs them and says
 //! where by `TEST_CLIENTS`.
 
 use std::process::Stdio;
@@ -17,7 +17,7 @@ impl Script {
     /// `None`, and a word about it, where the programs are not installed.
     ///
     /// # Panics
-    /// Where Node cannot be started.
+    /// Where Node or Python cannot be started.
     pub fn start(name: &str, arguments: &[&str]) -> Option<Self> {
         let Ok(clients) = std::env::var("TEST_CLIENTS") else {
             eprintln!(
@@ -25,14 +25,15 @@ impl Script {
             );
             return None;
         };
-        let mut child = Command::new("node")
+        let interpreter = if name.ends_with(".py") { "python3" } else { "node" };
+        let mut child = Command::new(interpreter)
             .arg(std::path::Path::new(&clients).join(name))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("Node runs");
+            .expect("the interpreter runs");
         let lines = Arc::new(Mutex::new(vec![]));
         let (written, output) = (lines.clone(), child.stdout.take().expect("it is piped"));
         tokio::spawn(async move {
