@@ -16,8 +16,9 @@ use crate::application::read;
 
 /// Templates of a page where nothing is said.
 const PAGE_DEFAULT: i32 = 25;
-/// What a template can be asked for.
-const FIELDS: [&str; 9] = [
+/// What a template can be asked for. `quality_score` is not among them: WhatsApp tells since when, which clients rely on
+/// and the gateway does not know.
+const FIELDS: [&str; 8] = [
     "id",
     "name",
     "language",
@@ -25,7 +26,6 @@ const FIELDS: [&str; 9] = [
     "category",
     "parameter_format",
     "components",
-    "quality_score",
     "rejected_reason",
 ];
 /// Names in one list of a query.
@@ -205,7 +205,6 @@ fn shown(template: &Template, fields: &[&str]) -> Value {
             "category" => json!(template.category.map(TemplateCategory::as_str)),
             "parameter_format" => json!(if is_named() { "NAMED" } else { "POSITIONAL" }),
             "components" => template.components.clone(),
-            "quality_score" => json!({ "score": template.quality }),
             "rejected_reason" if template.status == TemplateStatus::Rejected => {
                 json!(template.status_reason)
             }

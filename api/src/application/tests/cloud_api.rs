@@ -54,8 +54,8 @@ async fn an_answer_waits_ten_seconds_and_a_repetition_gets_what_became_of_the_me
     let refusal = late.unwrap_err();
     assert_eq!((refusal.http, refusal.code), (409, 131_000));
     let told = refusal.told.unwrap();
-    let known = messages::get(gateway, &world.admin, &told.message_id.to_string(), None, None);
-    let known = known.await.unwrap();
+    let id = told.message_id.to_string();
+    let known = messages::get(gateway, &world.admin, &id, None, None).await.unwrap();
     assert_eq!((told.status, known.status), (known.status, domain::message::MessageStatus::Queued));
 
     // WhatsApp takes it, and the same request is answered with that.
@@ -95,8 +95,7 @@ async fn numbers_of_others_and_scopes_that_are_missing_are_refused_as_whatsapp_d
     let unknown = Call { phone_number_id: "1".to_owned(), ..order(&account) };
     let foreign = call(&world.gateway, &stranger, order(&account)).await.unwrap_err();
     let nowhere = call(&world.gateway, &world.admin, unknown).await.unwrap_err();
-    let text =
-        |refusal: Refusal, id: &str| refusal.body("A").to_string().replace(id, "");
+    let text = |refusal: Refusal, id: &str| refusal.body("A").to_string().replace(id, "");
     assert_eq!(
         text(foreign, &account.phone_number_id),
         text(nowhere, "'1'").replace("ID ", "ID ''")
@@ -108,11 +107,6 @@ async fn numbers_of_others_and_scopes_that_are_missing_are_refused_as_whatsapp_d
     to_user.body["to"].take();
     to_user.body["recipient"] = json!("DE.1234567890123456");
     assert_eq!(call(&world.gateway, &sender, to_user).await.unwrap_err().code, 10);
-    let listed = list(
-        &world.gateway,
-        &sender,
-        &account.waba_id,
-        Listing::default(),
-    );
+    let listed = list(&world.gateway, &sender, &account.waba_id, Listing::default());
     assert_eq!(listed.await.unwrap_err().code, 10);
 }
