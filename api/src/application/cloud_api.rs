@@ -2,6 +2,7 @@
 //! the gateway like any other, and what they are answered is what WhatsApp would have answered. Nothing here decides on
 //! anything that the other use cases do not.
 
+mod calls;
 pub mod media;
 pub mod messages;
 mod refusal;
@@ -12,6 +13,7 @@ use domain::account::{Account, AccountStatus};
 use domain::primitives::AccountId;
 use uuid::Uuid;
 
+pub(super) use calls::Calls;
 pub use refusal::{Refusal, Told};
 
 use super::caller::Caller;

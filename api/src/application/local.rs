@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::api_keys::KeyCache;
 use super::campaigns::Forecasts;
+use super::cloud_api::Calls;
 use super::following::{Streams, Tail};
 use super::imports::Running;
 use super::media::Uploads;
@@ -16,6 +17,7 @@ pub struct Local {
     pub(crate) forecasts: Forecasts,
     pub(crate) imports: Running,
     pub(crate) uploads: Uploads,
+    pub(in crate::application) calls: Calls,
     pub(crate) workspaces: KnownWorkspaces,
     pub(crate) streams: Streams,
     pub(in crate::application) tail: Tail,

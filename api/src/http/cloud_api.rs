@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::{StreamExt, TryStreamExt};
@@ -28,6 +28,8 @@ const MESSAGE_ID: HeaderName = HeaderName::from_static("x-gateway-message-id");
 const FIELD_BYTES_MAX: usize = 1024;
 /// Fields of an upload's form.
 const FIELDS_MAX: usize = 20;
+/// Filters of WhatsApp's list of templates that the gateway's does not have.
+const FILTERS_UNKNOWN: [&str; 3] = ["content", "name_or_content", "quality_score"];
 
 pub fn configure(routes: &mut web::ServiceConfig) {
     let version = web::scope(r"/{version:v\d{1,3}\.\d{1,3}}")
@@ -198,6 +200,12 @@ async fn list_templates(
     let listed = async {
         let caller = caller(&request, &state).await?;
         let asked = query(&request);
+        // Left unheard, they would list what was not asked for.
+        if let Some(name) = FILTERS_UNKNOWN.iter().find(|name| asked.contains_key(**name)) {
+            return Err(Refusal::parameter(format!(
+                "{name}: leave it out; the gateway filters by name, language, status and category"
+            )));
+        }
         let text = |name: &str| asked.get(name).cloned();
         let limit = asked.get("limit").map(|limit| limit.parse::<i32>());
         let limit = limit.transpose().map_err(|_| Refusal::parameter("limit: use a number"))?;
@@ -303,5 +311,9 @@ fn answer(state: &State, result: Answered<Value>) -> HttpResponse {
 fn refused(state: &State, refusal: &Refusal) -> HttpResponse {
     let status = StatusCode::from_u16(refusal.http).unwrap_or(StatusCode::BAD_REQUEST);
     let trace = format!("A{:016x}", state.gateway.ids.random());
-    HttpResponse::build(status).json(refusal.body(&trace))
+    let mut answer = HttpResponse::build(status);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        answer.insert_header((RETRY_AFTER, 1));
+    }
+    answer.json(refusal.body(&trace))
 }

@@ -1,30 +1,33 @@
 //! `POST /{version}/{phone number id}/messages`: a message, or a read receipt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use domain::GatewayAggregate;
+use domain::account::Account;
 use domain::api_key::Scope;
-use domain::message::{MediaKind, Message, MessageStatus};
-use domain::port::EventFeed;
-use domain::primitives::{MessageId, Personal};
-use domain::template::Template;
+use domain::message::{MediaKind, Message, MessageEvent, MessageStatus};
+use domain::port::{EventFeed, EventFilter, FeedError, Position, StreamId};
+use domain::primitives::{MessageId, Personal, Wamid};
+use domain::template::{Template, TemplateStatus};
 use infrastructure::cloud_api::validate::read_messages_call;
 use infrastructure::cloud_api::wire::send::{
-    Content, Media, MessagesCall, RecipientType, SendRequest,
+    Content, MarkRead, Media, MessagesCall, RecipientType, SendRequest,
 };
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::{Answered, Refusal, Told, account_of_number};
 use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::command;
-use crate::application::error::{AppResult, ErrorCode};
+use crate::application::error::ErrorCode;
+use crate::application::following::SharedLog;
 use crate::application::media::no_access;
 use crate::application::messages::{MediaInput, SendMessage, TemplateMessage, send};
 
 /// How long an answer waits for WhatsApp to take the message, where the caller does not want it sooner.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// While the log grows fast, a message that is waited for is looked at no more often than this.
-const LOOKS_APART: Duration = Duration::from_millis(10);
 /// Where the caller's own `biz_opaque_callback_data` is kept: in the message's metadata, which every event shows.
 pub const CALLBACK_DATA: &str = "biz_opaque_callback_data";
 
@@ -51,24 +54,16 @@ pub struct Done {
 ///
 /// # Errors
 /// [`Refusal`]; one with [`Told`] is about a message that is on record.
-pub async fn call(gateway: &Gateway, caller: &Caller, call: Call) -> Answered<Done> {
+pub async fn call(gateway: &Arc<Gateway>, caller: &Caller, call: Call) -> Answered<Done> {
     caller.require(Scope::Send).map_err(|error| Refusal::of(&error))?;
     let (account_id, account) =
         account_of_number(gateway, caller, "POST", &call.phone_number_id).await?;
     let read = read_messages_call(&call.body).map_err(|found| Refusal::violation(&found))?;
+    let _place = gateway.local.calls.enter(caller.api_key_id)?;
     let request = match read {
         MessagesCall::Send(request) => request,
         MessagesCall::MarkRead(receipt) => {
-            let access = gateway.access(&account).await;
-            let access = access.map_err(|error| Refusal::of(&no_access(error)))?;
-            let Some(provider) = account.provider else {
-                return Err(Refusal::no_such_object("POST", &call.phone_number_id));
-            };
-            let typing = receipt.typing_indicator.is_some();
-            let api = gateway.api_of(provider);
-            api.mark_read(&access, &account.phone_number_id, &receipt.message_id, typing)
-                .await
-                .map_err(|error| Refusal::of_call(&error))?;
+            mark_read(gateway, &account, &receipt).await?;
             return Ok(Done { body: json!({ "success": true }), message_id: None });
         }
     };
@@ -85,28 +80,50 @@ pub async fn call(gateway: &Gateway, caller: &Caller, call: Call) -> Answered<Do
         }
         _ => Refusal::of(&error),
     })?;
+    // From here on it is on record, so that whatever goes wrong must not be answered as if it were not.
     let id = sent.value.id;
-    let message = outcome(gateway, id, call.patience).await.map_err(|error| Refusal::of(&error))?;
-    let told = |reason| Told { message_id: id, status: message.status(), reason };
-    match message.wamid().map(Personal::known) {
-        Some(Some(wamid)) => {
-            let body = accepted(caller, &request, &message, wamid.as_str());
+    let told = |status, reason| Told { message_id: id, status, reason };
+    let Seen { message, held } = match outcome(gateway, id, call.patience).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            warn!(message.id = %id, %error, "a message that somebody waits for could not be looked at");
+            return Err(Refusal::still_going(told(sent.value.status, None), has_key));
+        }
+    };
+    let status = message.status();
+    match message.wamid() {
+        Some(Personal::Known(wamid)) => {
+            let is_held = held.as_ref() == Some(wamid);
+            let body = accepted(caller, &request, &message, wamid, is_held);
             return Ok(Done { body, message_id: Some(id) });
         }
-        Some(None) => return Err(Refusal::erased().about(told(None))),
+        Some(Personal::Erased) => return Err(Refusal::erased().about(told(status, None))),
         None => {}
     }
-    Err(match (message.status(), message.skip) {
+    Err(match (status, message.skip) {
         (MessageStatus::Skipped, Some(reason)) => {
-            let template = template_status(gateway, &message).await?;
+            let template = template_status(gateway, &message).await;
             let detail = message.status_reason.as_deref();
-            Refusal::skipped(reason, detail, template).about(told(Some(reason.as_str())))
+            Refusal::skipped(reason, detail, template).about(told(status, Some(reason.as_str())))
         }
-        (MessageStatus::Failed, _) => Refusal::failed(message.failure()).about(told(None)),
-        (MessageStatus::Cancelled, _) => Refusal::cancelled().about(told(None)),
-        (MessageStatus::Expired, _) => Refusal::expired().about(told(None)),
-        _ => Refusal::still_going(told(None), has_key),
+        (MessageStatus::Failed, _) => Refusal::failed(message.failure()).about(told(status, None)),
+        (MessageStatus::Cancelled, _) => Refusal::cancelled().about(told(status, None)),
+        (MessageStatus::Expired, _) => Refusal::expired().about(told(status, None)),
+        _ => Refusal::still_going(told(status, None), has_key),
     })
+}
+
+async fn mark_read(gateway: &Gateway, account: &Account, receipt: &MarkRead) -> Answered<()> {
+    let access = gateway.access(account).await;
+    let access = access.map_err(|error| Refusal::of(&no_access(error)))?;
+    let Some(provider) = account.provider else {
+        return Err(Refusal::no_such_object("POST", &account.phone_number_id));
+    };
+    let is_typing = receipt.typing_indicator.is_some();
+    let api = gateway.api_of(provider);
+    let marked =
+        api.mark_read(&access, &account.phone_number_id, &receipt.message_id, is_typing).await;
+    marked.map_err(|error| Refusal::of_call(&error))
 }
 
 /// The gateway's own input. What stays JSON there is taken as it was written.
@@ -177,23 +194,73 @@ fn international(to: &str) -> String {
     if to.starts_with('+') { to.to_owned() } else { format!("+{to}") }
 }
 
-/// The message once its outcome is known, or as it is after `patience`.
-async fn outcome(gateway: &Gateway, id: MessageId, patience: Duration) -> AppResult<Message> {
-    let given_up = gateway.clock.sleep_for(patience);
-    tokio::pin!(given_up);
-    loop {
-        let head = gateway.ledger.head().await?;
-        let message = command::folded::<Message>(gateway, id.0, "message").await?;
-        if is_settled(&message) {
-            return Ok(message);
-        }
-        let news = async {
-            gateway.ledger.changed(head).await;
-            tokio::time::sleep(LOOKS_APART).await;
-        };
+/// A message as it stands in the log.
+#[derive(Default)]
+struct Seen {
+    message: Message,
+    /// What WhatsApp took and holds back while it looks at the template.
+    held: Option<Wamid>,
+}
+
+/// The message once its outcome is known, else as it is after `patience` or when the gateway stops.
+async fn outcome(
+    gateway: &Arc<Gateway>,
+    id: MessageId,
+    patience: Duration,
+) -> Result<Seen, FeedError> {
+    let mut after = gateway.ledger.head().await?;
+    let mut seen = look(gateway, id).await?;
+    let log = SharedLog::open(gateway, after);
+    let is_over = async {
         tokio::select! {
-            () = news => {}
-            () = &mut given_up => return Ok(message),
+            () = gateway.clock.sleep_for(patience) => {}
+            () = gateway.local.streams.closed() => {}
+        }
+    };
+    tokio::pin!(is_over);
+    while !is_settled(&seen.message) {
+        tokio::select! {
+            biased;
+            news = next_event(&log, id, after) => after = news?,
+            () = &mut is_over => break,
+        }
+        seen = look(gateway, id).await?;
+    }
+    Ok(seen)
+}
+
+async fn look(gateway: &Gateway, id: MessageId) -> Result<Seen, FeedError> {
+    let mut seen = Seen::default();
+    let stream = StreamId::new(Message::AGGREGATE_TYPE, id.0);
+    for event in gateway.ledger.read_streams(&[stream]).await? {
+        let event: MessageEvent = event.decode()?;
+        if let MessageEvent::Accepted { wamid: Personal::Known(wamid), held: true, .. } = &event {
+            seen.held = Some(wamid.clone());
+        }
+        seen.message.fold(event);
+    }
+    Ok(seen)
+}
+
+/// Where the message's next event after `after` stands, once there is one.
+async fn next_event(
+    log: &SharedLog,
+    id: MessageId,
+    mut after: Position,
+) -> Result<Position, FeedError> {
+    let filter = EventFilter {
+        aggregate_types: vec![Message::AGGREGATE_TYPE],
+        aggregate_ids: vec![id.0],
+        ..EventFilter::default()
+    };
+    loop {
+        let page = log.read_after(after, &filter, 1).await?;
+        if let Some(event) = page.events.first() {
+            return Ok(event.position);
+        }
+        after = page.scanned_to;
+        if page.at_head {
+            log.moved_beyond(after).await;
         }
     }
 }
@@ -210,7 +277,13 @@ fn is_settled(message: &Message) -> bool {
 }
 
 /// The number that WhatsApp was given is told to whom may see it, and to others what they wrote themselves.
-fn accepted(caller: &Caller, request: &SendRequest, message: &Message, wamid: &str) -> Value {
+fn accepted(
+    caller: &Caller,
+    request: &SendRequest,
+    message: &Message,
+    wamid: &Wamid,
+    is_held: bool,
+) -> Value {
     let written = request.to.as_deref().or(request.recipient.as_deref()).unwrap_or_default();
     let mut contact = json!({ "input": written });
     if request.to.is_some() {
@@ -221,20 +294,17 @@ fn accepted(caller: &Caller, request: &SendRequest, message: &Message, wamid: &s
     } else {
         contact["user_id"] = written.into();
     }
-    let mut sent = json!({ "id": wamid });
+    let mut sent = json!({ "id": wamid.as_str() });
     if matches!(request.content, Content::Template { .. }) {
-        sent["message_status"] = "accepted".into();
+        sent["message_status"] =
+            if is_held { "held_for_quality_assessment" } else { "accepted" }.into();
     }
     json!({ "messaging_product": "whatsapp", "contacts": [contact], "messages": [sent] })
 }
 
-async fn template_status(
-    gateway: &Gateway,
-    message: &Message,
-) -> Answered<Option<domain::template::TemplateStatus>> {
-    let Some(template) = message.header.as_ref().and_then(|header| header.template.as_ref()) else {
-        return Ok(None);
-    };
+/// What the template is by now; it only makes the code finer.
+async fn template_status(gateway: &Gateway, message: &Message) -> Option<TemplateStatus> {
+    let template = message.header.as_ref()?.template.as_ref()?;
     let template = command::folded::<Template>(gateway, template.id.0, "template").await;
-    Ok(Some(template.map_err(|error| Refusal::of(&error))?.status))
+    Some(template.ok()?.status)
 }

@@ -103,6 +103,12 @@ impl Refusal {
         Self::new(400, first.code, title_of(first.code)).with(first.to_string())
     }
 
+    /// Nothing was looked at, so that the same may be asked again in a moment.
+    pub(super) fn too_many_calls(limit: usize, whose: &str) -> Self {
+        let details = format!("{limit} calls of {whose} are being answered; try again in a moment");
+        Self::of(&AppError::new(ErrorCode::RateLimited, details))
+    }
+
     /// A use case's own refusal.
     pub fn of(error: &AppError) -> Self {
         let details = in_metas_words(&error.message);
@@ -127,9 +133,7 @@ impl Refusal {
             ErrorCode::IdempotencyKeyReused => {
                 Self::new(409, 100, "Invalid parameter").with(format!("Idempotency-Key: {details}"))
             }
-            ErrorCode::Conflict => {
-                Self::new(400, 133_010, "The number cannot be used as it is").with(details)
-            }
+            ErrorCode::Conflict => Self::new(400, 133_010, title_of(133_010)).with(details),
             ErrorCode::RateLimited => {
                 let refusal = Self::new(429, 4, "Application request limit reached").with(details);
                 Self { is_transient: true, ..refusal }
@@ -309,6 +313,7 @@ fn title_of(code: i64) -> &'static str {
         132_015 => "Template is paused",
         132_016 => "Template is disabled",
         132_018 => "Template parameter is not valid",
+        133_010 => "The number cannot be used as it is",
         _ => "Invalid parameter",
     }
 }
