@@ -1,5 +1,5 @@
-//! Programs of others: what is in `tests/clients`, run by Node with libraries from npm and by Python with those from PyPI. `make test` installs them and says
-//! where by `TEST_CLIENTS`.
+//! Programs of others: what is in `tests/clients`, run by Node with libraries from npm and by Python with those from PyPI.
+//! `make test` installs them and says where by `TEST_CLIENTS`.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
