@@ -18,6 +18,10 @@ if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev
   missing+=(postgresql)
 fi
 command -v openssl >/dev/null || missing+=(openssl)
+# The guides' examples are run as they stand there.
+for tool in curl jq; do
+  command -v "$tool" >/dev/null || missing+=("$tool")
+done
 { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 

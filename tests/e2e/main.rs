@@ -6,6 +6,7 @@ mod calendar;
 mod canary;
 mod care;
 mod cloud_api;
+mod cloud_api_guide;
 mod codes;
 mod command_line;
 mod consent;
