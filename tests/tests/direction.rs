@@ -46,14 +46,15 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// What the domain may know of the world: values, their serialisation, the calendar, and the shape of an aggregate. No
+/// What the domain may know of the world: values, their serialisation and its schema, the calendar, and the shape of an aggregate. No
 /// runtime, no store, no network, no log.
-const DOMAIN_MAY_USE: [&str; 9] = [
+const DOMAIN_MAY_USE: [&str; 10] = [
     "async-trait",
     "chrono",
     "chrono-tz",
     "cqrs-es",
     "rrule",
+    "schemars",
     "serde",
     "serde_json",
     "thiserror",

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::primitives::{DailyHours, WorkspaceId};
 use crate::template::{Quality, TemplateCategory};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AccountProvider {
     CloudApi,
@@ -37,7 +38,7 @@ impl AccountStatus {
 }
 
 /// For what the gateway itself has stopped an account, and with that, what lets it go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PauseCause {
     /// WhatsApp restricted it, disabled it or took the gateway's access away; it may say that this is over.
@@ -47,7 +48,9 @@ pub enum PauseCause {
 }
 
 /// A kind of sends that WhatsApp forbids for a while, and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RestrictedSends {
     /// Templates of every category (Meta: RESTRICTED_BIZ_INITIATED_MESSAGING).
@@ -79,7 +82,7 @@ impl RestrictedSends {
 }
 
 /// One kind of sends, and when WhatsApp takes them again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Restriction {
     pub sends: RestrictedSends,
     /// `None`: when WhatsApp says so, or a person resumes the account.
@@ -94,7 +97,9 @@ impl Restriction {
 }
 
 /// The kinds of credentials an account has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Credential {
     AccessToken,
@@ -115,13 +120,13 @@ impl Credential {
 }
 
 /// Where a credential lives and how to recognise it: a keyed fingerprint that tells equal ones, and nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialRef {
     pub name: String,
     pub fingerprint: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum InDoubtAction {
     Hold,
@@ -130,7 +135,7 @@ pub enum InDoubtAction {
 }
 
 /// What happens to a message whose outcome WhatsApp never told, after the grace period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InDoubtPolicy {
     pub marketing: InDoubtAction,
     pub utility: InDoubtAction,
@@ -163,8 +168,8 @@ impl InDoubtPolicy {
     }
 }
 
-/// How many people a portfolio may reach in a moving 24 h outside service windows. `None`: unlimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How many people a portfolio may reach in a moving 24 h outside service windows. No number: unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessagingLimit {
     pub people_per_day: Option<u32>,
 }
@@ -187,7 +192,7 @@ impl MessagingLimit {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum AccountEvent {
     #[serde(rename = "account.connected")]

@@ -1,5 +1,6 @@
 //! What a launch allows, and whether an occurrence still keeps to it when it starts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::Campaign;
@@ -9,7 +10,7 @@ use crate::pricing::Amount;
 const COVERED_MORE_ONE_IN: u64 = 10;
 
 /// What whoever launched a campaign allowed, and what another key approved. It holds for every occurrence.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Allowance {
     /// Who launched it (`api_key:<id>`), and cannot be the one who approves more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +30,7 @@ pub struct Allowance {
 }
 
 /// An occurrence that was found to be more than was allowed when it started, before anybody of it was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hold {
     /// People in its audience.
     pub recipients: u64,

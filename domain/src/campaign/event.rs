@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,7 +40,7 @@ impl CampaignStatus {
 }
 
 /// Union of segments, contacts and tags, less `exclude`; everyone is `all`. Frozen when the campaign starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Audience {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
@@ -68,13 +69,13 @@ fn is_zero(count: &u32) -> bool {
 }
 
 /// At most this many marketing messages to one person in so many hours, over all campaigns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FrequencyCap {
     pub messages: u32,
     pub hours: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum CampaignEvent {
     #[serde(rename = "campaign.drafted")]

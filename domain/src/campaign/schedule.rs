@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::recurrence::{RecurrenceError, recur};
 use crate::primitives::DailyHours;
 
 /// A campaign's schedule, as its owner said it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CampaignSchedule {
     pub start_at: NaiveDateTime,
     /// IANA name.
@@ -25,7 +26,7 @@ pub struct CampaignSchedule {
 }
 
 /// Recipients whose local time has passed when the campaign starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WhenPast {
     SendNow,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -31,7 +32,7 @@ const MAX_EVIDENCE_CHARS: usize = 4096;
 pub const SUPPRESSION_SOURCE: &str = "suppression list";
 
 /// Where a contact or a change of one came from; undoing an import goes by it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ContactOrigin {
     Api,

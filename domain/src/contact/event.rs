@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::primitives::{ContactId, Personal, PhoneNumber, UserId, WorkspaceId};
 use crate::template::TemplateCategory;
 
 /// WhatsApp's user ids hold within one business portfolio.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct PortfolioIdentity {
     pub portfolio_id: String,
     pub user_id: UserId,
@@ -20,7 +21,7 @@ pub struct PortfolioIdentity {
 
 /// What else somebody is known by: the numbers and ids of contacts who were merged into this one. Each is theirs alone, as
 /// the main ones are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Aliases {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phones: Vec<PhoneNumber>,
@@ -42,14 +43,14 @@ impl Aliases {
 }
 
 /// An opt-out that outlives an erasure, by keyed hash only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suppression {
     pub kind: String,
     /// Hexadecimal.
     pub hash: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ContactEvent {
     #[serde(rename = "contact.added")]

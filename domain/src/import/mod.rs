@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ const MAX_REASON_CHARS: usize = 1_000;
 const MAX_TAGS: usize = 100;
 const MAX_SOURCE_CHARS: usize = 256;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportSource {
     Upload,
@@ -50,14 +51,14 @@ impl ImportStatus {
 }
 
 /// What every imported person agreed to, and where they said so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportConsent {
     pub status: ConsentStatus,
     pub source: String,
 }
 
 /// Why a row, or a cell of it, was turned away. Never repeats what stood there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportRowError {
     /// From 1, the header not counted.
     pub row: u64,
@@ -135,7 +136,7 @@ pub enum ImportCommand {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ImportEvent {
     #[serde(rename = "import.started")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::primitives::{Personal, Wamid};
@@ -79,7 +80,7 @@ impl MessageStatus {
 }
 
 /// Why WhatsApp refused or failed a message. The texts are WhatsApp's, without anybody's data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// WhatsApp's error code; `None` where the request never got there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +96,7 @@ pub struct Failure {
 }
 
 /// What WhatsApp's word on one message means for others to the same person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeepAway {
     /// Other messages than marketing may go.
     pub marketing_only: bool,

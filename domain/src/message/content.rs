@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::primitives::{PhoneNumber, UserId, Wamid};
 
 /// Whom a message is for or from: a number, a business-scoped user id, or both. WhatsApp prefers the number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recipient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<PhoneNumber>,
@@ -37,7 +38,7 @@ impl Recipient {
 }
 
 /// What a message says, in the gateway's own form; the Cloud API's JSON is made from it at the edge.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Content {
     /// The template itself is in the message's header, since it is nobody's personal data.
@@ -126,7 +127,7 @@ impl Content {
 }
 
 /// What kind of content a message has; stays known when the content is erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentKind {
     Template,
@@ -140,14 +141,14 @@ pub enum ContentKind {
 }
 
 /// A value for one slot of a template: text, or WhatsApp's object for media, currency, dates and the like.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ParameterValue {
     Text(String),
     Object(serde_json::Map<String, Value>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaKind {
     Image,
@@ -171,7 +172,7 @@ impl MediaKind {
 }
 
 /// Uploaded media, or a public https URL that WhatsApp fetches. The gateway never fetches it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaSource {
     Id(String),

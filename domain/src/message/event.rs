@@ -2,6 +2,7 @@
 //! else raise that variant's version and write an upcaster.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::primitives::{
 use crate::template::TemplateCategory;
 
 /// What stays true of a message from its first event on. No personal data in the clear.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageHeader {
     pub workspace_id: WorkspaceId,
     pub account_id: AccountId,
@@ -50,7 +51,7 @@ impl MessageHeader {
 }
 
 /// The template as it was when the message was planned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateRef {
     pub id: TemplateId,
     pub name: String,
@@ -59,7 +60,9 @@ pub struct TemplateRef {
 }
 
 /// Which goes first when both are due: people waiting for an answer before single sends before campaigns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     Reply,
@@ -84,7 +87,9 @@ impl Priority {
 }
 
 /// Why somebody was left out before sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SkipReason {
     OptedOut,
@@ -138,7 +143,7 @@ pub enum Direction {
 }
 
 /// How a message whose outcome WhatsApp never told was settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum InDoubtResolution {
     TreatAsSent,
@@ -147,7 +152,7 @@ pub enum InDoubtResolution {
     GiveUp,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum MessageEvent {
     /// Planned, due later. Behind a skip: a person asked to judge anew, and nothing stands in its way any more.
@@ -339,7 +344,7 @@ pub enum MessageEvent {
 }
 
 /// How a person said that they want no more messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OptOutSign {
     /// By a word or a button.

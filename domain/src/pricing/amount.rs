@@ -1,5 +1,6 @@
 //! Amounts of money, exact.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const PLACES: usize = 6;
@@ -8,8 +9,9 @@ const UNIT: i128 = 1_000_000;
 const WHOLE_DIGITS_MAX: usize = 12;
 
 /// An amount of some currency, in millionths of its unit. Never negative. Written as a plain decimal (`0.0655`).
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(into = "String")]
+#[schemars(extend("pattern" = r"^[0-9]+(\.[0-9]{1,6})?$"))]
 pub struct Amount(i128);
 
 impl Amount {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, BillingCategory};
@@ -12,8 +13,9 @@ const RATES_MAX: usize = 2_000;
 const COUNTRIES_MAX: usize = 300;
 
 /// A currency's three letters (ISO 4217, upper case).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[A-Z]{3}$"))]
 pub struct Currency(String);
 
 impl Currency {
@@ -36,7 +38,7 @@ impl<'de> Deserialize<'de> for Currency {
 }
 
 /// One line of the card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rate {
     /// The countries it is for. None: every country that no line of this category names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -57,7 +59,7 @@ pub struct Price {
 }
 
 /// All lines. Empty until somebody fills it in: nobody knows an account's true prices but its owner.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RateCard {
     rates: Vec<Rate>,

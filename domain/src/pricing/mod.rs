@@ -9,12 +9,15 @@ pub use amount::{Amount, AmountError};
 pub use card::{Currency, Price, Rate, RateCard, RateCardError};
 pub use cost::{Bill, Cost, Estimate, cost, estimate, reported};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::template::TemplateCategory;
 
 /// What WhatsApp bills a message as. Its own words; those that this version does not know have no rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum BillingCategory {
     Marketing,

@@ -1,10 +1,12 @@
 //! Countries, where they decide something: what a message costs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A country by its two letters (ISO 3166 alpha-2, upper case). Says nothing of whether there is such a country.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(into = "String")]
+#[schemars(extend("pattern" = "^[A-Z]{2}$"))]
 pub struct Country([u8; 2]);
 
 impl Country {

@@ -1,11 +1,12 @@
 //! Hours of the day by somebody's clock on the wall.
 
 use chrono::NaiveTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Hours that come back every day: `from` belongs to them, `to` does not, and `from` after `to` crosses midnight. Whose
 /// clock they are read from is said where they are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DailyHours {
     pub from: NaiveTime,
     pub to: NaiveTime,

@@ -1,6 +1,9 @@
 //! Personal data as a marked type: what it wraps is sealed in the log with its subject's key, prints masked, and may
 //! come back as erased.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
@@ -79,6 +82,29 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Personal<T> {
             return Ok(Self::Erased);
         }
         Err(de::Error::custom("expected personal data, marked as such"))
+    }
+}
+
+/// As it is stored, mark included.
+impl<T: JsonSchema> JsonSchema for Personal<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Personal_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                MARK_KNOWN: generator.subschema_for::<T>(),
+                MARK_ERASED: { "const": true },
+            },
+            "minProperties": 1,
+            "maxProperties": 1,
+        })
     }
 }
 

@@ -1,11 +1,14 @@
 //! Phone numbers in E.164.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A phone number in E.164 with the leading plus (`+4915112345678`). National forms are turned into this at the edge,
 /// where a region is known. Prints masked in `Debug`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(description = "A phone number in international form (E.164), as `+4915112345678`.")]
+#[schemars(extend("pattern" = r"^\+[1-9][0-9]{6,14}$"))]
 pub struct PhoneNumber(String);
 
 impl PhoneNumber {

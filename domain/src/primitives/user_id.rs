@@ -1,11 +1,14 @@
 //! WhatsApp's business-scoped user ids.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A business-scoped user id (BSUID), `GB.7204418839015526601`: one person within one business portfolio. Used whole
 /// and case-sensitive; never a phone number. Prints masked in `Debug`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(description = "WhatsApp's id of a person within one business portfolio (BSUID).")]
+#[schemars(extend("pattern" = r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$"))]
 pub struct UserId(String);
 
 impl UserId {

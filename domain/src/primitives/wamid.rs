@@ -1,11 +1,14 @@
 //! WhatsApp's message ids.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// WhatsApp's own id of a message (`wamid.…`). It contains the counterpart's number or user id, base64-coded, so it is
 /// personal data and prints masked in `Debug`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(description = "WhatsApp's own id of a message.")]
+#[schemars(extend("minLength" = 1, "maxLength" = 512))]
 pub struct Wamid(String);
 
 impl Wamid {

@@ -1,6 +1,7 @@
 //! What happened to an endpoint.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use crate::port::Position;
 use crate::primitives::{AccountId, WorkspaceId};
 
 /// Why an endpoint is sent nothing for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PauseReason {
     /// Somebody asked for it.
@@ -18,7 +19,7 @@ pub enum PauseReason {
 }
 
 /// Events to be delivered once more, beside what is new.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     pub id: Uuid,
     pub after: Position,
@@ -32,7 +33,7 @@ pub struct Replay {
     pub types: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum WebhookEndpointEvent {
     #[serde(rename = "webhook_endpoint.created")]
