@@ -26,7 +26,7 @@ fmt: ## formats the code
 lint: ## clippy with warnings denied
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-docs: ## writes the generated docs (docs/schema.graphql, docs/events.md) anew
+docs: ## writes the generated docs (docs/schema.graphql, docs/events.md, docs/schemas) anew
 	UPDATE_DOCS=1 $(CARGO) test --locked --workspace docs_are_current
 
 check-docs: ## checks that the generated docs are current and that rustdoc has no complaints

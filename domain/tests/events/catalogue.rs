@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::{GatewayAggregate, GatewayEvent};
+use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub struct Kind {
     pub name: &'static str,
     pub title: &'static str,
     pub catalogue: &'static [(&'static str, u32)],
+    /// Of all its events, as they are stored.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
     pub read: fn(&Value) -> Result<ReadEvent, String>,
     /// Folds these payloads, in order, into a new aggregate.
     pub fold: fn(&[Value]),
@@ -32,6 +35,7 @@ macro_rules! kind {
             name: <$aggregate as Aggregate>::TYPE,
             title: $title,
             catalogue: <$event>::CATALOGUE,
+            schema: |generator| generator.root_schema_for::<$event>(),
             read: read::<$event>,
             fold: fold::<$aggregate>,
         }

@@ -13,7 +13,7 @@ use super::meanings::MEANINGS;
 
 const HEAD: &str = include_str!("head.md");
 /// Set to write the file anew (`make docs`).
-const UPDATE: &str = "UPDATE_DOCS";
+pub const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
 fn every_event_says_when_it_happens() {

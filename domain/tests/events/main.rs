@@ -1,10 +1,13 @@
 //! What is stored is stored for ever: every event of the catalogue has stored examples that this version reads, writes
-//! back unchanged and folds; and `docs/events.md` is made from them.
+//! back unchanged and folds; and `docs/events.md` is made from them. What is
+//! published of them, in `docs/schemas`, is promised.
 
 mod catalogue;
 mod docs;
 mod fixtures;
 mod meanings;
+mod promise;
+mod schemas;
 
 use std::collections::BTreeSet;
 
