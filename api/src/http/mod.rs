@@ -8,6 +8,7 @@ mod imports;
 mod journal;
 mod media;
 mod sandbox;
+mod schemas;
 mod webhook;
 
 use std::sync::Arc;
@@ -65,6 +66,7 @@ impl Server {
                 .configure(journal::configure)
                 .configure(media::configure)
                 .configure(cloud_api::configure)
+                .configure(schemas::configure)
                 .configure(|routes| sandbox::configure(routes, &state.gateway))
                 .route("/", web::get().to(home))
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() }))
