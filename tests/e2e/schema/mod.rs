@@ -7,4 +7,4 @@ mod bounds;
 pub mod lab;
 mod masking;
 pub mod samples;
-mod walk;
+pub mod walk;
