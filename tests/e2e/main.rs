@@ -18,6 +18,7 @@ mod engagement;
 mod erase;
 mod events;
 mod forecast;
+mod guides;
 mod imports;
 mod journal;
 mod kurrentdb;

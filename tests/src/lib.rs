@@ -5,6 +5,7 @@ mod binary;
 mod client;
 mod cluster;
 mod front;
+mod guide;
 mod receiver;
 mod sandbox;
 mod script;
@@ -18,6 +19,7 @@ pub use binary::{
 pub use client::{Client, GraphqlError};
 pub use cluster::Cluster;
 pub use front::Front;
+pub use guide::Shell;
 pub use receiver::{Manners, Received, Receiver};
 pub use sandbox::{APP_SECRET, Number, SandboxProcess, VERIFY_TOKEN, WABA};
 pub use script::Script;
