@@ -37,6 +37,10 @@ impl Amount {
         digits.parse().map(Self).map_err(|_| AmountError)
     }
 
+    pub fn millionths(self) -> i128 {
+        self.0
+    }
+
     /// So many times; at the end of the range it stays there.
     #[must_use]
     pub fn times(self, count: u64) -> Self {

@@ -144,6 +144,11 @@ pub(super) fn failure_key((code, title): (Option<i64>, &str)) -> String {
 }
 
 impl CampaignCounts {
+    /// Counts one more message as it is now. One of no campaign, a test and what a person wrote count nowhere.
+    pub fn add(&mut self, message: &Message) {
+        self.change(None, Contribution::of(message).as_ref());
+    }
+
     pub(super) fn change(&mut self, before: Option<&Contribution>, after: Option<&Contribution>) {
         if let Some(before) = before {
             self.count(before, |count| *count = count.saturating_sub(1));
