@@ -312,6 +312,10 @@ pub(crate) struct Own {
     external_id: Option<String>,
     /// A message's.
     metadata: Option<Value>,
+    /// Whom a message is to or from.
+    pub(super) contact_id: Option<Uuid>,
+    /// What a message is part of.
+    pub(super) campaign_id: Option<Uuid>,
 }
 
 impl Own {
@@ -319,14 +323,17 @@ impl Own {
     fn told_by(event: &RecordedEvent) -> Self {
         let header = event.data.get("header").unwrap_or(&event.data);
         let known = |name: &str| header.get(name)?.get(MARK_KNOWN);
+        let id = |name: &str| Uuid::try_parse(header.get(name)?.as_str()?).ok();
         match event.stream.aggregate_type {
             AggregateType::Campaign => Self {
                 external_id: header.get("external_id").and_then(Value::as_str).map(str::to_owned),
-                metadata: None,
+                ..Self::default()
             },
             AggregateType::Message => Self {
                 external_id: known("external_id").and_then(Value::as_str).map(str::to_owned),
                 metadata: known("metadata").cloned(),
+                contact_id: id("contact_id"),
+                campaign_id: id("campaign_id"),
             },
             // A contact's own is what identifies them.
             _ => Self::default(),
@@ -337,7 +344,7 @@ impl Own {
 /// What the integrator gave each of the messages and campaigns that these events are about, looked up at once: in the read
 /// models where there are any (folding every message's stream for a page of events would cost more than the page), and in
 /// the log for what they do not show yet.
-async fn owns(
+pub(super) async fn owns(
     ledger: &Ledger,
     queries: Option<&::projections::Queries>,
     events: &[RecordedEvent],
@@ -366,11 +373,13 @@ async fn owns(
             let own = Own {
                 external_id: header.external_id.and_then(Personal::into_known),
                 metadata: header.metadata.and_then(Personal::into_known),
+                contact_id: Some(header.contact_id.0),
+                campaign_id: header.campaign_id.map(|id| id.0),
             };
             owns.insert(StreamId::new(AggregateType::Message, id), own);
         }
         for (id, stored) in queries.campaigns_by_id(&everything, &campaigns).await? {
-            let own = Own { external_id: stored.into_state().external_id, metadata: None };
+            let own = Own { external_id: stored.into_state().external_id, ..Own::default() };
             owns.insert(StreamId::new(AggregateType::Campaign, id), own);
         }
         unknown.retain(|stream| !owns.contains_key(stream));
@@ -616,8 +625,11 @@ mod tests {
     fn an_event_leaves_as_a_cloud_event() {
         let event =
             recorded(json!({ "type": "message.queued", "attempt": 1 }), AggregateType::Message);
-        let own =
-            Own { external_id: Some("order-1".to_owned()), metadata: Some(json!({ "order": 7 })) };
+        let own = Own {
+            external_id: Some("order-1".to_owned()),
+            metadata: Some(json!({ "order": 7 })),
+            ..Own::default()
+        };
         let event = view(event, Some(&own), Show::Masked);
         let json = event_json(&event, &Url::parse("https://gateway.example/").unwrap());
         assert_eq!(json["specversion"], "1.0");
