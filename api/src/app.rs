@@ -469,6 +469,7 @@ impl Workers {
         self.supervise("campaigns", worker::campaign::run);
         self.supervise("retiming", worker::retime::run);
         self.supervise("dispatch", worker::dispatch::run);
+        self.supervise("exports", worker::exports::run);
         self.supervise("upkeep", worker::upkeep::run);
         self.supervise("erasures", worker::upkeep::finish_erasures);
         self.supervise("merges", worker::merges::run);

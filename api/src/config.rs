@@ -38,6 +38,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub journal: JournalConfig,
     pub media: MediaConfig,
+    pub exports: ExportsConfig,
     pub sandbox: SandboxConfig,
     pub log: LogConfig,
     pub graphql: GraphqlConfig,
@@ -125,6 +126,13 @@ pub struct MediaConfig {
     pub total_mb: u64,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExportsConfig {
+    /// Mebibytes that exports asked for over HTTP take at most, all together; each is kept for a day.
+    pub total_mb: u64,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SandboxConfig {
@@ -199,6 +207,7 @@ impl Default for Config {
             trusted_proxies: vec![],
             journal: JournalConfig::default(),
             media: MediaConfig::default(),
+            exports: ExportsConfig::default(),
             sandbox: SandboxConfig::default(),
             log: LogConfig::default(),
             graphql: GraphqlConfig::default(),
@@ -235,6 +244,12 @@ impl Default for JournalConfig {
 impl Default for MediaConfig {
     fn default() -> Self {
         Self { retention: 90, total_mb: 10_240 }
+    }
+}
+
+impl Default for ExportsConfig {
+    fn default() -> Self {
+        Self { total_mb: 10_000 }
     }
 }
 
@@ -503,6 +518,9 @@ impl Config {
                 "media.total_mb",
                 "use 100 to 100,000,000 mebibytes: one medium may have 100",
             );
+        }
+        if !(1..=100_000_000).contains(&self.exports.total_mb) {
+            return invalid("exports.total_mb", "use 1 to 100,000,000 mebibytes");
         }
         if !(1..=1_024).contains(&self.dispatch.concurrency) {
             return invalid("dispatch.concurrency", "use 1 to 1,024");

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::api_keys::KeyCache;
 use super::campaigns::Forecasts;
 use super::cloud_api::Calls;
+use super::exports::jobs::Exports;
 use super::following::{Streams, Tail};
 use super::imports::Running;
 use super::media::Uploads;
@@ -15,6 +16,7 @@ use super::workspaces::KnownWorkspaces;
 pub struct Local {
     pub(crate) keys: KeyCache,
     pub(crate) forecasts: Forecasts,
+    pub(crate) exports: Exports,
     pub(crate) imports: Running,
     pub(crate) uploads: Uploads,
     pub(in crate::application) calls: Calls,

@@ -14,6 +14,7 @@ mod command;
 pub mod contacts;
 pub mod error;
 pub mod events;
+pub mod exports;
 pub mod following;
 pub mod imports;
 pub mod journal;

@@ -113,6 +113,18 @@ impl Client {
         Ok(answer)
     }
 
+    /// A POST of JSON, answered in JSON.
+    ///
+    /// # Errors
+    /// The gateway's message.
+    pub async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let answer = self.send(self.http.post(self.base.join(path)?).json(body)).await?;
+        if let Some(message) = answer["error"]["message"].as_str() {
+            bail!("{message}");
+        }
+        Ok(answer)
+    }
+
     /// A GET whose answer is read piece by piece.
     ///
     /// # Errors

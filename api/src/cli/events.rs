@@ -143,7 +143,7 @@ impl Stream {
 
 /// The types that were asked for by name or, as `message.*`, by kind. A name that is none is a slip of the keyboard, and
 /// an empty answer would hide it.
-fn event_types(wanted: &[String]) -> Result<Vec<String>, Usage> {
+pub(super) fn event_types(wanted: &[String]) -> Result<Vec<String>, Usage> {
     let mut types = BTreeSet::new();
     for name in wanted {
         let matching: Vec<&str> = match name.strip_suffix(".*") {

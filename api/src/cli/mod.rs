@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod demo;
 mod events;
+mod export;
 mod history;
 mod import;
 mod journal;
@@ -83,6 +84,11 @@ enum Command {
     /// The event log as NDJSON (CloudEvents)
     #[command(after_help = "Example: whatsapp-gateway events --type message.delivered --follow")]
     Events(events::EventsArgs),
+    /// Events, messages and campaigns as files for DuckDB, pandas and spreadsheets
+    #[command(
+        after_help = "Example: whatsapp-gateway export messages --format parquet --out messages --from 2026-11-01\nExample: whatsapp-gateway export campaigns --format csv --out campaigns.csv"
+    )]
+    Export(export::ExportArgs),
     /// The audit trail of a message, campaign, contact or account
     #[command(
         after_help = "Example: whatsapp-gateway history message 0190… --as-of 2026-11-23T09:00:00Z"
@@ -179,6 +185,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(args) => block_on(bench::run(args)),
         Command::Import { what } => block_on(import::run(global, what)),
         Command::Events(args) => block_on(events::run(global, args)),
+        Command::Export(args) => block_on(export::run(global, args)),
         Command::History(args) => block_on(history::run(global, args)),
         Command::Replay(args) => block_on(replay::run(global, args)),
         Command::Journal { what } => block_on(journal::run(global, what)),

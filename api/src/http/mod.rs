@@ -3,6 +3,7 @@
 mod auth;
 mod cloud_api;
 mod events;
+mod exports;
 mod health;
 mod imports;
 mod journal;
@@ -62,6 +63,7 @@ impl Server {
                 .configure(webhook::configure)
                 .configure(graphql::configure)
                 .configure(events::configure)
+                .configure(exports::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)
@@ -111,6 +113,7 @@ impl Server {
                 .configure(health::configure)
                 .configure(graphql::configure)
                 .configure(events::configure)
+                .configure(exports::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)

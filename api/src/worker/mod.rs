@@ -4,6 +4,7 @@
 pub mod campaign;
 pub mod dispatch;
 pub mod endpoints;
+pub mod exports;
 pub mod import;
 pub mod leave_out;
 pub mod media;

@@ -1,6 +1,7 @@
 //! Erasing a person: unreadable in the log at once, gone from the read models and the files when this answers.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::{AppError, AppResult, ErrorCode};
+use crate::application::exports::jobs as exports;
 use crate::application::view::{ContactView, Written};
 use crate::worker::all_accounts;
 
@@ -123,6 +125,7 @@ struct Cleaner {
     keys: KeyRing,
     sandbox: Sandbox,
     clock: Arc<dyn Clock>,
+    data_dir: PathBuf,
 }
 
 impl Cleaner {
@@ -135,6 +138,7 @@ impl Cleaner {
             keys: gateway.keys.clone(),
             sandbox: gateway.sandbox.sandbox.clone(),
             clock: gateway.clock.clone(),
+            data_dir: gateway.config.data_dir(),
         }
     }
 
@@ -147,6 +151,7 @@ impl Cleaner {
         self.forget_in_sandbox(&names).await.map_err(AppError::unavailable)?;
         let contacts: Vec<Uuid> = names.contacts.iter().copied().collect();
         self.media.erase(&contacts).await.map_err(AppError::unavailable)?;
+        exports::forget_personal(&self.data_dir).await?;
         self.journal.erase(&names.person()).await.map_err(AppError::unavailable)?;
         scrub(&self.read, &self.database, position, self.clock.as_ref()).await?;
         self.keys.put_secret(&task, None).await.map_err(AppError::unavailable)?;
