@@ -17,6 +17,7 @@ mod endpoints;
 mod engagement;
 mod erase;
 mod events;
+mod exports;
 mod forecast;
 mod guides;
 mod imports;
