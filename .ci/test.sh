@@ -60,7 +60,7 @@ step "examples in the docs"
 cargo test --locked --workspace --doc --quiet
 
 step "benchmarks, whether they still work"
-for bench in commands webhook reading rebuild restart subscribers; do
+for bench in commands webhook reading rebuild restart exports subscribers; do
   cargo test --locked --workspace --bench "$bench" --quiet -- --smoke
 done
 
