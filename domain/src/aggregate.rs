@@ -104,8 +104,16 @@ impl Identity {
     /// SHA-256 of an API key's secret.
     pub const API_KEY: &'static str = "api_key.hash";
 
+    /// The address that somebody signs in to the console with, in lower case.
+    pub const USER_EMAIL: &'static str = "user.email";
+
     pub fn new(scope: impl Into<Uuid>, kind: &'static str, value: impl Into<String>) -> Self {
         Self { scope: scope.into(), kind, value: value.into() }
+    }
+
+    /// Unique in the whole gateway.
+    pub fn user_email(email: &str) -> Self {
+        Self::new(Uuid::nil(), Self::USER_EMAIL, email)
     }
 
     /// A person's number, whichever of its forms it is written in.

@@ -16,6 +16,7 @@ pub mod pricing;
 pub mod primitives;
 pub mod segment;
 pub mod template;
+pub mod user;
 pub mod webhook_endpoint;
 pub mod workspace;
 

@@ -112,3 +112,12 @@ CREATE TABLE IF NOT EXISTS webhook_endpoints{g} (
   doc TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS webhook_endpoints{g}_created ON webhook_endpoints{g} (created_at, id);
+
+CREATE TABLE IF NOT EXISTS users{g} (
+  id UUID NOT NULL PRIMARY KEY,
+  created_at BIGINT NOT NULL,
+  removed BIGINT NOT NULL,
+  sequence BIGINT NOT NULL,
+  doc TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS users{g}_created ON users{g} (created_at, id);

@@ -178,7 +178,8 @@ async fn stream_of(
 /// Events of the whole gateway (its API keys for several workspaces) are for keys that are not limited, and whatever is
 /// about API keys is for ADMIN alone.
 pub fn may_see(caller: &Caller, event: &RecordedEvent) -> bool {
-    if event.is(AggregateType::ApiKey) && !caller.has(Scope::Admin) {
+    let is_about_access = event.is(AggregateType::ApiKey) || event.is(AggregateType::User);
+    if is_about_access && !caller.has(Scope::Admin) {
         return false;
     }
     match event.workspace_id {

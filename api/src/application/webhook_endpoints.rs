@@ -701,7 +701,7 @@ pub(crate) fn wants(endpoint: &WebhookEndpoint, types: &[String], event: &Record
     let types = if types.is_empty() { &endpoint.types[..] } else { types };
     let account = match event.stream.aggregate_type {
         // Who may do what is nobody's business outside.
-        AggregateType::ApiKey => return false,
+        AggregateType::ApiKey | AggregateType::User => return false,
         AggregateType::Account => Some(event.stream.id),
         _ => event.account_id,
     };

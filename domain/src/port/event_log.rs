@@ -47,10 +47,11 @@ pub enum AggregateType {
     Message,
     ApiKey,
     WebhookEndpoint,
+    User,
 }
 
 impl AggregateType {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Workspace,
         Self::Account,
         Self::Template,
@@ -61,6 +62,7 @@ impl AggregateType {
         Self::Message,
         Self::ApiKey,
         Self::WebhookEndpoint,
+        Self::User,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -75,6 +77,7 @@ impl AggregateType {
             Self::Message => "message",
             Self::ApiKey => "api_key",
             Self::WebhookEndpoint => "webhook_endpoint",
+            Self::User => "user",
         }
     }
 

@@ -17,6 +17,11 @@ impl Actor {
         Self { kind: ActorKind::ApiKey, id: id.to_string(), name }
     }
 
+    /// Without their name: the log keeps that for as long as it stands, and they may be removed.
+    pub fn user(id: super::ConsoleUserId) -> Self {
+        Self { kind: ActorKind::User, id: id.to_string(), name: None }
+    }
+
     /// A process manager of the gateway, by its stable name.
     pub fn process(name: &str) -> Self {
         Self { kind: ActorKind::Process, id: name.to_owned(), name: None }

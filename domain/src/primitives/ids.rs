@@ -55,6 +55,8 @@ ids! {
     ApiKeyId,
     /// One URL that events are sent to.
     WebhookEndpointId,
+    /// Somebody who signs in to the console.
+    ConsoleUserId,
 }
 
 /// When the occurrence of a campaign's message started, in milliseconds since 1970: its id begins with that

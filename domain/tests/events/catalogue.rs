@@ -57,6 +57,7 @@ pub const AGGREGATES: &[Kind] = &[
         domain::webhook_endpoint::WebhookEndpoint,
         domain::webhook_endpoint::WebhookEndpointEvent
     ),
+    kind!("User", domain::user::User, domain::user::UserEvent),
 ];
 
 /// Every event's name and newest version.

@@ -312,4 +312,27 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     ("webhook_endpoint.replay_completed", "All of the replay was taken."),
     ("webhook_endpoint.deleted", "It is sent nothing any more, for good."),
+    (
+        "user.invited",
+        "Somebody may choose a password and sign in to the console. Without `workspace_ids` or \
+         `account_ids`: to all of them.",
+    ),
+    ("user.joined", "They chose their first password."),
+    (
+        "user.updated",
+        "Who they are, or what they may do, changed. Carries all of it as it is from now on; with \
+         another role or reach their sessions are over.",
+    ),
+    ("user.signed_in", "They signed in. `session_id` tells sessions apart and opens nothing."),
+    ("user.signed_out", "They signed out."),
+    ("user.sessions_revoked", "Every session that they had is over."),
+    ("user.password_changed", "They have another password, and every session is over."),
+    ("user.second_factor_enabled", "They sign in with a code from an app too, from now on."),
+    ("user.second_factor_disabled", "Their password alone is enough."),
+    ("user.suspended", "They cannot sign in, and every session is over."),
+    ("user.reinstated", "They can sign in again."),
+    (
+        "user.removed",
+        "For good: name and address are erased. What they did stays on record under their id.",
+    ),
 ];

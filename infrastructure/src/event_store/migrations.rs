@@ -41,6 +41,7 @@ pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":
     "20261127130100_create_append_units_by_number",
     "20261127130200_renew_leases_unwaited",
     "20261127150000_number_webhook_endpoints",
+    "20261127170000_number_users",
 ];
 
 pub(crate) async fn sqlite(

@@ -95,6 +95,7 @@ pub(crate) fn number_of_type(aggregate_type: AggregateType) -> i64 {
         AggregateType::Message => 8,
         AggregateType::ApiKey => 9,
         AggregateType::WebhookEndpoint => 10,
+        AggregateType::User => 11,
     }
 }
 

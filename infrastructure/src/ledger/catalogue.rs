@@ -8,6 +8,7 @@ use domain::import::ImportEvent;
 use domain::message::MessageEvent;
 use domain::segment::SegmentEvent;
 use domain::template::TemplateEvent;
+use domain::user::UserEvent;
 use domain::webhook_endpoint::WebhookEndpointEvent;
 use domain::workspace::WorkspaceEvent;
 
@@ -22,6 +23,7 @@ pub fn events() -> impl Iterator<Item = (&'static str, u32)> {
         MessageEvent::CATALOGUE,
         SegmentEvent::CATALOGUE,
         TemplateEvent::CATALOGUE,
+        UserEvent::CATALOGUE,
         WebhookEndpointEvent::CATALOGUE,
         WorkspaceEvent::CATALOGUE,
     ]

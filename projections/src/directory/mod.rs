@@ -1,5 +1,5 @@
-//! The directory: workspaces, accounts, templates, segments, imports, campaigns, API keys and webhook
-//! endpoints as they are now.
+//! The directory: workspaces, accounts, templates, segments, imports, campaigns, API keys, webhook
+//! endpoints and users as they are now.
 
 mod tables;
 
@@ -13,6 +13,7 @@ use domain::import::{Import, ImportEvent};
 use domain::port::{AggregateType, RecordedEvent};
 use domain::segment::Segment;
 use domain::template::Template;
+use domain::user::User;
 use domain::webhook_endpoint::WebhookEndpoint;
 use domain::workspace::Workspace;
 use uuid::Uuid;
@@ -45,6 +46,7 @@ impl Projection for Directory {
             AggregateType::Campaign,
             AggregateType::ApiKey,
             AggregateType::WebhookEndpoint,
+            AggregateType::User,
         ]
     }
 
@@ -71,6 +73,7 @@ impl Projection for Directory {
                 AggregateType::WebhookEndpoint => {
                     writes.push(fold::<WebhookEndpoint>(view, &events).await?);
                 }
+                AggregateType::User => writes.push(fold::<User>(view, &events).await?),
                 AggregateType::Contact | AggregateType::Message => {}
             }
         }

@@ -8,6 +8,7 @@ use domain::campaign::Campaign;
 use domain::import::Import;
 use domain::segment::Segment;
 use domain::template::Template;
+use domain::user::User;
 use domain::webhook_endpoint::WebhookEndpoint;
 use domain::workspace::Workspace;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use crate::store::{Kind, Schema, Table, Value, keep, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "directory",
-    version: 3,
+    version: 4,
     ddl: include_str!("../../migrations/directory.sql"),
     tables: &[
         &WORKSPACES,
@@ -29,6 +30,7 @@ pub static SCHEMA: Schema = Schema {
         &CAMPAIGNS,
         &API_KEYS,
         &WEBHOOK_ENDPOINTS,
+        &USERS,
     ],
 };
 
@@ -336,5 +338,30 @@ impl Listed for WebhookEndpoint {
 
     fn catalogue() -> &'static [(&'static str, u32)] {
         domain::webhook_endpoint::WebhookEndpointEvent::CATALOGUE
+    }
+}
+
+pub static USERS: Table = Table {
+    name: "users",
+    columns: &[
+        keep("id", Kind::Uuid),
+        keep("created_at", Kind::Int),
+        set("removed", Kind::Int),
+        set("sequence", Kind::Int),
+        set("doc", Kind::Text),
+    ],
+    key: 1,
+};
+
+impl Listed for User {
+    const TABLE: &'static Table = &USERS;
+
+    fn columns(&self) -> Option<Vec<Value>> {
+        self.id?;
+        Some(vec![at(self.invited_at), self.removed_at.is_some().into()])
+    }
+
+    fn catalogue() -> &'static [(&'static str, u32)] {
+        domain::user::UserEvent::CATALOGUE
     }
 }

@@ -10,6 +10,7 @@ use domain::campaign::{Campaign, CampaignStatus};
 use domain::import::Import;
 use domain::segment::Segment;
 use domain::template::{Template, TemplateCategory, TemplateStatus};
+use domain::user::User;
 use domain::webhook_endpoint::WebhookEndpoint;
 use domain::workspace::Workspace;
 use uuid::Uuid;
@@ -423,6 +424,29 @@ impl Queries {
     pub async fn api_keys(&self, scope: &Scope, page: &PageRequest) -> Paged<ApiKey> {
         let keys = self.all_api_keys(scope).await?;
         Ok(page_of(keys, page, |key| key.created_at))
+    }
+
+    /// All that the scope may know of, oldest first, without removed ones: those whose workspaces and accounts all lie
+    /// in it.
+    pub async fn all_users(&self, scope: &Scope) -> Result<Vec<Stored<User>>, QueryError> {
+        let sql = Sql::new(
+            "SELECT id, sequence, doc FROM {users} WHERE removed = 0 ORDER BY created_at, id",
+        );
+        let mut users: Vec<Stored<User>> = self.stored(sql).await?;
+        users.retain(|stored| {
+            let workspaces =
+                stored.state.workspace_ids.as_ref().map(|ids| ids.iter().map(|id| id.0));
+            let accounts = stored.state.account_ids.as_ref().map(|ids| ids.iter().map(|id| id.0));
+            lies_in(scope.workspaces.as_deref(), workspaces)
+                && lies_in(scope.accounts.as_deref(), accounts)
+        });
+        Ok(users)
+    }
+
+    /// Oldest first.
+    pub async fn users(&self, scope: &Scope, page: &PageRequest) -> Paged<User> {
+        let users = self.all_users(scope).await?;
+        Ok(page_of(users, page, |user| user.invited_at))
     }
 }
 
