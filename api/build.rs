@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../docs/schemas");
     println!("cargo:rerun-if-changed={}", folder.display());
+    println!("cargo:rerun-if-changed=console/dist");
     let mut list = String::from("&[");
     for entry in sorted(&folder)? {
         let files = if entry.is_dir() { sorted(&entry)? } else { vec![entry] };

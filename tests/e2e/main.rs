@@ -39,5 +39,6 @@ mod sandbox_controls;
 mod schema;
 mod startup;
 mod stats;
+mod users;
 
 mod common;

@@ -26,6 +26,7 @@ use super::command::{self, Once};
 use super::error::{AppError, AppResult, ErrorCode};
 use super::page::{Page, PageArgs, Total};
 use super::read;
+use super::sessions;
 use super::view::{ApiKeyView, Written};
 use crate::app::Gateway;
 
@@ -332,6 +333,7 @@ fn caller_of(id: ApiKeyId, key: ApiKey) -> Caller {
     Caller {
         actor: Actor::api_key(id, Some(key.name.clone())),
         api_key_id: Some(id),
+        user_id: None,
         scopes: key.scopes,
         workspaces: key.workspace_ids.map(|ids| ids.into_iter().collect()),
         accounts: key.account_ids.map(|ids| ids.into_iter().collect()),
@@ -343,6 +345,9 @@ fn caller_of(id: ApiKeyId, key: ApiKey) -> Caller {
 /// # Errors
 /// UNAUTHENTICATED where the key was revoked or has expired; UNAVAILABLE.
 pub async fn renew(gateway: &Gateway, caller: &Caller) -> AppResult<Caller> {
+    if let Some(id) = caller.user_id {
+        return sessions::renew(gateway, id).await;
+    }
     let Some(id) = caller.api_key_id else { return Ok(caller.clone()) };
     let key = gateway.bus.recall::<ApiKey>(id.0, CACHED_FOR.to_std().unwrap_or_default()).await?;
     let key = key.map(|loaded| loaded.aggregate).filter(|key| key.is_active(gateway.clock.now()));

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use domain::api_key::Scope;
-use domain::primitives::{AccountId, Actor, ApiKeyId, WorkspaceId};
+use domain::primitives::{AccountId, Actor, ApiKeyId, ConsoleUserId, WorkspaceId};
+use uuid::Uuid;
 
 use super::error::{AppError, AppResult};
 
@@ -13,6 +14,8 @@ pub struct Caller {
     pub actor: Actor,
     /// `None` for the gateway's own process managers and the command line.
     pub api_key_id: Option<ApiKeyId>,
+    /// Somebody signed in to the console.
+    pub user_id: Option<ConsoleUserId>,
     pub scopes: BTreeSet<Scope>,
     /// `None`: every workspace.
     pub workspaces: Option<BTreeSet<WorkspaceId>>,
@@ -26,10 +29,16 @@ impl Caller {
         Self {
             actor,
             api_key_id: None,
+            user_id: None,
             scopes: BTreeSet::from([Scope::Admin]),
             workspaces: None,
             accounts: None,
         }
+    }
+
+    /// Whose limits and idempotency keys these are: the key's or the user's. `None` for the gateway itself.
+    pub fn principal(&self) -> Option<Uuid> {
+        self.api_key_id.map(|id| id.0).or(self.user_id.map(|id| id.0))
     }
 
     pub fn has(&self, scope: Scope) -> bool {

@@ -269,7 +269,7 @@ pub(crate) async fn once<R: DeserializeOwned>(
     let input = serde_json::to_value(input).map_err(AppError::internal)?;
     let idempotency = Idempotency {
         // The command line and the gateway itself share one set of keys.
-        api_key_id: caller.api_key_id.map_or(Uuid::nil(), |id| id.0),
+        api_key_id: caller.principal().unwrap_or_default(),
         key: key.to_owned(),
         input_json_canonical: canonical(&json!({ "operation": operation, "input": input })),
     };

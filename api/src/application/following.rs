@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use domain::api_key::Scope;
 use domain::port::{EventFeed, EventFilter as LogFilter, Position};
-use domain::primitives::ApiKeyId;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::api_keys;
 use super::caller::Caller;
@@ -154,21 +154,21 @@ pub fn stopping() -> AppError {
 /// How many streams are open, by key.
 #[derive(Debug, Default)]
 pub struct Streams {
-    open: Mutex<HashMap<Option<ApiKeyId>, usize>>,
+    open: Mutex<HashMap<Option<Uuid>, usize>>,
     are_closed: watch::Sender<bool>,
 }
 
 /// One of them, until it is dropped.
 pub struct StreamPlace {
     gateway: Arc<Gateway>,
-    key: Option<ApiKeyId>,
+    key: Option<Uuid>,
 }
 
 impl StreamPlace {
     /// # Errors
     /// RATE_LIMITED; UNAVAILABLE where the gateway is stopping.
     pub fn take(gateway: &Arc<Gateway>, caller: &Caller) -> AppResult<Self> {
-        let (key, of_key) = (caller.api_key_id, gateway.config.graphql.subscriptions_per_key);
+        let (key, of_key) = (caller.principal(), gateway.config.graphql.subscriptions_per_key);
         gateway.local.streams.take(key, of_key)?;
         Ok(Self { gateway: gateway.clone(), key })
     }
@@ -181,7 +181,7 @@ impl Drop for StreamPlace {
 }
 
 impl Streams {
-    fn take(&self, key: Option<ApiKeyId>, of_key: usize) -> AppResult<()> {
+    fn take(&self, key: Option<Uuid>, of_key: usize) -> AppResult<()> {
         if *self.are_closed.borrow() {
             return Err(stopping());
         }
@@ -201,7 +201,7 @@ impl Streams {
         Ok(())
     }
 
-    fn give_back(&self, key: Option<ApiKeyId>) {
+    fn give_back(&self, key: Option<Uuid>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = open.entry(key) {
             *entry.get_mut() -= 1;
@@ -225,7 +225,6 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
 
     use super::*;
 
@@ -233,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_key_has_so_many_streams_and_no_more() {
-        let (streams, key) = (Streams::default(), Some(ApiKeyId(Uuid::from_u128(1))));
+        let (streams, key) = (Streams::default(), Some(Uuid::from_u128(1)));
         for _ in 0..OF_KEY {
             streams.take(key, OF_KEY).expect("a place");
         }
         assert_eq!(streams.take(key, OF_KEY).unwrap_err().code, ErrorCode::RateLimited);
-        let other = Some(ApiKeyId(Uuid::from_u128(2)));
+        let other = Some(Uuid::from_u128(2));
         assert!(streams.take(other, OF_KEY).is_ok() && streams.take(None, OF_KEY).is_ok());
         streams.give_back(key);
         assert!(streams.take(key, OF_KEY).is_ok());

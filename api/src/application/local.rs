@@ -9,6 +9,7 @@ use super::exports::jobs::Exports;
 use super::following::{Streams, Tail};
 use super::imports::Running;
 use super::media::Uploads;
+use super::sessions::Watch;
 use super::workspaces::KnownWorkspaces;
 
 /// The part of the gateway's state that no other node and no restart needs.
@@ -22,6 +23,7 @@ pub struct Local {
     pub(in crate::application) calls: Calls,
     pub(crate) workspaces: KnownWorkspaces,
     pub(crate) streams: Streams,
+    pub(in crate::application) watch: Watch,
     pub(in crate::application) tail: Tail,
     /// The journal had more webhooks than are interpreted at once when this process last looked.
     pub(crate) has_webhooks_waiting: AtomicBool,

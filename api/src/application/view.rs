@@ -16,11 +16,12 @@ use domain::message::{
 use domain::port::Position;
 use domain::pricing::Amount;
 use domain::primitives::{
-    AccountId, Actor, ApiKeyId, CampaignId, ContactId, ImportId, MessageId, Personal, PhoneNumber,
-    SegmentId, TemplateId, WorkspaceId,
+    AccountId, Actor, ApiKeyId, CampaignId, ConsoleUserId, ContactId, ImportId, MessageId,
+    Personal, PhoneNumber, SegmentId, TemplateId, WorkspaceId,
 };
 use domain::segment::Segment;
 use domain::template::{Quality, Template, TemplateCategory, TemplateStatus};
+use domain::user::{Role, User};
 use domain::workspace::Workspace;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -295,6 +296,24 @@ pub struct ApiKeyView {
     pub last_used_at: Option<DateTime<Utc>>,
     pub expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Somebody who signs in to the console.
+#[derive(Clone, Debug)]
+pub struct UserView {
+    pub id: ConsoleUserId,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub workspace_ids: Option<Vec<WorkspaceId>>,
+    pub account_ids: Option<Vec<AccountId>>,
+    pub has_second_factor: bool,
+    pub invited_at: DateTime<Utc>,
+    pub joined_at: Option<DateTime<Utc>>,
+    pub signed_in_at: Option<DateTime<Utc>>,
+    pub suspended_at: Option<DateTime<Utc>>,
+    pub removed_at: Option<DateTime<Utc>>,
+    pub sequence: u64,
 }
 
 /// One fact, masked for the caller: `data` without marks, what was erased as null.
@@ -641,6 +660,29 @@ impl ApiKeyView {
             last_used_at,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
+        })
+    }
+}
+
+impl UserView {
+    pub(crate) fn new(id: ConsoleUserId, user: &User, sequence: u64) -> Option<Self> {
+        let text = |value: &Option<Personal<String>>| {
+            value.as_ref().and_then(Personal::known).cloned().unwrap_or_default()
+        };
+        Some(Self {
+            id,
+            email: text(&user.email),
+            name: text(&user.name),
+            role: user.role,
+            workspace_ids: user.workspace_ids.clone(),
+            account_ids: user.account_ids.clone(),
+            has_second_factor: user.has_second_factor,
+            invited_at: user.invited_at?,
+            joined_at: user.joined_at,
+            signed_in_at: user.signed_in_at,
+            suspended_at: user.suspended_at,
+            removed_at: user.removed_at,
+            sequence,
         })
     }
 }

@@ -67,6 +67,9 @@ pub async fn run(global: Global, args: DemoArgs) -> anyhow::Result<()> {
         }
     };
     eprintln!("\n{}", key_hint(&running.bootstrap));
+    if let Some(link) = &running.setup_link {
+        eprintln!("Set up the console, once: {}", link.expose());
+    }
     eprintln!("Console and GraphiQL: {}graphql", running.gateway.public_url());
     if args.json {
         println!("{progress}");

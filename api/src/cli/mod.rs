@@ -16,6 +16,7 @@ mod replay;
 mod sandbox;
 mod scene;
 mod serve;
+mod users;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -113,6 +114,14 @@ enum Command {
         #[command(subcommand)]
         what: keys::What,
     },
+    /// The people of the console
+    #[command(
+        after_help = "Example: whatsapp-gateway users invite --email ana@shop.example --name Ana --role MANAGER"
+    )]
+    Users {
+        #[command(subcommand)]
+        what: users::What,
+    },
     /// Prints the GraphQL schema
     #[command(after_help = "Example: whatsapp-gateway schema > schema.graphql")]
     Schema,
@@ -190,6 +199,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => block_on(replay::run(global, args)),
         Command::Journal { what } => block_on(journal::run(global, what)),
         Command::Keys { what } => block_on(keys::run(global, what)),
+        Command::Users { what } => block_on(users::run(global, what)),
     }
 }
 

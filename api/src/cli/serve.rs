@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 use domain::port::IdSource;
 use infrastructure::clock::{SystemClock, SystemIds};
+use infrastructure::crypto::secret::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Global;
 use super::client::socket_path;
 use crate::app::{Gateway, Managers, Workers};
-use crate::application::{api_keys, workspaces};
+use crate::application::{api_keys, users, workspaces};
 use crate::config::Config;
 use crate::{http, telemetry};
 
@@ -30,6 +31,8 @@ pub struct Running {
     pub gateway: Arc<Gateway>,
     /// The first API key's secret or where it lies, for whoever starts the gateway by hand.
     pub bootstrap: api_keys::Bootstrap,
+    /// By which the first owner of the console makes themselves known.
+    pub setup_link: Option<Secret>,
     server: http::Server,
     socket: Option<http::Server>,
     workers: Workers,
@@ -61,6 +64,7 @@ impl Running {
         let bootstrap = api_keys::ensure_bootstrap_key(&gateway).await?;
         let server = http::Server::start(gateway.clone(), metrics.clone())?;
         gateway.set_listening(server.address);
+        let setup_link = users::ensure_setup_link(&gateway).await?;
         let path = socket_path(&gateway.config);
         // Several nodes on one PostgreSQL may share a directory: the first one answers the command line.
         let socket = match tokio::net::UnixStream::connect(&path).await {
@@ -68,7 +72,7 @@ impl Running {
             Err(_) => Some(http::Server::start_on_socket(gateway.clone(), &path, metrics)?),
         };
         workers.manage(managers);
-        Ok(Self { gateway, bootstrap, server, socket, workers })
+        Ok(Self { gateway, bootstrap, setup_link, server, socket, workers })
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
@@ -98,6 +102,9 @@ pub async fn run(global: Global, args: ServeArgs) -> anyhow::Result<()> {
     info!(address = %running.address(), node = %running.gateway.node, "the gateway is listening");
     eprintln!("The gateway is at {}", running.gateway.public_url());
     eprintln!("{}", key_hint(&running.bootstrap));
+    if let Some(link) = &running.setup_link {
+        eprintln!("Set up the console, once: {}", link.expose());
+    }
     wait_for_signal().await?;
     info!("stopping; calls under way are waited for");
     running.stop().await;

@@ -13,10 +13,11 @@ use super::messages::Message;
 use super::segments::Segment;
 use super::session::{Answer, asked, int};
 use super::templates::Template;
+use super::users::User;
 use super::webhook_endpoints::{WebhookDelivery, WebhookEndpoint};
 use crate::application::{
     AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, messages, segments,
-    templates, webhook_endpoints,
+    templates, users, webhook_endpoints,
 };
 
 /// What part of a list this is.
@@ -46,6 +47,7 @@ pub(super) enum Counted {
     /// Whether only failed ones.
     Deliveries(WebhookEndpointId, bool),
     ApiKeys,
+    Users,
 }
 
 impl Counted {
@@ -64,6 +66,7 @@ impl Counted {
                 webhook_endpoints::deliveries_total(gateway, caller, *id, *failed_only).await
             }
             Self::ApiKeys => api_keys::total(gateway, caller).await,
+            Self::Users => users::total(gateway, caller).await,
         }
     }
 }
@@ -166,6 +169,8 @@ connections! {
     WebhookDeliveryConnection, WebhookDeliveryEdge, WebhookDelivery;
     /// A page of API keys.
     ApiKeyConnection, ApiKeyEdge, ApiKey;
+    /// A page of users.
+    UserConnection, UserEdge, User;
 }
 
 impl PageInfo {

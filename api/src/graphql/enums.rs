@@ -284,6 +284,20 @@ pub enum Scope {
     Admin,
 }
 
+/// What a user of the console is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::user::Role")]
+pub enum Role {
+    /// Everything, users and API keys included.
+    Owner,
+    /// Accounts, templates, contacts, campaigns and sending.
+    Manager,
+    /// Sending, and steering what is being sent.
+    Sender,
+    /// Looks, and sees personal data masked.
+    Viewer,
+}
+
 /// How a read model does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "crate::application::view::ProjectionStatus")]

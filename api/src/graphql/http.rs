@@ -242,7 +242,7 @@ async fn receive(
 
 /// Takes one request of what the caller's key may ask.
 pub(super) fn admit(caller: &Caller, state: &State) -> Result<(), Stopped> {
-    let Some(key) = caller.api_key_id else { return Ok(()) };
+    let Some(key) = caller.principal() else { return Ok(()) };
     let Err(wait) = state.schema.limiter.take(key, Instant::now()) else { return Ok(()) };
     let error =
         AppError::new(ErrorCode::RateLimited, "this key asks too often; try again a little later");

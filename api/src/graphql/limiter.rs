@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::primitives::ApiKeyId;
+use uuid::Uuid;
 
 /// Buckets that are kept before full ones, which say nothing, are dropped.
 const BUCKETS_MAX: usize = 10_000;
@@ -12,7 +12,7 @@ const BUCKETS_MAX: usize = 10_000;
 pub(super) struct Limiter {
     /// 0: no limit.
     per_second: f64,
-    buckets: Mutex<HashMap<ApiKeyId, Bucket>>,
+    buckets: Mutex<HashMap<Uuid, Bucket>>,
 }
 
 struct Bucket {
@@ -29,7 +29,7 @@ impl Limiter {
     ///
     /// # Errors
     /// How long until there is one.
-    pub fn take(&self, key: ApiKeyId, now: Instant) -> Result<(), Duration> {
+    pub fn take(&self, key: Uuid, now: Instant) -> Result<(), Duration> {
         if self.per_second == 0.0 {
             return Ok(());
         }
@@ -55,14 +55,13 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
 
     use super::*;
 
     #[test]
     fn a_key_may_use_what_it_saved_up_and_then_its_rate() {
         let limiter = Limiter::new(2);
-        let (ann, ben) = (ApiKeyId(Uuid::from_u128(1)), ApiKeyId(Uuid::from_u128(2)));
+        let (ann, ben) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let start = Instant::now();
         assert!(limiter.take(ann, start).is_ok());
         assert!(limiter.take(ann, start).is_ok());
@@ -76,6 +75,6 @@ mod tests {
     fn zero_is_no_limit() {
         let limiter = Limiter::new(0);
         let now = Instant::now();
-        assert!((0..1_000).all(|_| limiter.take(ApiKeyId(Uuid::nil()), now).is_ok()));
+        assert!((0..1_000).all(|_| limiter.take(Uuid::nil(), now).is_ok()));
     }
 }

@@ -24,6 +24,7 @@ mod stats;
 mod subscriptions;
 mod table;
 mod templates;
+mod users;
 mod webhook_endpoints;
 mod websocket;
 mod workspaces;
@@ -56,6 +57,7 @@ struct Query(
     messages::MessageQuery,
     events::EventQuery,
     stats::StatsQuery,
+    users::UserQuery,
     webhook_endpoints::WebhookEndpointQuery,
     api_keys::ApiKeyQuery,
     workspaces::ProjectionQuery,
@@ -74,6 +76,7 @@ struct Mutation(
     segments::SegmentMutation,
     campaigns::CampaignMutation,
     messages::MessageMutation,
+    users::UserMutation,
     webhook_endpoints::WebhookEndpointMutation,
     api_keys::ApiKeyMutation,
     workspaces::ProjectionMutation,
@@ -211,7 +214,7 @@ mod tests {
         let provider = input.fields.iter().find(|field| field.name == "provider").unwrap();
         assert_eq!(provider.values, ["CLOUD_API", "SANDBOX"]);
         let queries = catalogue.iter().filter(|field| field.kind == FieldKind::Query).count();
-        assert_eq!((queries, catalogue.len() - queries), (25, 50));
+        assert_eq!((queries, catalogue.len() - queries), (26, 57));
     }
 
     #[test]
@@ -234,6 +237,7 @@ mod tests {
             "sendMessages",
             "createWebhookEndpoint",
             "createApiKey",
+            "inviteUser",
         ];
         for field in catalogue() {
             let has = |args: &[ArgumentInfo]| args.iter().any(|arg| arg.name == "idempotencyKey");

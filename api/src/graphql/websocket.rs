@@ -26,7 +26,7 @@ use super::http::{
 };
 use super::subscriptions::Given;
 use crate::application::{AppError, Caller};
-use crate::http::{State, authenticate, authenticate_bearer, refusal};
+use crate::http::{State, authenticate, authenticate_bearer, names_a_caller, refusal};
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// How long a client may take to say who it is.
@@ -96,7 +96,8 @@ pub(super) async fn open(
         let problem = format!("offer the WebSocket protocol {PROTOCOL}");
         return refusal(&AppError::invalid("Sec-WebSocket-Protocol", problem));
     }
-    let has_key = request.headers().contains_key("authorization");
+    // A browser's session is told by its cookie; whoever has neither says who they are in connection_init.
+    let has_key = names_a_caller(&request);
     let caller = match authenticate(&request, &state).await {
         Ok(caller) => Some(caller),
         Err(error) if has_key => return refusal(&error),

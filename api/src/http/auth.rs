@@ -9,7 +9,7 @@ use serde_json::json;
 
 use domain::primitives::Actor;
 
-use super::State;
+use super::{State, session};
 use crate::application::api_keys;
 use crate::application::caller::Caller;
 use crate::application::error::{AppError, AppResult, ErrorCode};
@@ -18,16 +18,25 @@ use crate::application::error::{AppError, AppResult, ErrorCode};
 #[derive(Clone, Copy, Debug)]
 pub struct LocalUser(pub u32);
 
-/// The caller behind a request.
+/// The caller behind a request: by an API key, else by the cookie of a console's session.
 ///
 /// # Errors
-/// UNAUTHENTICATED, alike for a missing, a wrong, an expired and a revoked key.
+/// UNAUTHENTICATED, alike for a missing, a wrong, an expired and a revoked key; FORBIDDEN for a session's cookie that
+/// another site may have sent.
 pub async fn authenticate(request: &HttpRequest, state: &State) -> AppResult<Caller> {
     if let Some(LocalUser(uid)) = request.conn_data::<LocalUser>() {
         return Ok(Caller::everything(Actor::system(&format!("cli:{uid}"))));
     }
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    if header.is_none() && session::has_cookie(request) {
+        return session::authenticate(request, &state.gateway).await.map(|it| it.caller);
+    }
     authenticate_bearer(header, state).await
+}
+
+/// Whether a request says who is behind it.
+pub fn names_a_caller(request: &HttpRequest) -> bool {
+    request.headers().contains_key("authorization") || session::has_cookie(request)
 }
 
 /// The caller behind the value of an `Authorization` header.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod cloud_api;
+pub mod console;
 mod events;
 mod exports;
 mod health;
@@ -10,6 +11,7 @@ mod journal;
 mod media;
 mod sandbox;
 mod schemas;
+mod session;
 mod webhook;
 
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::app::Gateway;
 use crate::graphql;
 
-pub use auth::{authenticate, authenticate_bearer, refusal};
+pub use auth::{authenticate, authenticate_bearer, names_a_caller, refusal};
 
 /// Meta sends up to 3 MB; GraphQL takes as much.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -69,8 +71,9 @@ impl Server {
                 .configure(media::configure)
                 .configure(cloud_api::configure)
                 .configure(schemas::configure)
+                .configure(session::configure)
                 .configure(|routes| sandbox::configure(routes, &state.gateway))
-                .route("/", web::get().to(home))
+                .configure(console::configure)
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() }))
         })
         .disable_signals()
@@ -167,16 +170,4 @@ fn tls_config(gateway: &Gateway) -> anyhow::Result<Option<rustls::ServerConfig>>
         .with_single_cert(certs, key)
         .context("tls.cert and tls.key do not go together")?;
     Ok(Some(config))
-}
-
-/// Until the console is there: where to go.
-async fn home() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>WhatsApp Gateway</title>\
-         <style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}</style>\
-         <h1>WhatsApp Gateway</h1><p>The gateway is running. Its API is at <a href=\"/graphql\">/graphql</a>, where a browser \
-         gets GraphiQL; requests need an API key as <code>Authorization: Bearer wgk_…</code>.</p>\
-         <p>Health: <a href=\"/healthz\">/healthz</a>, <a href=\"/readyz\">/readyz</a>, \
-         <a href=\"/metrics\">/metrics</a>.</p></html>",
-    )
 }

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::dispatch::NODES;
 use super::webhook;
 use crate::app::Gateway;
-use crate::application::contacts;
+use crate::application::{contacts, sessions};
 
 const EVERY: Duration = Duration::seconds(5);
 const FORGET_EVERY: Duration = Duration::hours(1);
@@ -105,6 +105,7 @@ async fn forget(gateway: &Gateway, now: DateTime<Utc>) -> anyhow::Result<()> {
     let kept_from = now - Duration::days(i64::from(media.retention));
     gateway.media.prune(kept_from, media.total_mb.saturating_mul(1024 * 1024)).await?;
     gateway.lanes.prune(now - ATTEMPTS_KEPT).await?;
+    sessions::prune(gateway).await?;
     gateway.store.leases.forget_lapsed(NODES, NODES_KEPT).await?;
     while gateway.store.idempotency.prune(now - IDEMPOTENCY_KEPT, PRUNE_BATCH).await? == PRUNE_BATCH
     {
