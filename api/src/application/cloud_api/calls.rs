@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::primitives::ApiKeyId;
+use uuid::Uuid;
 
 use super::{Answered, Refusal};
 
@@ -14,17 +14,17 @@ const CALLS_OF_KEY_MAX: usize = 500;
 
 /// Calls under way, by key.
 #[derive(Debug, Default)]
-pub(crate) struct Calls(Mutex<HashMap<Option<ApiKeyId>, usize>>);
+pub(crate) struct Calls(Mutex<HashMap<Option<Uuid>, usize>>);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     calls: &'a Calls,
-    key: Option<ApiKeyId>,
+    key: Option<Uuid>,
 }
 
 impl Calls {
-    pub(super) fn enter(&self, key: Option<ApiKeyId>) -> Answered<Place<'_>> {
+    pub(super) fn enter(&self, key: Option<Uuid>) -> Answered<Place<'_>> {
         let mut calls = self.under_way();
         let of_key = calls.get(&key).copied().unwrap_or_default();
         if of_key >= CALLS_OF_KEY_MAX {
@@ -37,7 +37,7 @@ impl Calls {
         Ok(Place { calls: self, key })
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Option<ApiKeyId>, usize>> {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Option<Uuid>, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,12 +54,10 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
-    fn key(number: usize) -> Option<ApiKeyId> {
-        Some(ApiKeyId(Uuid::from_u128(number as u128)))
+    fn key(number: usize) -> Option<Uuid> {
+        Some(Uuid::from_u128(number as u128))
     }
 
     #[test]

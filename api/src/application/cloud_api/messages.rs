@@ -59,7 +59,7 @@ pub async fn call(gateway: &Arc<Gateway>, caller: &Caller, call: Call) -> Answer
     let (account_id, account) =
         account_of_number(gateway, caller, "POST", &call.phone_number_id).await?;
     let read = read_messages_call(&call.body).map_err(|found| Refusal::violation(&found))?;
-    let _place = gateway.local.calls.enter(caller.api_key_id)?;
+    let _place = gateway.local.calls.enter(caller.principal())?;
     let request = match read {
         MessagesCall::Send(request) => request,
         MessagesCall::MarkRead(receipt) => {

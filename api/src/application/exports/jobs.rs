@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Duration, Utc};
 use domain::api_key::Scope;
 use domain::port::Position;
-use domain::primitives::{Actor, ApiKeyId};
+use domain::primitives::{Actor, ApiKeyId, ConsoleUserId};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::sync::{Notify, watch};
@@ -66,9 +66,18 @@ pub(crate) struct Record {
     pub id: Uuid,
     /// Who asked; `None`: whoever owns the gateway's files.
     key: Option<ApiKeyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<ConsoleUserId>,
     request: ExportRequest,
     created_at: DateTime<Utc>,
     state: State,
+}
+
+impl Record {
+    /// Whether this caller asked for it.
+    fn is_of(&self, caller: &Caller) -> bool {
+        (self.key, self.user) == (caller.api_key_id, caller.user_id)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +145,7 @@ pub async fn start(
     check(&gateway.ledger, caller, &request).await?;
     let _one_at_a_time = gateway.local.exports.starting.lock().await;
     let own: Vec<Record> =
-        records(gateway).await?.into_iter().filter(|it| it.key == caller.api_key_id).collect();
+        records(gateway).await?.into_iter().filter(|it| it.is_of(caller)).collect();
     let waiting = own.iter().filter(|record| record.is_waiting()).count();
     let too_many = |what: String| Err(AppError::new(ErrorCode::RateLimited, what));
     if waiting >= WAITING_PER_KEY {
@@ -154,6 +163,7 @@ pub async fn start(
     let record = Record {
         id: gateway.ids.next_id(now),
         key: caller.api_key_id,
+        user: caller.user_id,
         request,
         created_at: now,
         state: State::Waiting,
@@ -174,7 +184,7 @@ pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Expo
     let not_found = || AppError::not_found("export");
     let id = Uuid::try_parse(id).map_err(|_| not_found())?;
     let record = load(gateway, id).await?.ok_or_else(not_found)?;
-    if record.key != caller.api_key_id || record.created_at + KEPT <= gateway.clock.now() {
+    if !record.is_of(caller) || record.created_at + KEPT <= gateway.clock.now() {
         return Err(not_found());
     }
     if record.request.personal {
@@ -361,8 +371,8 @@ async fn try_to_make(
         return Ok(());
     }
     let mut caller = Caller::everything(Actor::system("cli"));
-    if let Some(key) = record.key {
-        caller.api_key_id = Some(key);
+    if record.key.is_some() || record.user.is_some() {
+        (caller.api_key_id, caller.user_id) = (record.key, record.user);
         // As it is now: it may have been revoked since, or given other scopes.
         caller = api_keys::renew(gateway, &caller).await?;
     }
