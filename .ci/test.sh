@@ -44,6 +44,10 @@ else
   echo "left out: advisories, as their database could not be fetched"
 fi
 
+step "the console"
+make console
+npm run --prefix api/console check
+
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 
