@@ -1,0 +1,98 @@
+//! The gateway's GraphQL API: the only thing that the console talks to.
+import { Client, fetchExchange, makeOperation, mapExchange, subscriptionExchange } from "@urql/core";
+import type { Operation } from "@urql/core";
+import { createClient as createSocket } from "graphql-ws";
+import { endSession, requestHeaders } from "./session";
+
+/** Read models follow the log within moments; after this long a question need not wait for what was written. */
+const fresh_ms = 60_000;
+let written: { position: string; at: number } | null = null;
+
+const later = (a: string, b: string): boolean => a.length > b.length || (a.length === b.length && a > b);
+
+/** Remembers that something was written at `position`, so that what is asked next shows it. */
+function remember(position: string): void {
+  if (!written || later(position, written.position)) written = { position, at: Date.now() };
+  else written.at = Date.now();
+}
+
+/** Every mutation's payload has the position of its last event. */
+function positionIn(data: unknown): string | null {
+  if (!data || typeof data !== "object") return null;
+  for (const payload of Object.values(data)) {
+    const position = (payload as { position?: unknown } | null)?.position;
+    if (typeof position === "string") return position;
+  }
+  return null;
+}
+
+function withMinPosition(operation: Operation): Operation {
+  if (operation.kind !== "query" || operation.context.mayBeBehind) return operation;
+  if (!written || Date.now() - written.at > fresh_ms) return operation;
+  const declares = operation.query.definitions.some(
+    (definition) =>
+      definition.kind === "OperationDefinition" &&
+      definition.variableDefinitions?.some(({ variable }) => variable.name.value === "minPosition"),
+  );
+  const variables = operation.variables as Record<string, unknown>;
+  // The past does not wait for the present.
+  if (!declares || variables.asOf) return operation;
+  return makeOperation("query", { ...operation, variables: { ...variables, minPosition: written.position } }, operation.context);
+}
+
+const online = new Set<(isOnline: boolean) => void>();
+let isOnline = true;
+
+function report(now: boolean): void {
+  if (now === isOnline) return;
+  isOnline = now;
+  for (const listener of online) listener(now);
+}
+
+export function onConnection(listener: (isOnline: boolean) => void): () => void {
+  online.add(listener);
+  return () => online.delete(listener);
+}
+
+export const connected = (): boolean => isOnline;
+
+if (typeof window !== "undefined") {
+  window.addEventListener("offline", () => report(false));
+  window.addEventListener("online", () => report(true));
+}
+
+const url = "/graphql";
+const socket = createSocket({
+  url: () => `${location.origin.replace(/^http/, "ws")}${url}`,
+  lazy: true,
+  keepAlive: 15_000,
+  retryAttempts: Number.MAX_SAFE_INTEGER,
+  shouldRetry: () => true,
+  connectionParams: () => ({ ...requestHeaders() }),
+});
+
+export const gateway = new Client({
+  url,
+  preferGetMethod: false,
+  requestPolicy: "network-only",
+  fetchOptions: () => ({ headers: requestHeaders(), credentials: "same-origin" }),
+  exchanges: [
+    mapExchange({
+      onOperation: withMinPosition,
+      onResult(result) {
+        report(!result.error?.networkError || !!result.error.response);
+        if (result.error?.graphQLErrors.some(({ extensions }) => extensions?.code === "UNAUTHENTICATED")) endSession();
+        const position = result.operation.kind === "mutation" ? positionIn(result.data) : null;
+        if (position) remember(position);
+      },
+    }),
+    fetchExchange,
+    subscriptionExchange({
+      forwardSubscription: ({ query, variables }) => ({
+        subscribe: (sink) => ({
+          unsubscribe: socket.subscribe({ query: query ?? "", variables: variables as Record<string, unknown> }, sink as never),
+        }),
+      }),
+    }),
+  ],
+});

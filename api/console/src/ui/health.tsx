@@ -1,0 +1,31 @@
+//! What was found when a number was last looked at: each finding with its age, and what to do where something is wrong.
+import type { HealthCheck } from "~/gen/graphql";
+import { has, t, type Key } from "~/i18n";
+import { Time } from "./parts";
+
+type Check = Pick<HealthCheck, "check" | "ok" | "at" | "detail" | "remedy">;
+
+const ages = ["last_inbound", "last_outbound", "last_status"];
+
+export const checkName = (check: string): string => (has(`health.${check}`) ? t(`health.${check}` as Key) : check.replaceAll("_", " "));
+
+/** `only`: all findings, those with an age that people look for, or these and whatever is wrong. */
+export function Health({ checks, only = "all" }: { checks: Check[]; only?: "all" | "ages" | "important" }) {
+  const shown = checks.filter(({ check, ok }) => only === "all" || ages.includes(check) || (only === "important" && !ok));
+  return (
+    <ul className="health small">
+      {shown.map(({ check, ok, at, detail, remedy }) => (
+        <li key={check} data-ok={ok}>
+          <span className="dot" />
+          <span>
+            <span className={ok ? undefined : "strong"}>{checkName(check)}</span>
+            {!ok && <span className="visually-hidden"> {t("health.wrong")}</span>}
+            {detail && (!ok || only === "all") && <span className="muted"> · {detail}</span>}
+            {!ok && remedy && <span className="err" style={{ display: "block" }}>{remedy}</span>}
+          </span>
+          <span className="muted">{at ? <Time at={at} relative /> : t("health.never")}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
