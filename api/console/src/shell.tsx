@@ -122,6 +122,10 @@ function Chrome({ answer, session }: { answer: ViewerQuery; session: Session }) 
   );
 }
 
+let enterAgain: () => Promise<void> = async () => undefined;
+/** After a change to what everybody's page shows: the workspace's name, who is asking. */
+export const refreshViewer = (): void => void enterAgain();
+
 export function Shell() {
   const [session, setSession] = useState<Session | null>(null);
   const [answer, setAnswer] = useState<ViewerQuery | null>(null);
@@ -142,6 +146,9 @@ export function Shell() {
   }, []);
 
   useEffect(() => void enter(), [enter]);
+  useEffect(() => {
+    enterAgain = enter;
+  }, [enter]);
   useEffect(() => onSessionEnd(() => {
     setSession({ kind: "nobody" });
     setAnswer(null);

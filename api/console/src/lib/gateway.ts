@@ -11,7 +11,7 @@ let written: { position: string; at: number } | null = null;
 const later = (a: string, b: string): boolean => a.length > b.length || (a.length === b.length && a > b);
 
 /** Remembers that something was written at `position`, so that what is asked next shows it. */
-function remember(position: string): void {
+export function remember(position: string): void {
   if (!written || later(position, written.position)) written = { position, at: Date.now() };
   else written.at = Date.now();
 }

@@ -1,0 +1,245 @@
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { lazy, Suspense, useEffect, useState } from "react";
+import {
+  ApproveCampaignDocument, CampaignDocument, CampaignHistoryDocument, CampaignMessagesDocument, CampaignProgressDocument, CancelCampaignDocument, CloneCampaignDocument,
+  DeleteCampaignDocument, PauseCampaignDocument, ResumeCampaignDocument, RetryCampaignDocument, SegmentsDocument,
+  type CampaignQuery, type MessageStatus, type ProgressFieldsFragment,
+} from "~/gen/graphql";
+import { t } from "~/i18n";
+import { download } from "~/lib/csv";
+import { ask, useCommand, useFollow, useLoad, usePages } from "~/lib/data";
+import { age, money, number, offset, percent, wallClock } from "~/lib/format";
+import { useViewer } from "~/lib/viewer";
+import { CampaignBadge, MessageBadge, messageStatuses, remedy } from "~/lib/words";
+import { AsOfBanner, AsOfButton } from "~/ui/asof";
+import { Choose } from "~/ui/fields";
+import { History } from "~/ui/history";
+import { More, useConfirm } from "~/ui/overlay";
+import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Funnel, Page, Skeleton, Stat, Time } from "~/ui/parts";
+import { Phone } from "~/ui/phone";
+import { ListCard } from "~/ui/table";
+import { announce } from "~/ui/toasts";
+
+const Chart = lazy(() => import("~/ui/chart"));
+const route = getRouteApi("/campaigns/$id");
+type Campaign = NonNullable<CampaignQuery["campaign"]>;
+
+const samples_max = 600;
+
+export function CampaignScreen() {
+  const { id } = route.useParams();
+  const { asOf } = route.useSearch();
+  const navigate = useNavigate();
+  const { can } = useViewer();
+  const { data, problem, refresh } = useLoad(CampaignDocument, { id, asOf }, asOf ? {} : { everyMs: 10_000 });
+  const campaign = data?.campaign;
+  const [live, setLive] = useState<ProgressFieldsFragment | null>(null);
+  const [rate, setRate] = useState<{ times: number[]; values: number[] }>({ times: [], values: [] });
+  const isMoving = !asOf && (campaign?.status === "RUNNING" || campaign?.status === "PAUSED" || campaign?.status === "COMPLETED");
+
+  useFollow(CampaignProgressDocument, { id }, ({ campaignProgress: next }) => {
+    setLive(next);
+    if (next.status === "RUNNING")
+      setRate(({ times, values }) => ({ times: [...times.slice(-samples_max), Date.now() / 1000], values: [...values.slice(-samples_max), next.messagesPerSecond] }));
+  }, !isMoving);
+  const liveStatus = live?.status;
+  useEffect(() => {
+    if (liveStatus) void refresh();
+  }, [liveStatus, refresh]);
+
+  const pause = useCommand(PauseCampaignDocument, t("campaign.pausedNow"));
+  const resume = useCommand(ResumeCampaignDocument, t("campaign.resumedNow"));
+  const cancel = useCommand(CancelCampaignDocument, t("campaign.cancelledNow"));
+  const approve = useCommand(ApproveCampaignDocument, t("campaign.approvedNow"));
+  const retry = useCommand(RetryCampaignDocument, t("campaign.retriedNow"));
+  const clone = useCommand(CloneCampaignDocument, t("campaign.clonedNow"));
+  const remove = useCommand(DeleteCampaignDocument, t("campaign.deletedNow"));
+  const commands = [pause, resume, cancel, approve, retry, clone, remove];
+  const failed = commands.find((command) => command.problem)?.problem ?? null;
+  const [dialog, confirm] = useConfirm(failed, commands.some((command) => command.isSaving));
+  const travel = (to: string | undefined) => void navigate({ to: "/campaigns/$id", params: { id }, search: to ? { asOf: to } : {} });
+
+  const progress = asOf ? campaign?.progress : (live ?? campaign?.progress);
+  const status = asOf ? campaign?.status : (live?.status === "RUNNING" && campaign?.status === "COMPLETED" ? "COMPLETED" : campaign?.status);
+  const isLive = !!campaign && !asOf;
+  const copy = () => void clone.run({ id, name: t("campaign.copyOf", { name: campaign?.name ?? "" }).slice(0, 200) }).then((done) => done && void navigate({ to: "/campaigns/$id/edit/$step", params: { id: done.cloneCampaign.campaign.id, step: "audience" } }));
+
+  return (
+    <Page title={campaign?.name ?? t("nav.campaign")} status={campaign && status && <CampaignBadge status={status} awaits={campaign.awaitsApproval} />} back={<Back to="/campaigns">{t("nav.campaigns")}</Back>}
+      actions={campaign && (
+        <>
+          {status !== "DRAFT" && <AsOfButton asOf={asOf} since={campaign.startedAt ?? campaign.createdAt} onChange={travel} />}
+          {isLive && status === "DRAFT" && !campaign.awaitsApproval && can("MANAGE") && <ButtonLink to="/campaigns/$id/edit/$step" params={{ id, step: "audience" }} look="primary">{t("campaign.continue")}</ButtonLink>}
+          {isLive && campaign.awaitsApproval && can("SEND") && <Button look="primary" busy={approve.isSaving} onPress={() => void approve.run({ id })}>{t("campaign.approve")}</Button>}
+          {isLive && status === "RUNNING" && can("SEND") && <Button icon="pause" busy={pause.isSaving} onPress={() => void pause.run({ id })}>{t("campaign.pause")}</Button>}
+          {isLive && status === "PAUSED" && can("SEND") && <Button look="primary" busy={resume.isSaving} onPress={() => void resume.run({ id })}>{t("campaign.resume")}</Button>}
+          {isLive && <More label={t("common.more")} items={[
+            ...(can("MANAGE") ? [{ label: t("campaign.clone"), run: copy }] : []),
+            ...(can("SEND") && progress && progress.failed > 0 && status !== "DRAFT" ? [{ label: t("campaign.retryFailed"), run: () => void retry.run({ id, scope: "FAILED" }) }] : []),
+            ...(can("SEND") && progress && progress.skipped > 0 && status !== "DRAFT" ? [{ label: t("campaign.retrySkipped"), run: () => void retry.run({ id, scope: "SKIPPED" }) }] : []),
+            ...(can("SEND") && (status === "RUNNING" || status === "PAUSED" || status === "SCHEDULED") ? [{ label: t("campaign.cancel"), danger: true, run: () => confirm({ title: t("campaign.cancel"), danger: true, body: <p>{t("campaign.cancelBody", { n: number(progress?.pending ?? 0) })}</p>, action: t("campaign.cancel"), reason: t("common.reason"), run: (reason) => cancel.run({ id, reason }) }) }] : []),
+            ...(can("MANAGE") && status === "DRAFT" ? [{ label: t("campaign.delete"), danger: true, run: () => confirm({ title: t("campaign.delete"), danger: true, body: <p>{t("campaign.deleteBody")}</p>, action: t("campaign.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/campaigns" }); return done; }) }) }] : []),
+          ]} />}
+        </>
+      )}>
+      <AsOfBanner asOf={asOf} onChange={travel} />
+      <Failure problem={problem ?? failed} retry={() => void refresh()} />
+      {!campaign && !problem && <Skeleton lines={8} />}
+      {campaign && progress && (
+        <>
+          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={campaign.waitingFor ?? campaign.statusReason ?? ""} />}
+          {campaign.cancellation && <Callout title={campaign.cancellation.summary}><p>{t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })}</p></Callout>}
+          <div className="columns wide">
+            <div className="stack loose">
+              {status !== "DRAFT" && <Outcome campaign={campaign} progress={progress} rate={rate} />}
+              {progress.failures.length > 0 && <Failures progress={progress} />}
+              {progress.skips.length > 0 && <Skips progress={progress} />}
+            </div>
+            <div className="stack loose">
+              <Plan campaign={campaign} progress={progress} />
+              <Phone components={campaign.template.components} values={campaign.parameters as Record<string, string>} />
+            </div>
+          </div>
+          {status !== "DRAFT" && !asOf && <Recipients id={id} />}
+          <CampaignHistory id={id} />
+        </>
+      )}
+      {dialog}
+    </Page>
+  );
+}
+
+function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: ProgressFieldsFragment; rate: { times: number[]; values: number[] } }) {
+  const aimed = progress.recipients - progress.skipped;
+  const isRunning = campaign.status === "RUNNING";
+  return (
+    <Card title={t("campaign.progress")}>
+      {isRunning && (
+        <div className="stats">
+          <Stat label={t("campaign.rate")}>{t("campaign.perSecond", { n: number(progress.messagesPerSecond, 1) })}</Stat>
+          <Stat label={t("campaign.left")}>{number(progress.pending)}</Stat>
+          <Stat label={t("campaign.finish")}>{progress.estimatedCompletion ? <Time at={progress.estimatedCompletion} /> : "–"}</Stat>
+        </div>
+      )}
+      <Funnel whole={aimed} bars={[
+        { label: t("campaign.recipients"), value: aimed },
+        { label: t("funnel.accepted"), value: progress.accepted, hint: t("funnel.acceptedHint") },
+        { label: t("funnel.delivered"), value: progress.delivered },
+        { label: t("funnel.read"), value: progress.read },
+        { label: t("funnel.replied"), value: progress.replied },
+        ...(progress.clicked > 0 || progress.buttons.length > 0 ? [{ label: t("funnel.clicked"), value: progress.clicked }] : []),
+        ...(progress.failed > 0 ? [{ label: t("funnel.failed"), value: progress.failed, tone: "bad" as const }] : []),
+        ...(progress.inDoubt > 0 ? [{ label: t("funnel.inDoubt"), value: progress.inDoubt, tone: "quiet" as const, hint: t("funnel.inDoubtHint") }] : []),
+        ...(progress.cancelled > 0 ? [{ label: t("funnel.cancelled"), value: progress.cancelled, tone: "quiet" as const }] : []),
+      ]} />
+      {progress.buttons.length > 0 && <Facts items={progress.buttons.map(({ label, count }) => [t("campaign.tapped", { label }), `${number(count)} · ${percent(count, progress.delivered)}`])} />}
+      {progress.optedOut > 0 && <p className="muted">{t("campaign.optedOut", { count: progress.optedOut, n: number(progress.optedOut) })}</p>}
+      {rate.times.length > 2 && (
+        <div><h3>{t("campaign.rateSinceOpened")}</h3><Suspense fallback={<div className="chart" />}><Chart times={rate.times} values={rate.values} label={t("campaign.rateChart", { n: number(rate.values[rate.values.length - 1] ?? 0, 1) })} /></Suspense></div>
+      )}
+    </Card>
+  );
+}
+
+function Failures({ progress }: { progress: ProgressFieldsFragment }) {
+  return (
+    <Card title={t("campaign.failures")}>
+      <ul className="list">
+        {progress.failures.map(({ code, title, count }) => (
+          <li key={`${code}${title}`} className="stack tight">
+            <div className="row between"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
+            <p className="small muted">{remedy(code) ?? t("remedy.none")}{code ? <> · <code>{code}</code></> : null}</p>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function Skips({ progress }: { progress: Pick<ProgressFieldsFragment, "skips"> }) {
+  return (
+    <Card title={t("campaign.skipped")}>
+      <ul className="list">
+        {progress.skips.map(({ reason, count }) => (
+          <li key={reason} className="row between nowrap"><span>{t(`skip.${reason}`)}</span><span className="num">{number(count)}</span></li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function Plan({ campaign, progress }: { campaign: Campaign; progress: ProgressFieldsFragment }) {
+  const { schedule, audience, account } = campaign;
+  const segments = useLoad(SegmentsDocument, { first: 200 }, { pause: audience.segmentIds.length === 0 });
+  const names = new Map(segments.data?.segments.nodes.map(({ id, name }) => [id, name]));
+  const groups = [...audience.segmentIds.map((id) => names.get(id) ?? t("nav.segment")), ...audience.tags.map((tag) => t("contact.tagIs", { tag }))];
+  return (
+    <Card title={t("campaign.plan")}>
+      <Facts items={[
+        [t("nav.number"), account && <Link to="/numbers/$id" params={{ id: account.id }}>{account.name}</Link>],
+        [t("nav.template"), <Link to="/templates/$id" params={{ id: campaign.template.id }} className="break">{campaign.template.name}</Link>],
+        [t("wizard.step.audience"), audience.all ? t("wizard.everyone") : groups.join(", ") || t("wizard.chosenPeople", { count: audience.contactIds.length, n: audience.contactIds.length })],
+        [t("campaign.starts"), schedule ? <span>{wallClock(schedule.startAt)}<br /><span className="small muted">{schedule.recipientLocal ? t("campaign.atRecipients") : `${schedule.timeZone.replaceAll("_", " ")} (${offset(schedule.timeZone)})`}{campaign.startAt && campaign.status === "SCHEDULED" ? ` · ${age(campaign.startAt)}` : ""}</span></span> : t("wizard.atOnce")],
+        ...(schedule?.recurrence ? [[t("wizard.repeat"), <code className="break">{schedule.recurrence}</code>] as [string, React.ReactNode]] : []),
+        [t("campaign.startedAtLabel"), <Time at={campaign.startedAt} long />],
+        [t("campaign.completedAt"), <Time at={campaign.completedAt} long />],
+        [t("campaign.cost"), progress.cost?.amount ? `${money(progress.cost.amount, progress.cost.currency)}${progress.cost.estimated ? ` · ${t("campaign.estimated")}` : ""}` : <Link to="/settings/prices">{t("campaign.noRates")}</Link>],
+      ]} />
+    </Card>
+  );
+}
+
+type Filter = "ALL" | MessageStatus;
+const report_max = 20_000;
+
+function Recipients({ id }: { id: string }) {
+  const { recipients } = route.useSearch();
+  const navigate = useNavigate();
+  const [isReporting, setReporting] = useState(false);
+  const status = recipients ? [recipients as MessageStatus] : null;
+  const pages = usePages(CampaignMessagesDocument, { id, status }, (data) => data.messages, { everyMs: 8_000 });
+
+  const report = async () => {
+    setReporting(true);
+    const rows: string[][] = [];
+    let after: string | null = null;
+    for (let more = true; more && rows.length < report_max;) {
+      const { data } = await ask(CampaignMessagesDocument, { id, status, first: 500, after });
+      if (!data) break;
+      for (const message of data.messages.nodes)
+        rows.push([message.contact?.name ?? "", message.to ?? "", t(`message.status.${message.status}`), message.failure?.title ?? (message.skipReason ? t(`skip.${message.skipReason}`) : ""), message.createdAt]);
+      more = data.messages.pageInfo.hasNextPage;
+      after = data.messages.pageInfo.endCursor ?? null;
+    }
+    setReporting(false);
+    download(`campaign-${id}.csv`, [[t("contact.name"), t("account.number"), t("filter.status"), t("message.why"), "UTC"], ...rows]);
+    if (rows.length >= report_max) announce(t("campaign.reportCut", { n: number(report_max) }), "info");
+  };
+
+  return (
+    <section className="stack" aria-label={t("campaign.recipients")}>
+      <div className="row between">
+        <h2>{t("campaign.recipients")}</h2>
+        <div className="row">
+          <div style={{ minInlineSize: "11rem" }}>
+            <Choose<Filter> hideLabel label={t("filter.status")} value={(recipients as Filter) ?? "ALL"} onChange={(value) => void navigate({ to: "/campaigns/$id", params: { id }, search: value === "ALL" ? {} : { recipients: value }, replace: true, resetScroll: false })}
+              options={[{ value: "ALL", label: t("filter.anyStatus") }, ...messageStatuses.filter((value) => value !== "RECEIVED").map((value) => ({ value, label: t(`message.status.${value}`) }))]} />
+          </div>
+          <Button icon="download" busy={isReporting} onPress={() => void report()}>{t("campaign.report")}</Button>
+        </div>
+      </div>
+      <ListCard pages={pages} label={t("campaign.recipients")} id={(message) => message.id} linked
+        empty={<Empty icon="people" title={t("list.nothingFound")} />}
+        columns={[
+          { title: t("contact.name"), cell: (message) => <Link className="row-link break" to="/messages/$id" params={{ id: message.id }}>{message.contact?.name ?? message.to ?? t("contact.noName")}</Link> },
+          { title: t("account.number"), cell: ({ to }) => <span className="num" dir="ltr">{to ?? "–"}</span> },
+          { title: t("filter.status"), cell: ({ status: state }) => <MessageBadge status={state} /> },
+          { title: t("message.why"), width: "36%", isBlank: ({ failure, skipReason, statusReason }) => !failure && !skipReason && !statusReason, cell: ({ failure, skipReason, statusReason }) => <span className="muted break">{failure?.title ?? (skipReason ? t(`skip.${skipReason}`) : statusReason)}</span> },
+        ]} />
+    </section>
+  );
+}
+
+function CampaignHistory({ id }: { id: string }) {
+  return <History pages={usePages(CampaignHistoryDocument, { id }, (data) => data.campaign?.history)} />;
+}

@@ -1,0 +1,186 @@
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+import {
+  CampaignsDocument, CreateSegmentDocument, DeleteSegmentDocument, PreviewSegmentDocument, SegmentDocument, SegmentsDocument, UpdateSegmentDocument,
+  type PreviewSegmentQuery,
+} from "~/gen/graphql";
+import { t } from "~/i18n";
+import { ask, useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import type { Problem } from "~/lib/errors";
+import { number } from "~/lib/format";
+import { emptyCondition, formOf, isComplete, operators, outcomes, ruleOf, type Condition, type ConditionKind, type RuleForm } from "~/lib/rule";
+import { useViewer } from "~/lib/viewer";
+import { Choose, Radios, Switch, TextInput, ZoneField } from "~/ui/fields";
+import { useConfirm } from "~/ui/overlay";
+import { Back, Button, ButtonLink, Card, Empty, Failure, Page, Skeleton } from "~/ui/parts";
+import { ListCard } from "~/ui/table";
+
+const kinds: ConditionKind[] = ["tag", "attribute", "consent", "language", "timeZone", "lastMessage", "campaign"];
+
+export function SegmentsScreen() {
+  const { can } = useViewer();
+  const pages = usePages(SegmentsDocument, {}, (data) => data.segments);
+  const make = can("MANAGE") && <ButtonLink to="/segments/new" look="primary" icon="plus">{t("segment.new")}</ButtonLink>;
+  return (
+    <Page title={t("nav.segments")} intro={t("segment.intro")} actions={make}>
+      <ListCard pages={pages} label={t("nav.segments")} id={({ id }) => id} linked
+        empty={<Empty icon="segment" title={t("segment.none")} action={make}>{t("segment.noneHelp")}</Empty>}
+        columns={[
+          { title: t("segment.name"), cell: ({ id, name }) => <Link className="row-link break" to="/segments/$id" params={{ id }}>{name}</Link> },
+          { title: t("segment.rule"), cell: ({ rule }) => <span className="muted break">{inWords(rule)}</span>, width: "50%" },
+          { title: t("segment.size"), end: true, cell: ({ size }) => <span className="num">{number(size)}</span> },
+        ]} />
+    </Page>
+  );
+}
+
+function conditionInWords({ kind, isNot, value, name, op, when, date }: Condition): string {
+  const said = kind === "attribute" ? `${name} ${t(`segment.op.${op as (typeof operators)[number]}`)}${op === "exists" || op === "missing" ? "" : ` “${value}”`}`
+    : kind === "campaign" ? `${t("segment.kind.campaign")}: ${value ? t(`segment.outcome.${value as (typeof outcomes)[number]}`) : t("segment.anyOutcome")}`
+    : kind === "lastMessage" ? [t("segment.kind.lastMessage"), value && t(`segment.outcome.${value as (typeof outcomes)[number]}`), when !== "any" && `${t(`segment.when.${when}`)} ${date}`].filter(Boolean).join(" ")
+    : kind === "consent" ? `${t("contact.consent")}: ${t(`consent.${value as "OPTED_IN"}`)}`
+    : `${t(`segment.kind.${kind}`)}: ${value}`;
+  return isNot ? t("segment.notThis", { what: said }) : said;
+}
+
+export function inWords(rule: unknown): string {
+  const form = formOf(rule);
+  return form ? form.conditions.map(conditionInWords).join(form.join === "all" ? ` ${t("segment.and")} ` : ` ${t("segment.or")} `) : t("segment.nested");
+}
+
+export function NewSegmentScreen() {
+  const navigate = useNavigate();
+  const create = useCommand(CreateSegmentDocument);
+  const [idempotencyKey, renew] = useIdempotencyKey();
+  return (
+    <Page title={t("segment.new")} back={<Back to="/segments">{t("nav.segments")}</Back>}>
+      <SegmentEditor name="" rule={null} problem={create.problem} isBusy={create.isSaving} onSave={async (name, rule) => {
+        const done = await create.run({ input: { name, rule, idempotencyKey } });
+        if (done) void navigate({ to: "/segments/$id", params: { id: done.createSegment.segment.id } });
+        else renew();
+      }} />
+    </Page>
+  );
+}
+
+const route = getRouteApi("/segments/$id");
+
+export function SegmentScreen() {
+  const { id } = route.useParams();
+  const navigate = useNavigate();
+  const { can } = useViewer();
+  const { data, problem } = useLoad(SegmentDocument, { id });
+  const update = useCommand(UpdateSegmentDocument);
+  const remove = useCommand(DeleteSegmentDocument, t("segment.deletedNow"));
+  const [dialog, confirm] = useConfirm(remove.problem, remove.isSaving);
+  const segment = data?.segment;
+  return (
+    <Page title={segment?.name ?? t("nav.segment")} back={<Back to="/segments">{t("nav.segments")}</Back>}
+      actions={segment && can("MANAGE") && <Button look="danger" onPress={() => confirm({ title: t("segment.delete"), danger: true, body: <p>{t("segment.deleteBody", { name: segment.name })}</p>, action: t("segment.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/segments" }); return done; }) })}>{t("segment.delete")}</Button>}>
+      <Failure problem={problem} />
+      {!segment && !problem && <Skeleton />}
+      {segment && <SegmentEditor key={segment.id} name={segment.name} rule={segment.rule} problem={update.problem} isBusy={update.isSaving} isReadOnly={!can("MANAGE")} id={id} onSave={async (name, rule) => void (await update.run({ id, name, rule }))} />}
+      {dialog}
+    </Page>
+  );
+}
+
+function SegmentEditor({ name: givenName, rule: givenRule, problem, isBusy, isReadOnly, id, onSave }: {
+  name: string; rule: unknown; problem: Problem | null; isBusy: boolean; isReadOnly?: boolean; id?: string; onSave: (name: string, rule: unknown) => Promise<void>;
+}) {
+  const [name, setName] = useState(givenName);
+  const [form, setForm] = useState<RuleForm | null>(() => (givenRule === null ? { join: "all", conditions: [emptyCondition()] } : formOf(givenRule)));
+  const [json, setJson] = useState(() => JSON.stringify(givenRule, null, 2));
+  const campaigns = useLoad(CampaignsDocument, { first: 100 });
+  let rule: unknown = null;
+  if (form) rule = isComplete(form) ? ruleOf(form) : null;
+  else try { rule = JSON.parse(json); } catch { rule = null; }
+  const preview = usePreview(rule);
+  const change = (index: number, part: Partial<Condition>) => form && setForm({ ...form, conditions: form.conditions.map((condition, at) => (at === index ? { ...condition, ...part } : condition)) });
+
+  return (
+    <div className="columns wide">
+      <Card foot={!isReadOnly && <Button look="primary" busy={isBusy} isDisabled={!name.trim() || !rule} onPress={() => void onSave(name.trim(), rule)}>{t("common.save")}</Button>}>
+        <TextInput label={t("segment.name")} value={name} onChange={setName} isDisabled={isReadOnly} isRequired />
+        {form && (
+          <>
+            <Radios label={t("segment.who")} value={form.join} onChange={(join) => setForm({ ...form, join })} options={[{ value: "all", label: t("segment.all") }, { value: "any", label: t("segment.any") }]} />
+            <div className="stack">
+              {form.conditions.map((condition, index) => (
+                <div key={index} className="rule-row">
+                  <Choose label={t("segment.condition", { n: index + 1 })} value={condition.kind} onChange={(kind) => change(index, emptyCondition(kind))} options={kinds.map((kind) => ({ value: kind, label: t(`segment.kind.${kind}`) }))} />
+                  <div className="stack tight"><div className="parts"><Inputs condition={condition} change={(part) => change(index, part)} campaigns={campaigns.data?.campaigns.nodes ?? []} /></div>
+                    <Switch value={condition.isNot} onChange={(isNot) => change(index, { isNot })}>{t("segment.isNot")}</Switch></div>
+                  <Button look="quiet" icon="close" aria-label={t("segment.remove", { n: index + 1 })} isDisabled={form.conditions.length === 1} onPress={() => setForm({ ...form, conditions: form.conditions.filter((_, at) => at !== index) })} />
+                </div>
+              ))}
+            </div>
+            <div><Button compact icon="plus" onPress={() => setForm({ ...form, conditions: [...form.conditions, emptyCondition()] })}>{t("segment.addCondition")}</Button></div>
+          </>
+        )}
+        {!form && <TextInput label={t("segment.rule")} rows={12} mono help={t("segment.jsonHelp")} value={json} onChange={setJson} error={rule === null ? t("segment.badJson") : null} />}
+        <Failure problem={problem} />
+      </Card>
+      <div className="sticky">
+        <Card title={t("segment.now")} actions={id && <ButtonLink to="/contacts" search={{ segment: id }} compact look="quiet">{t("segment.seeAll")}</ButtonLink>}>
+          {!rule && <p className="muted">{t("segment.incomplete")}</p>}
+          {rule !== null && <Failure problem={preview.problem} />}
+          {rule !== null && preview.data && (
+            <>
+              <p aria-live="polite"><b style={{ fontSize: "var(--text-2xl)" }} className="num">{number(preview.data.count)}</b> <span className="muted">{t("segment.people", { count: preview.data.count })}</span></p>
+              <ul className="list">{preview.data.sample.map((contact) => <li key={contact.id} className="row between"><Link to="/contacts/$id" params={{ id: contact.id }}>{contact.name ?? t("contact.noName")}</Link><span className="muted num" dir="ltr">{contact.phoneNumber}</span></li>)}</ul>
+            </>
+          )}
+        </Card>
+      </div>
+    </div>
+  );
+}
+
+export function usePreview(rule: unknown) {
+  const [state, setState] = useState<{ data: PreviewSegmentQuery["previewSegment"] | null; problem: Problem | null }>({ data: null, problem: null });
+  const key = JSON.stringify(rule);
+  useEffect(() => {
+    if (rule === null) return setState({ data: null, problem: null });
+    let isCurrent = true;
+    const timer = setTimeout(async () => {
+      const { data, problem } = await ask(PreviewSegmentDocument, { rule });
+      if (isCurrent) setState({ data: data?.previewSegment ?? null, problem });
+    }, 350);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [key]);
+  return state;
+}
+
+function Inputs({ condition, change, campaigns }: { condition: Condition; change: (part: Partial<Condition>) => void; campaigns: readonly { id: string; name: string }[] }) {
+  const { kind, value, name, op, when, date } = condition;
+  const outcome = (optional: boolean) => (
+    <Choose label={t("segment.outcomeLabel")} value={value || "ANY"} onChange={(next) => change({ value: next === "ANY" ? "" : next })} options={[...(optional ? [{ value: "ANY", label: t("segment.anyOutcome") }] : []), ...outcomes.map((each) => ({ value: each as string, label: t(`segment.outcome.${each}`) }))]} />
+  );
+  if (kind === "tag" || kind === "language") return <TextInput label={t(`segment.kind.${kind}`)} value={value} onChange={(next) => change({ value: next })} placeholder={kind === "language" ? "pt_BR" : undefined} />;
+  if (kind === "timeZone") return <ZoneField label={t("segment.kind.timeZone")} value={value} onChange={(next) => change({ value: next })} />;
+  if (kind === "consent") return <Choose label={t("contact.consent")} value={value as "OPTED_IN"} onChange={(next) => change({ value: next })} options={(["OPTED_IN", "UNKNOWN", "OPTED_OUT"] as const).map((each) => ({ value: each, label: t(`consent.${each}`) }))} />;
+  if (kind === "attribute") return (
+    <>
+      <TextInput label={t("segment.attributeName")} value={name} onChange={(next) => change({ name: next })} placeholder="city" />
+      <Choose label={t("segment.compare")} value={op} onChange={(next) => change({ op: next })} options={operators.map((each) => ({ value: each as string, label: t(`segment.op.${each}`) }))} />
+      {op !== "exists" && op !== "missing" && <TextInput label={t("segment.value")} value={value} onChange={(next) => change({ value: next })} />}
+    </>
+  );
+  if (kind === "campaign") return (
+    <>
+      <Choose label={t("nav.campaign")} value={name || null} onChange={(next) => change({ name: next })} options={campaigns.map((campaign) => ({ value: campaign.id, label: campaign.name }))} />
+      {outcome(true)}
+    </>
+  );
+  return (
+    <>
+      {outcome(true)}
+      <Choose label={t("segment.whenLabel")} value={when} onChange={(next) => change({ when: next })} options={(["any", "before", "after"] as const).map((each) => ({ value: each, label: t(`segment.when.${each}`) }))} />
+      {when !== "any" && <TextInput label={t("segment.dayUtc")} type="date" value={date} onChange={(next) => change({ date: next })} />}
+    </>
+  );
+}

@@ -1,0 +1,45 @@
+//! A number over time. What it says stands in words beside it as well.
+import { useEffect, useRef } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { instant } from "~/lib/format";
+import { usePreferences } from "~/lib/preferences";
+
+const height = 150;
+
+export default function Chart({ times, values, label }: { times: number[]; values: number[]; label: string }) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const { theme } = usePreferences();
+
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const axis = { stroke: colour("--ink-2"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    plot.current = new uPlot(
+      {
+        width: element.clientWidth, height, legend: { show: false }, cursor: { y: false },
+        scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
+        axes: [
+          { ...axis, values: (_, ticks) => ticks.map((tick) => instant(new Date(tick * 1000).toISOString(), undefined, true).split(", ")[1]?.replace(/\s\S+$/, "") ?? "") },
+          { ...axis, size: 44 },
+        ],
+        series: [{}, { stroke: colour("--accent"), width: 2, fill: `${colour("--accent")}22`, points: { show: false } }],
+      },
+      [times, values],
+      element,
+    );
+    const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height }));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [theme]);
+
+  useEffect(() => plot.current?.setData([times, values]), [times, values]);
+
+  return <div ref={box} className="chart" role="img" aria-label={label} />;
+}

@@ -1,0 +1,19 @@
+import { Link } from "@tanstack/react-router";
+import { t } from "~/i18n";
+import { useViewer } from "~/lib/viewer";
+
+export function SettingsTabs() {
+  const { can } = useViewer();
+  return (
+    <nav className="tabs" aria-label={t("nav.settings")}>
+      <Link to="/settings" activeOptions={{ exact: true }}>{t("settings.workspace")}</Link>
+      <Link to="/settings/prices">{t("settings.prices")}</Link>
+      <Link to="/settings/browser">{t("settings.browser")}</Link>
+      {can("ADMIN") && <Link to="/settings/keys">{t("settings.keys")}</Link>}
+      <Link to="/settings/webhooks">{t("settings.webhooks")}</Link>
+      <Link to="/settings/events" activeOptions={{ includeSearch: false }}>{t("settings.events")}</Link>
+      <Link to="/settings/system">{t("settings.system")}</Link>
+      <a href="/graphql">GraphiQL</a>
+    </nav>
+  );
+}
