@@ -1,5 +1,5 @@
 //! What is around every screen: who is asking, where one can go, whether the gateway can be reached.
-import { Link, Outlet, useRouter, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useRouter, useRouterState, type ErrorComponentProps } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useEffect, useState, type ReactNode } from "react";
 import { Dialog, Modal, ModalOverlay } from "react-aria-components";
 import { ViewerDocument, type ViewerQuery } from "~/gen/graphql";
@@ -167,13 +167,14 @@ const Centred = ({ children }: { children: ReactNode }) => (
 );
 
 /** A fault of the console itself, with something to quote when asking for help. */
-export function Crash({ error }: { error: Error }) {
+export function Crash({ error }: ErrorComponentProps) {
+  const message = error instanceof Error ? error.message : String(error);
   const router = useRouter();
-  const isOldBuild = /dynamically imported module|Importing a module/.test(error.message);
+  const isOldBuild = /dynamically imported module|Importing a module/.test(message);
   return (
     <div className="page">
       <h1>{t(isOldBuild ? "crash.newVersion" : "crash.title")}</h1>
-      <Failure problem={{ ...problemFrom(isOldBuild ? "NEW_VERSION" : "CONSOLE", isOldBuild ? null : error.message) }} retry={() => (isOldBuild ? location.reload() : void router.invalidate())} />
+      <Failure problem={{ ...problemFrom(isOldBuild ? "NEW_VERSION" : "CONSOLE", isOldBuild ? null : message) }} retry={() => (isOldBuild ? location.reload() : void router.invalidate())} />
     </div>
   );
 }

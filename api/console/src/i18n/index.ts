@@ -4,7 +4,7 @@ import en from "./en.json";
 import { preferences, type Language } from "~/lib/preferences";
 
 type Plural = "_zero" | "_one" | "_two" | "_few" | "_many" | "_other";
-type Base<K extends string> = K extends `${infer B}${Plural}` ? B : K;
+type Base<K> = K extends `${infer B}${Plural}` ? B : K extends string ? K : never;
 export type Key = Base<keyof typeof en>;
 
 const catalogues: Record<Language, () => Promise<{ default: Record<string, string> }>> = {

@@ -151,7 +151,7 @@ export function check(draft: Draft): Rule[] {
     if (button.text.length > limits.button) wrong("buttons", t("rule.buttonLong", { n, max: limits.button }));
     if (button.kind !== "QUICK_REPLY" && !button.value.trim()) wrong("buttons", t("rule.buttonValue", { n }));
     if (button.kind === "URL" && button.value && !/^https?:\/\/[^\s]+$/.test(button.value)) wrong("buttons", t("rule.buttonUrl", { n }));
-    if (button.kind === "URL" && variables(button.value).length > 0 && !/\{\{1\}\}$/.test(button.value)) wrong("buttons", t("rule.buttonUrlEnd", { n }));
+    if (button.kind === "URL" && variables(button.value).length > 0 && !/\{\{1\}\}$/.test(button.value)) wrong("buttons", t("rule.buttonUrlEnd", { n, slot: "{{1}}" }));
     if (button.kind === "URL" && variables(button.value).length > 0 && !button.sample.trim()) wrong("buttons", t("rule.buttonSample", { n }));
   });
   const kinds = draft.buttons.map(({ kind }) => (kind === "QUICK_REPLY" ? "reply" : "action"));

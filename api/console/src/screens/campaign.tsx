@@ -3,7 +3,7 @@ import { lazy, Suspense, useEffect, useState } from "react";
 import {
   ApproveCampaignDocument, CampaignDocument, CampaignHistoryDocument, CampaignMessagesDocument, CampaignProgressDocument, CancelCampaignDocument, CloneCampaignDocument,
   DeleteCampaignDocument, PauseCampaignDocument, ResumeCampaignDocument, RetryCampaignDocument, SegmentsDocument,
-  type CampaignQuery, type MessageStatus, type ProgressFieldsFragment,
+  type CampaignMessagesQuery, type CampaignQuery, type MessageStatus, type ProgressFieldsFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { download } from "~/lib/csv";
@@ -204,12 +204,12 @@ function Recipients({ id }: { id: string }) {
     const rows: string[][] = [];
     let after: string | null = null;
     for (let more = true; more && rows.length < report_max;) {
-      const { data } = await ask(CampaignMessagesDocument, { id, status, first: 500, after });
-      if (!data) break;
-      for (const message of data.messages.nodes)
+      const page: CampaignMessagesQuery["messages"] | undefined = (await ask(CampaignMessagesDocument, { id, status, first: 500, after })).data?.messages;
+      if (!page) break;
+      for (const message of page.nodes)
         rows.push([message.contact?.name ?? "", message.to ?? "", t(`message.status.${message.status}`), message.failure?.title ?? (message.skipReason ? t(`skip.${message.skipReason}`) : ""), message.createdAt]);
-      more = data.messages.pageInfo.hasNextPage;
-      after = data.messages.pageInfo.endCursor ?? null;
+      more = page.pageInfo.hasNextPage;
+      after = page.pageInfo.endCursor ?? null;
     }
     setReporting(false);
     download(`campaign-${id}.csv`, [[t("contact.name"), t("account.number"), t("filter.status"), t("message.why"), "UTC"], ...rows]);

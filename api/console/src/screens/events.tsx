@@ -3,6 +3,7 @@ import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import { EventsDocument, FollowEventsDocument, type EventFieldsFragment, type EventFilter } from "~/gen/graphql";
 import { t } from "~/i18n";
+import english from "~/i18n/en.json";
 import { useFollow, usePages } from "~/lib/data";
 import { eventName, eventTone } from "~/lib/words";
 import { Combo, Switch, TextInput } from "~/ui/fields";
@@ -13,12 +14,7 @@ import { SettingsTabs } from "~/ui/settings-tabs";
 const route = getRouteApi("/settings/events");
 const live_max = 300;
 
-const types = [
-  "message.queued", "message.scheduled", "message.send_requested", "message.accepted", "message.sent", "message.delivered", "message.read", "message.failed", "message.skipped", "message.cancelled", "message.received",
-  "campaign.drafted", "campaign.launched", "campaign.started", "campaign.paused", "campaign.resumed", "campaign.completed", "campaign.cancelled",
-  "contact.added", "contact.updated", "contact.consent_recorded", "contact.erased", "template.drafted", "template.submitted", "template.approved", "template.rejected",
-  "account.connected", "account.paused", "account.resumed", "import.started", "import.completed", "segment.created", "api_key.created", "webhook_endpoint.created",
-];
+const types = (Object.keys(english) as string[]).filter((key) => /^event\.[a-z_]+\.[a-z_]+$/.test(key)).map((key) => key.slice("event.".length)).sort();
 const kinds = ["account", "template", "contact", "import", "segment", "campaign", "message", "workspace", "api_key", "webhook_endpoint"];
 
 export function EventsScreen() {

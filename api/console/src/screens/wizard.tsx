@@ -297,7 +297,7 @@ function RealPreviews({ id, isSettled }: { id: string; isSettled: boolean }) {
     <Card title={t("wizard.previews")}>
       {problem && !isLoading && <Failure problem={problem} />}
       {isLoading && !data && <Skeleton lines={3} />}
-      {missing && <Callout tone="warn" title={t("wizard.missing", { count: missing.count, n: number(missing.count) })}><p>{t("wizard.missingHelp")}</p></Callout>}
+      {missing && <Callout tone="warn" title={t("wizard.missing", { count: missing.count, n: number(missing.count) })}><p>{t("wizard.missingHelp", { example: placeholders[0] as string })}</p></Callout>}
       {data && data.sample.length === 0 && <p className="muted">{t("wizard.noSample")}</p>}
       {data && <ul className="list">{data.sample.map((message) => <li key={message.contactId} className="pre" dir="auto">{message.preview}</li>)}</ul>}
     </Card>

@@ -1,9 +1,9 @@
 //! What was found when a number was last looked at: each finding with its age, and what to do where something is wrong.
-import type { HealthCheck } from "~/gen/graphql";
+import type { AccountRowFragment } from "~/gen/graphql";
 import { has, t, type Key } from "~/i18n";
 import { Time } from "./parts";
 
-type Check = Pick<HealthCheck, "check" | "ok" | "at" | "detail" | "remedy">;
+type Check = AccountRowFragment["health"][number];
 
 const ages = ["last_inbound", "last_outbound", "last_status"];
 
