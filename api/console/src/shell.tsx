@@ -77,7 +77,6 @@ function Chrome({ answer, session }: { answer: ViewerQuery; session: Session }) 
   const name = session.kind === "person" ? session.person.name : (answer.viewer.name ?? answer.viewer.id);
   const who = (
     <div className="side-foot">
-      {search}
       <div className="whoami">
         <div className="ellipsis strong">{name}</div>
         <div className="ellipsis">{session.kind === "person" ? t(`role.${session.person.role}`) : t("session.byKey")}</div>
@@ -97,6 +96,7 @@ function Chrome({ answer, session }: { answer: ViewerQuery; session: Session }) 
         </header>
         <aside className="side" aria-label={t("nav.aside")}>
           <Link to="/" className="brand"><Logo /> WhatsApp Gateway</Link>
+          {search}
           <Nav />
           {who}
         </aside>

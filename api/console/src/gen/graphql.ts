@@ -1250,7 +1250,13 @@ export type WebhookEndpointsQueryVariables = Exact<{
 
 export type WebhookEndpointsQuery = { webhookEndpoints: { nodes: Array<{ id: string, url: string, types: Array<string>, accountIds: Array<string> | null, batch: boolean, eventsPerSecond: number | null, enabled: boolean, status: WebhookEndpointStatus, pauseReason: WebhookPauseReason | null, includePersonal: boolean, createdAt: string, deliveredPosition: string, lag: number, previousSecretUntil: string | null, replay: { after: string, until: string } | null, lastFailure: { at: string, status: number | null, error: string, nextAttemptAt: string | null } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
 
+export type WebhookCursorsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type WebhookCursorsQuery = { webhookEndpoints: { edges: Array<{ cursor: string, node: { id: string } }> } };
+
 export type WebhookDeliveriesQueryVariables = Exact<{
+  before?: string | null | undefined;
   failedOnly?: boolean | null | undefined;
   first?: number | null | undefined;
 }>;
@@ -2807,9 +2813,21 @@ fragment EndpointRow on WebhookEndpoint {
     nextAttemptAt
   }
 }`) as unknown as TypedDocumentString<WebhookEndpointsQuery, WebhookEndpointsQueryVariables>;
+export const WebhookCursorsDocument = new TypedDocumentString(`
+    query WebhookCursors {
+  webhookEndpoints(first: 500) {
+    edges {
+      cursor
+      node {
+        id
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<WebhookCursorsQuery, WebhookCursorsQueryVariables>;
 export const WebhookDeliveriesDocument = new TypedDocumentString(`
-    query WebhookDeliveries($failedOnly: Boolean, $first: Int) {
-  webhookEndpoints(first: 100) {
+    query WebhookDeliveries($before: String, $failedOnly: Boolean, $first: Int) {
+  webhookEndpoints(first: 1, after: $before) {
     nodes {
       ...EndpointRow
       deliveries(failedOnly: $failedOnly, first: $first) {

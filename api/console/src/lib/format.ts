@@ -116,6 +116,9 @@ export function offset(zone: string, at = new Date()): string {
   }
 }
 
+/** "Europe/London (UTC+00:00)"; a zone that is UTC needs no more words. */
+export const zoneWithOffset = (zone: string, at?: Date): string => (zone === "UTC" ? "UTC" : `${zone.replaceAll("_", " ")} (${offset(zone, at)})`);
+
 /** Midnight of today in the shown zone, as an instant. */
 export function startOfToday(): string {
   const zone = shownZone();

@@ -49,7 +49,7 @@ export function AccountScreen() {
       {account && (
         <>
           {account.statusReason && <Callout tone="warn" title={account.statusReason}>{account.pausedUntil && <p>{t("account.pausedUntil")} <Time at={account.pausedUntil} long /></p>}</Callout>}
-          <Tabs label={t("nav.sections")} current={tab} items={[{ label: t("account.tab.overview") }, { label: t("account.tab.settings"), value: "settings" }, { label: t("history.title"), value: "history" }]} />
+          <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("account.tab.settings"), value: "settings" }, { label: t("history.title"), value: "history" }]} />
           {!tab && <Overview account={account} />}
           {tab === "settings" && <Settings key={account.id} account={account} />}
           {tab === "history" && <AccountHistory id={id} />}

@@ -40,7 +40,7 @@ export function EventsScreen() {
         <Switch value={isLive} onChange={setLive}>{t("event.live")}</Switch>
         {isFiltered && <ButtonLink to="/settings/events" compact look="quiet">{t("event.clear")}</ButtonLink>}
       </div>
-      {!isLive && <Tabs label={t("event.view")} name="view" current={view} items={[{ label: t("event.feed") }, { label: t("event.timeline"), value: "timeline" }, { label: "JSON", value: "json" }]} />}
+      {!isLive && <Tabs label={t("event.view")} name="view" items={[{ label: t("event.feed") }, { label: t("event.timeline"), value: "timeline" }, { label: "JSON", value: "json" }]} />}
       {isLive ? <Live filter={filter} /> : <Log filter={filter} since={since} view={view} />}
     </Page>
   );

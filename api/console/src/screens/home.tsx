@@ -2,7 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { AccountsDocument, DueNextDocument, HomeCountsDocument, MessageCountsDocument, type AccountRowFragment, type CampaignRowFragment } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useLoad } from "~/lib/data";
-import { age, number, shownZone, startOfToday, total, wallClock, offset } from "~/lib/format";
+import { age, number, shownZone, startOfToday, total, wallClock, zoneWithOffset } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
 import { AccountBadge, CampaignBadge, QualityBadge } from "~/lib/words";
 import { Health } from "~/ui/health";
@@ -88,7 +88,7 @@ function Today() {
   const { data, problem, refresh } = useLoad(MessageCountsDocument, { from: from.slice(0, 16) + ":00.000Z" }, { everyMs: often_ms });
   const isAny = data && (data.all.totalCount > 0 || data.received.totalCount > 0);
   return (
-    <Card title={t("home.today")} actions={<span className="small muted">{t("home.sinceMidnight", { zone: `${shownZone().replaceAll("_", " ")}, ${offset(shownZone())}` })}</span>}>
+    <Card title={t("home.today")} actions={<span className="small muted">{t("home.sinceMidnight", { zone: zoneWithOffset(shownZone()) })}</span>}>
       <Failure problem={problem} retry={() => void refresh()} />
       {!data && !problem && <Skeleton />}
       {data && !isAny && <p className="muted">{t("home.nothingToday")}</p>}
@@ -144,7 +144,7 @@ function Due({ campaign }: { campaign: CampaignRowFragment }) {
       )}
       {campaign.status === "SCHEDULED" && schedule && (
         <p className="small muted">
-          {wallClock(schedule.startAt)} · {schedule.recipientLocal ? t("campaign.atRecipients") : `${schedule.timeZone.replaceAll("_", " ")} (${offset(schedule.timeZone)})`}
+          {wallClock(schedule.startAt)} · {schedule.recipientLocal ? t("campaign.atRecipients") : zoneWithOffset(schedule.timeZone)}
           {campaign.startAt && <> · {t("home.starts", { when: age(campaign.startAt) })} (<Time at={campaign.startAt} />)</>}
         </p>
       )}

@@ -1,7 +1,7 @@
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState, type FormEvent } from "react";
 import {
-  CreateWebhookEndpointDocument, DeleteWebhookEndpointDocument, ReplayWebhookDocument, RotateWebhookSecretDocument, UpdateWebhookEndpointDocument, WebhookDeliveriesDocument, WebhookEndpointsDocument,
+  CreateWebhookEndpointDocument, DeleteWebhookEndpointDocument, ReplayWebhookDocument, RotateWebhookSecretDocument, UpdateWebhookEndpointDocument, WebhookCursorsDocument, WebhookDeliveriesDocument, WebhookEndpointsDocument,
   type WebhookDeliveriesQuery,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
@@ -86,7 +86,14 @@ export function WebhookScreen() {
   const { failed } = route.useSearch();
   const navigate = useNavigate();
   const { can } = useViewer();
-  const { data, problem, refresh } = useLoad(WebhookDeliveriesDocument, { failedOnly: failed === "yes", first: 50 }, { everyMs: 5_000 });
+  // There is no query for one endpoint: it is the first one after the cursor of the one before it.
+  const cursors = useLoad(WebhookCursorsDocument, {});
+  const edges = cursors.data?.webhookEndpoints.edges ?? [];
+  const at = edges.findIndex(({ node }) => node.id === id);
+  const deliveries = useLoad(WebhookDeliveriesDocument, { before: at > 0 ? edges[at - 1]?.cursor : null, failedOnly: failed === "yes", first: 50 }, { everyMs: 5_000, pause: at < 0 });
+  const data = cursors.data && at < 0 ? { webhookEndpoints: { nodes: [] as Endpoint[] } } : deliveries.data;
+  const problem = cursors.problem ?? deliveries.problem;
+  const refresh = deliveries.refresh;
   const endpoint = data?.webhookEndpoints.nodes.find((each) => each.id === id);
   const update = useCommand(UpdateWebhookEndpointDocument);
   const rotate = useCommand(RotateWebhookSecretDocument, null);
@@ -125,7 +132,7 @@ export function WebhookScreen() {
             ]} />
             {endpoint.lastFailure && <Callout tone="bad" title={endpoint.lastFailure.error}><p><Time at={endpoint.lastFailure.at} long />{endpoint.lastFailure.nextAttemptAt && <> · {t("webhook.nextAttempt")} <Time at={endpoint.lastFailure.nextAttemptAt} /></>}</p></Callout>}
           </Card>
-          <Tabs label={t("webhook.attempts")} name="failed" current={failed} items={[{ label: t("webhook.allAttempts") }, { label: t("webhook.failedAttempts"), value: "yes" }]} />
+          <Tabs label={t("webhook.attempts")} name="failed" items={[{ label: t("webhook.allAttempts") }, { label: t("webhook.failedAttempts"), value: "yes" }]} />
           <Deliveries endpoint={endpoint} />
         </>
       )}

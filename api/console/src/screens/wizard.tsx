@@ -299,7 +299,7 @@ function RealPreviews({ id, isSettled }: { id: string; isSettled: boolean }) {
       {isLoading && !data && <Skeleton lines={3} />}
       {missing && <Callout tone="warn" title={t("wizard.missing", { count: missing.count, n: number(missing.count) })}><p>{t("wizard.missingHelp", { example: placeholders[0] as string })}</p></Callout>}
       {data && data.sample.length === 0 && <p className="muted">{t("wizard.noSample")}</p>}
-      {data && <ul className="list">{data.sample.map((message) => <li key={message.contactId} className="pre" dir="auto">{message.preview}</li>)}</ul>}
+      {data && <ul className="list">{data.sample.map((message) => <li key={message.contactId} className="stack tight"><p className="pre" dir="auto">{message.preview}</p><p className="small muted">{wallClock(message.localTime)} · {message.timeZone.replaceAll("_", " ")}</p></li>)}</ul>}
     </Card>
   );
 }

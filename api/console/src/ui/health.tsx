@@ -9,6 +9,12 @@ const ages = ["last_inbound", "last_outbound", "last_status"];
 
 export const checkName = (check: string): string => (has(`health.${check}`) ? t(`health.${check}` as Key) : check.replaceAll("_", " "));
 
+/** Ratings and states come as the gateway's own terms. */
+function inWords(detail: string): string {
+  for (const key of [`quality.${detail}`, `account.status.${detail}`]) if (has(key)) return t(key as Key);
+  return detail;
+}
+
 /** `only`: all findings, those with an age that people look for, or these and whatever is wrong. */
 export function Health({ checks, only = "all" }: { checks: Check[]; only?: "all" | "ages" | "important" }) {
   const shown = checks.filter(({ check, ok }) => only === "all" || ages.includes(check) || (only === "important" && !ok));
@@ -20,10 +26,10 @@ export function Health({ checks, only = "all" }: { checks: Check[]; only?: "all"
           <span>
             <span className={ok ? undefined : "strong"}>{checkName(check)}</span>
             {!ok && <span className="visually-hidden"> {t("health.wrong")}</span>}
-            {detail && (!ok || only === "all") && <span className="muted"> · {detail}</span>}
+            {detail && (!ok || only === "all") && !(ages.includes(check) && ok) && <span className="muted"> · {inWords(detail)}</span>}
             {!ok && remedy && <span className="err" style={{ display: "block" }}>{remedy}</span>}
           </span>
-          <span className="muted">{at ? <Time at={at} relative /> : t("health.never")}</span>
+          <span className="muted">{at ? <Time at={at} relative /> : ages.includes(check) ? t("health.never") : null}</span>
         </li>
       ))}
     </ul>

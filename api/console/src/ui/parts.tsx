@@ -193,12 +193,12 @@ export const Stat = ({ label, children }: { label: string; children: ReactNode }
 );
 
 /** Links that look like tabs: what is open is part of the address. `undefined` is the first one. */
-export function Tabs({ label, name = "tab", current, items }: { label: string; name?: string; current: string | undefined; items: { label: string; value?: string }[] }) {
+export function Tabs({ label, name = "tab", items }: { label: string; name?: string; items: { label: string; value?: string }[] }) {
   return (
     <nav className="tabs" aria-label={label}>
       {items.map(({ label: text, value }) => (
         <Link key={text} to="." search={((before: Record<string, unknown>) => ({ ...before, [name]: value })) as never} replace
-          data-status={current === value ? "active" : "other"} aria-current={current === value ? "page" : undefined}>{text}</Link>
+          activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}>{text}</Link>
       ))}
     </nav>
   );

@@ -1,0 +1,133 @@
+// From a file of customers to a delivered campaign, as a shop owner would do it: by what is written on the screen, and by
+// nothing else. Needs a gateway with a sandbox number, as smoke.mjs does.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { preview } from "vite";
+
+if (!process.env.GATEWAY_KEY) throw new Error("GATEWAY_KEY is not set");
+const port = Number(process.env.PORT ?? 4173);
+const server = await preview({ preview: { port, strictPort: true }, logLevel: "error" });
+const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "console-walk-")), {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  viewport: { width: 1280, height: 900 },
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+const page = context.pages()[0] ?? (await context.newPage());
+page.setDefaultTimeout(15_000);
+const errors = [];
+page.on("pageerror", (error) => errors.push(error.message));
+const mark = Date.now().toString(36);
+const tag = `walk-${mark}`;
+const button = (name) => page.getByRole("button", { name, exact: true });
+const link = (name) => page.getByRole("link", { name, exact: true });
+const step = (what) => console.log(`- ${what}`);
+const pictures = new URL("../pictures/", import.meta.url).pathname;
+
+try {
+  await page.addInitScript(() => localStorage.getItem("console.preferences") ?? localStorage.setItem("console.preferences", JSON.stringify({ language: "en", theme: "light" })));
+  await page.goto(`http://127.0.0.1:${port}/console/`);
+
+  step("imports a file with a broken row");
+  await link("Contacts").first().click();
+  await link("Import contacts").click();
+  const number = (n) => `+4477009${String(Math.floor(Math.random() * 9000) + 1000)}${n}`;
+  const csv = `Mobile;First name;Town;Newsletter\n${number(1)};Ada;London;yes\n${number(2)};Bea;Leeds;yes\n${number(3)};Chidi;York;no\n12;Dana;Bath;yes\n`;
+  await page.setInputFiles("input[type=file]", { name: "customers.csv", mimeType: "text/csv", buffer: Buffer.from(csv) });
+  await page.getByRole("button", { name: /Attribute “Town”/ }).waitFor();
+  await page.getByRole("textbox", { name: "Tags for everybody in this file" }).fill(tag);
+  await page.keyboard.press("Enter");
+  await page.getByRole("textbox", { name: "Where is that known from?" }).fill("sign-up form");
+  await button("Check the file").click();
+  await page.getByText("Line 5").waitFor();
+  await page.screenshot({ path: join(pictures, "walk-import.png"), fullPage: true });
+  await button("Import 3 contacts").click();
+  await page.getByText("Completed", { exact: true }).waitFor();
+
+  step("writes a template, with the rules that stand in its way, and hands it in");
+  await link("Templates").first().click();
+  await link("New template").click();
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill(`news_${mark}`);
+  await page.getByRole("textbox", { name: "Message", exact: true }).fill("Hello {{1}}");
+  await page.getByText("The message must not end with a variable.").first().waitFor();
+  await page.getByRole("textbox", { name: "Message", exact: true }).fill("Hello {{1}}, our new opening hours begin on Monday. See you soon in the shop!");
+  await page.getByRole("textbox", { name: "{{1}}", exact: true }).fill("Ada");
+  await page.getByLabel(/^Footer/).fill("Reply STOP to end");
+  await button("Add a button").click();
+  await page.getByRole("textbox", { name: "Text", exact: true }).fill("See you there");
+  await page.screenshot({ path: join(pictures, "walk-template.png"), fullPage: true });
+  await button("Submit for review").click();
+  await page.getByText("Approved", { exact: true }).first().waitFor();
+
+  step("plans a campaign for those people");
+  await link("Campaigns").first().click();
+  await link("New campaign").first().click();
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill(`Opening hours ${mark}`);
+  await page.getByRole("textbox", { name: "Or with any of these tags" }).fill(tag);
+  await page.keyboard.press("Enter");
+  await page.getByText("3", { exact: true }).first().waitFor();
+  await button("Next: Message").click();
+  await page.getByLabel("Template", { exact: true }).or(page.getByRole("button", { name: /Template/ })).first().click();
+  await page.getByRole("option", { name: new RegExp(`news_${mark}`) }).click();
+  await page.getByRole("textbox", { name: "{{1}} in the message" }).fill("{{first_name | default: there}}");
+  await button("Save draft and go on").click();
+  await page.getByText("Hello Ada, our new opening hours").waitFor();
+  await button("Next: Schedule").click();
+  await button("Next: Estimate").click();
+  await page.getByText("Never agreed to marketing").or(page.getByText("Asked not to be written to")).first().waitFor();
+  await button("Next: Review").click();
+  await page.getByRole("textbox", { name: "Your number" }).fill(number(9));
+  await button("Send test").click();
+  await page.getByText("The test is on its way").waitFor();
+
+  step("launches it and sees it delivered");
+  await button("Launch campaign").click();
+  await page.getByRole("alertdialog").getByRole("button", { name: "Launch campaign" }).click();
+  await page.getByText("Completed", { exact: true }).first().waitFor({ timeout: 60_000 });
+  await page.getByRole("listitem").filter({ hasText: /^Delivered2/ }).waitFor({ timeout: 60_000 });
+  await page.screenshot({ path: join(pictures, "walk-campaign.png"), fullPage: true });
+
+  step("asks why somebody was left out");
+  await page.getByRole("row").filter({ hasText: "Left out" }).getByRole("link").first().click();
+  await page.getByText("Why was this not sent?").waitFor();
+  await page.screenshot({ path: join(pictures, "walk-message.png"), fullPage: true });
+
+  step("makes a segment and finds it again with the keyboard");
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("New segment");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill(`Segment ${mark}`);
+  await page.getByRole("textbox", { name: "Tag", exact: true }).fill(tag);
+  await page.getByText("3", { exact: true }).first().waitFor();
+  await button("Save").click();
+  await page.getByRole("heading", { name: `Segment ${mark}` }).waitFor();
+
+  step("looks at a person, records a no, and sees the past");
+  await link("Contacts").first().click();
+  await page.getByLabel("Name, number or your ID").fill("Bea");
+  await page.getByRole("row").filter({ hasText: tag }).getByRole("link").first().click();
+  await button("Record consent").click();
+  await page.getByRole("button", { name: /The person/ }).click();
+  await page.getByRole("option", { name: "Said no" }).click();
+  await page.getByRole("textbox", { name: "Where is that known from?" }).fill("phone call");
+  await button("Save").click();
+  await page.getByText("Said no").first().waitFor();
+  await page.waitForFunction(() => !document.querySelector("[role=dialog]"));
+  await button("As of…").click();
+  await button("Show").click();
+  await page.getByText("You are looking at the past.").waitFor();
+  await page.screenshot({ path: join(pictures, "walk-contact.png"), fullPage: true });
+  if (errors.length > 0) throw new Error(errors.join("\n"));
+  console.log("delivered");
+} catch (error) {
+  await page.screenshot({ path: join(pictures, "walk-failed.png"), fullPage: true }).catch(() => undefined);
+  console.error(page.url(), error, errors);
+  process.exitCode = 1;
+} finally {
+  await context.close();
+  server.httpServer.close();
+}
+process.exit();
