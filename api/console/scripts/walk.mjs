@@ -34,7 +34,7 @@ try {
   await link("Contacts").first().click();
   await link("Import contacts").click();
   const number = (n) => `+4477009${String(Math.floor(Math.random() * 9000) + 1000)}${n}`;
-  const csv = `Mobile;First name;Town;Newsletter\n${number(1)};Ada;London;yes\n${number(2)};Bea;Leeds;yes\n${number(3)};Chidi;York;no\n12;Dana;Bath;yes\n`;
+  const csv = `Mobile;First name;Town;Newsletter\n${number(1)};Ada;London;yes\n${number(2)};Bea-${mark};Leeds;yes\n${number(3)};Chidi;York;no\n12;Dana;Bath;yes\n`;
   await page.setInputFiles("input[type=file]", { name: "customers.csv", mimeType: "text/csv", buffer: Buffer.from(csv) });
   await page.getByRole("button", { name: /Attribute “Town”/ }).waitFor();
   await page.getByRole("textbox", { name: "Tags for everybody in this file" }).fill(tag);
@@ -96,7 +96,9 @@ try {
 
   step("makes a segment and finds it again with the keyboard");
   await page.keyboard.press("Control+k");
+  await page.getByPlaceholder("Screen, action, campaign or number").waitFor();
   await page.keyboard.type("New segment");
+  await page.getByRole("menuitem", { name: /New segment/ }).waitFor();
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
   await page.getByRole("textbox", { name: "Name", exact: true }).fill(`Segment ${mark}`);
@@ -107,7 +109,7 @@ try {
 
   step("looks at a person, records a no, and sees the past");
   await link("Contacts").first().click();
-  await page.getByLabel("Name, number or your ID").fill("Bea");
+  await page.getByLabel("Name, number or your ID").fill(`Bea-${mark}`);
   await page.getByRole("row").filter({ hasText: tag }).getByRole("link").first().click();
   await button("Record consent").click();
   await page.getByRole("button", { name: /The person/ }).click();

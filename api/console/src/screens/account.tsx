@@ -6,7 +6,7 @@ import {
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand, useLoad, usePages } from "~/lib/data";
-import { isAbout } from "~/lib/errors";
+import { isAbout, sentenceCase } from "~/lib/errors";
 import { duration, number, offset } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
 import { AccountBadge, QualityBadge } from "~/lib/words";
@@ -48,7 +48,7 @@ export function AccountScreen() {
       {!account && !problem && <Skeleton />}
       {account && (
         <>
-          {account.statusReason && <Callout tone="warn" title={account.statusReason}>{account.pausedUntil && <p>{t("account.pausedUntil")} <Time at={account.pausedUntil} long /></p>}</Callout>}
+          {account.statusReason && <Callout tone="warn" title={sentenceCase(account.statusReason)}>{account.pausedUntil && <p>{t("account.pausedUntil")} <Time at={account.pausedUntil} long /></p>}</Callout>}
           <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("account.tab.settings"), value: "settings" }, { label: t("history.title"), value: "history" }]} />
           {!tab && <Overview account={account} />}
           {tab === "settings" && <Settings key={account.id} account={account} />}

@@ -7,6 +7,7 @@ import {
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { download } from "~/lib/csv";
+import { sentenceCase } from "~/lib/errors";
 import { ask, useCommand, useFollow, useLoad, usePages } from "~/lib/data";
 import { age, money, number, offset, percent, wallClock } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
@@ -87,8 +88,8 @@ export function CampaignScreen() {
       {!campaign && !problem && <Skeleton lines={8} />}
       {campaign && progress && (
         <>
-          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={campaign.waitingFor ?? campaign.statusReason ?? ""} />}
-          {campaign.cancellation && <Callout title={campaign.cancellation.summary}><p>{t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })}</p></Callout>}
+          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} />}
+          {campaign.cancellation && <Callout title={sentenceCase(campaign.cancellation.summary)}><p>{t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })}</p></Callout>}
           <div className="columns wide">
             <div className="stack loose">
               {status !== "DRAFT" && <Outcome campaign={campaign} progress={progress} rate={rate} />}

@@ -2,6 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { AccountsDocument, DueNextDocument, HomeCountsDocument, MessageCountsDocument, type AccountRowFragment, type CampaignRowFragment } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useLoad } from "~/lib/data";
+import { sentenceCase } from "~/lib/errors";
 import { age, number, shownZone, startOfToday, total, wallClock, zoneWithOffset } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
 import { AccountBadge, CampaignBadge, QualityBadge } from "~/lib/words";
@@ -46,7 +47,7 @@ function NumberHealth({ account }: { account: AccountRowFragment }) {
         <div className="row">{account.qualityRating !== "UNKNOWN" && <QualityBadge rating={account.qualityRating} />}<AccountBadge status={account.status} /></div>
       </div>
       <p className="muted num" dir="ltr" style={{ textAlign: "start" }}>{account.phoneNumber ?? t("account.numberUnknown")}</p>
-      {account.statusReason && <p className="small">{account.statusReason}</p>}
+      {account.statusReason && <p className="small">{sentenceCase(account.statusReason)}</p>}
       <Health checks={account.health} only={isWell ? "ages" : "important"} />
     </li>
   );
@@ -149,7 +150,7 @@ function Due({ campaign }: { campaign: CampaignRowFragment }) {
         </p>
       )}
       {campaign.status === "DRAFT" && <p className="small muted">{t("home.drafted", { when: age(campaign.createdAt) })}</p>}
-      {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn"><p className="small">{campaign.waitingFor ?? campaign.statusReason}</p></Callout>}
+      {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn"><p className="small">{sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")}</p></Callout>}
     </li>
   );
 }

@@ -6,7 +6,7 @@ import {
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
-import { isAbout } from "~/lib/errors";
+import { isAbout, sentenceCase } from "~/lib/errors";
 import { browserZone, number, offset, toInputValue } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
 import { EndpointBadge } from "~/lib/words";
@@ -130,7 +130,7 @@ export function WebhookScreen() {
               [t("webhook.rate"), endpoint.eventsPerSecond ? number(endpoint.eventsPerSecond) : t("common.none")],
               [t("common.createdAt"), <Time at={endpoint.createdAt} />],
             ]} />
-            {endpoint.lastFailure && <Callout tone="bad" title={endpoint.lastFailure.error}><p><Time at={endpoint.lastFailure.at} long />{endpoint.lastFailure.nextAttemptAt && <> · {t("webhook.nextAttempt")} <Time at={endpoint.lastFailure.nextAttemptAt} /></>}</p></Callout>}
+            {endpoint.lastFailure && <Callout tone="bad" title={sentenceCase(endpoint.lastFailure.error)}><p><Time at={endpoint.lastFailure.at} long />{endpoint.lastFailure.nextAttemptAt && new Date(endpoint.lastFailure.nextAttemptAt) > new Date() && <> · {t("webhook.nextAttempt")} <Time at={endpoint.lastFailure.nextAttemptAt} /></>}</p></Callout>}
           </Card>
           <Tabs label={t("webhook.attempts")} name="failed" items={[{ label: t("webhook.allAttempts") }, { label: t("webhook.failedAttempts"), value: "yes" }]} />
           <Deliveries endpoint={endpoint} />
@@ -155,7 +155,7 @@ function Deliveries({ endpoint }: { endpoint: Endpoint }) {
               <span className="row"><Badge tone={attempt.error ? "bad" : "good"}>{attempt.status ?? t("webhook.noAnswer")}</Badge><Link to="/settings/events" search={{ since: attempt.eventPosition }}>{t("history.position", { n: attempt.eventPosition })}</Link>{attempt.isReplay && <Badge tone="info">{t("webhook.isReplay")}</Badge>}{attempt.attempt > 1 && <span className="small muted">{t("webhook.attemptN", { n: attempt.attempt })}</span>}</span>
               <span className="small muted">{number(attempt.latencyMs)} ms · <Time at={attempt.at} long /></span>
             </div>
-            {attempt.error && <p className="small break">{attempt.error}</p>}
+            {attempt.error && <p className="small break">{sentenceCase(attempt.error)}</p>}
             {attempt.response && <details><summary>{t("webhook.response")}</summary><pre className="json" tabIndex={0} dir="ltr">{attempt.response}</pre></details>}
           </li>
         ))}

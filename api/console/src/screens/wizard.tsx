@@ -7,7 +7,7 @@ import {
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { ask, refreshAll, tell, useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
-import { isAbout, type Problem } from "~/lib/errors";
+import { isAbout, sentenceCase, type Problem } from "~/lib/errors";
 import { browserZone, duration, money, number, offset, toInputValue, total, wallClock } from "~/lib/format";
 import { createInput, hasAudience, keepPlan, keptPlan, planOf, updateInput, type Groups, type Plan } from "~/lib/plan";
 import { audienceRule } from "~/lib/rule";
@@ -363,7 +363,7 @@ function Forecast({ forecast, campaign, again }: { forecast: ForecastQuery["camp
   return (
     <div className="columns wide">
       <div className="stack loose">
-        {forecast.warnings.map((warning) => <Callout key={warning} tone="warn" title={warning} />)}
+        {forecast.warnings.map((warning) => <Callout key={warning} tone="warn" title={sentenceCase(warning)} />)}
         <Card title={t("wizard.step.estimate")} actions={<Button compact look="quiet" onPress={again}>{t("wizard.again")}</Button>}>
           <div className="stats">
             <Stat label={t("wizard.willGet")}>{number(forecast.toSend)}</Stat>

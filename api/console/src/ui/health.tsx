@@ -1,6 +1,7 @@
 //! What was found when a number was last looked at: each finding with its age, and what to do where something is wrong.
 import type { AccountRowFragment } from "~/gen/graphql";
 import { has, t, type Key } from "~/i18n";
+import { sentenceCase } from "~/lib/errors";
 import { Time } from "./parts";
 
 type Check = AccountRowFragment["health"][number];
@@ -27,7 +28,7 @@ export function Health({ checks, only = "all" }: { checks: Check[]; only?: "all"
             <span className={ok ? undefined : "strong"}>{checkName(check)}</span>
             {!ok && <span className="visually-hidden"> {t("health.wrong")}</span>}
             {detail && (!ok || only === "all") && !(ages.includes(check) && ok) && <span className="muted"> · {inWords(detail)}</span>}
-            {!ok && remedy && <span className="err" style={{ display: "block" }}>{remedy}</span>}
+            {!ok && remedy && <span className="err" style={{ display: "block" }}>{sentenceCase(remedy)}</span>}
           </span>
           <span className="muted">{at ? <Time at={at} relative /> : ages.includes(check) ? t("health.never") : null}</span>
         </li>

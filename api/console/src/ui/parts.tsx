@@ -198,7 +198,7 @@ export function Tabs({ label, name = "tab", items }: { label: string; name?: str
     <nav className="tabs" aria-label={label}>
       {items.map(({ label: text, value }) => (
         <Link key={text} to="." search={((before: Record<string, unknown>) => ({ ...before, [name]: value })) as never} replace
-          activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}>{text}</Link>
+          activeOptions={{ exact: true, includeSearch: true }}>{text}</Link>
       ))}
     </nav>
   );

@@ -1,11 +1,14 @@
 import { Link } from "@tanstack/react-router";
+import { useEffect, useRef } from "react";
 import { t } from "~/i18n";
 import { useViewer } from "~/lib/viewer";
 
 export function SettingsTabs() {
   const { can } = useViewer();
+  const tabs = useRef<HTMLElement>(null);
+  useEffect(() => tabs.current?.querySelector('[data-status="active"]')?.scrollIntoView({ block: "nearest", inline: "center" }), []);
   return (
-    <nav className="tabs" aria-label={t("nav.settings")}>
+    <nav ref={tabs} className="tabs" aria-label={t("nav.settings")}>
       <Link to="/settings" activeOptions={{ exact: true }}>{t("settings.workspace")}</Link>
       <Link to="/settings/prices">{t("settings.prices")}</Link>
       <Link to="/settings/browser">{t("settings.browser")}</Link>
