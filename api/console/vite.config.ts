@@ -32,5 +32,15 @@ export default defineConfig({
     manifest: true,
   },
   server: { host: "127.0.0.1", port: 5173, proxy },
-  preview: { host: "127.0.0.1", port: 4173, strictPort: true, proxy },
+  preview: {
+    host: "127.0.0.1",
+    port: 4173,
+    strictPort: true,
+    proxy,
+    // As strict as the gateway means to be, so that nothing creeps in that would need less.
+    headers: {
+      "content-security-policy":
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    },
+  },
 });

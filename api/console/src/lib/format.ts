@@ -132,7 +132,7 @@ export function startOfToday(): string {
 }
 
 /** The value that `<input type="datetime-local">` wants, for an instant in the browser's zone. */
-export function toInputValue(date: Date): string {
+export function toInputValue(date: Date, seconds = false): string {
   const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
-  return local.toISOString().slice(0, 16);
+  return local.toISOString().slice(0, seconds ? 19 : 16);
 }

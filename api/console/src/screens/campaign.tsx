@@ -84,7 +84,7 @@ export function CampaignScreen() {
         </>
       )}>
       <AsOfBanner asOf={asOf} onChange={travel} />
-      <Failure problem={problem ?? failed} retry={() => void refresh()} />
+      {asOf && problem?.code === "NOT_FOUND" ? <Callout title={t("asOf.notYet")} /> : <Failure problem={problem ?? failed} retry={() => void refresh()} />}
       {!campaign && !problem && <Skeleton lines={8} />}
       {campaign && progress && (
         <>
@@ -101,7 +101,7 @@ export function CampaignScreen() {
               <Phone components={campaign.template.components} values={campaign.parameters as Record<string, string>} />
             </div>
           </div>
-          {status !== "DRAFT" && !asOf && <Recipients id={id} />}
+          {status !== "DRAFT" && !asOf && <Recipients id={id} isRunning={status === "RUNNING"} />}
           <CampaignHistory id={id} />
         </>
       )}
@@ -193,12 +193,12 @@ function Plan({ campaign, progress }: { campaign: Campaign; progress: ProgressFi
 type Filter = "ALL" | MessageStatus;
 const report_max = 20_000;
 
-function Recipients({ id }: { id: string }) {
+function Recipients({ id, isRunning }: { id: string; isRunning: boolean }) {
   const { recipients } = route.useSearch();
   const navigate = useNavigate();
   const [isReporting, setReporting] = useState(false);
   const status = recipients ? [recipients as MessageStatus] : null;
-  const pages = usePages(CampaignMessagesDocument, { id, status }, (data) => data.messages, { everyMs: 8_000 });
+  const pages = usePages(CampaignMessagesDocument, { id, status }, (data) => data.messages, { everyMs: isRunning ? 2_000 : 5_000 });
 
   const report = async () => {
     setReporting(true);
@@ -232,7 +232,7 @@ function Recipients({ id }: { id: string }) {
       <ListCard pages={pages} label={t("campaign.recipients")} id={(message) => message.id} linked
         empty={<Empty icon="people" title={t("list.nothingFound")} />}
         columns={[
-          { title: t("contact.name"), cell: (message) => <Link className="row-link break" to="/messages/$id" params={{ id: message.id }}>{message.contact?.name ?? message.to ?? t("contact.noName")}</Link> },
+          { title: t("contact.name"), cell: (message) => <Link className="row-link break" to="/messages/$id" params={{ id: message.id }}>{message.contact?.name ?? message.to ?? t("contact.noName")}{message.isTest && <> <span className="chip">{t("message.test")}</span></>}</Link> },
           { title: t("account.number"), cell: ({ to }) => <span className="num" dir="ltr">{to ?? "–"}</span> },
           { title: t("filter.status"), cell: ({ status: state }) => <MessageBadge status={state} /> },
           { title: t("message.why"), width: "36%", isBlank: ({ failure, skipReason, statusReason }) => !failure && !skipReason && !statusReason, cell: ({ failure, skipReason, statusReason }) => <span className="muted break">{failure?.title ?? (skipReason ? t(`skip.${skipReason}`) : statusReason)}</span> },

@@ -47,7 +47,7 @@ export function ContactScreen() {
         </>
       )}>
       <AsOfBanner asOf={asOf} onChange={travel} />
-      <Failure problem={problem} retry={() => void refresh()} />
+      {asOf && problem?.code === "NOT_FOUND" ? <Callout title={t("asOf.notYet")} /> : <Failure problem={problem} retry={() => void refresh()} />}
       {!contact && !problem && <Skeleton />}
       {contact && (
         <div className="columns wide">

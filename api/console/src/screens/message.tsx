@@ -37,7 +37,7 @@ export function MessageScreen() {
         </>
       )}>
       <AsOfBanner asOf={asOf} onChange={travel} />
-      <Failure problem={problem} retry={() => void refresh()} />
+      {asOf && problem?.code === "NOT_FOUND" ? <Callout title={t("asOf.notYet")} /> : <Failure problem={problem} retry={() => void refresh()} />}
       {!message && !problem && <Skeleton lines={6} />}
       {message && (
         <div className="columns wide">

@@ -3,7 +3,7 @@ import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useRef, useState } from "react";
 import {
   AccountsDocument, CampaignDocument, ContactCountDocument, CreateCampaignDocument, ForecastDocument, LaunchCampaignDocument, SegmentsDocument, TemplatesDocument, TestCampaignDocument, UpdateCampaignDocument,
-  type CampaignQuery, type ForecastQuery, type TemplateRowFragment,
+  type CampaignQuery, type ForecastQuery, type TestCampaignMutation, type TemplateRowFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { ask, refreshAll, tell, useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
@@ -465,12 +465,12 @@ function TestCard({ id }: { id: string }) {
   const test = useCommand(TestCampaignDocument, null);
   const [to, setTo] = useState("");
   const [key, renew] = useIdempotencyKey();
-  const [sent, setSent] = useState<string | null>(null);
+  const [sent, setSent] = useState<TestCampaignMutation["testCampaign"]["message"] | null>(null);
   const send = async () => {
     setSent(null);
     const done = await test.run({ id, to: to.trim(), idempotencyKey: key });
     renew();
-    if (done) setSent(done.testCampaign.message.id);
+    if (done) setSent(done.testCampaign.message);
   };
   return (
     <Card title={t("wizard.test")}>
@@ -480,7 +480,11 @@ function TestCard({ id }: { id: string }) {
         <Button isDisabled={!to.trim()} busy={test.isSaving} onPress={() => void send()}>{t("wizard.sendTest")}</Button>
       </div>
       <Failure problem={test.problem} />
-      {sent && <Callout tone="good" title={t("wizard.testSent")} action={<Link to="/messages/$id" params={{ id: sent }}>{t("wizard.followTest")}</Link>} />}
+      {sent && (
+        <Callout tone={sent.skipReason ? "warn" : "good"} title={sent.skipReason ? t("wizard.testSkipped") : t("wizard.testSent")} action={<Link to="/messages/$id" params={{ id: sent.id }}>{t("wizard.followTest")}</Link>}>
+          {sent.skipReason && <p>{t(`skip.${sent.skipReason}`)}. {sent.skipReason === "NO_CONSENT" && t("wizard.testNoConsent")}</p>}
+        </Callout>
+      )}
     </Card>
   );
 }

@@ -13,16 +13,19 @@ interface Props {
   onChange: (asOf: string | undefined) => void;
 }
 
+/** The first whole second at which the thing was there. */
+const beginning = (since: string | null | undefined): number => (since ? Math.ceil(new Date(since).getTime() / 1000) * 1000 : Date.now());
+
 export function AsOfButton({ asOf, since, onChange }: Props) {
   const [isOpen, setOpen] = useState(false);
   const [value, setValue] = useState("");
   const zone = browserZone();
   return (
     <>
-      <Button icon="clock" onPress={() => { setValue(toInputValue(new Date(asOf ?? since ?? Date.now()))); setOpen(true); }}>{t("asOf.button")}</Button>
+      <Button icon="clock" onPress={() => { setValue(toInputValue(new Date(asOf ?? beginning(since)), true)); setOpen(true); }}>{t("asOf.button")}</Button>
       <Dialog title={t("asOf.title")} isOpen={isOpen} onClose={() => setOpen(false)}>
         <p className="muted">{t("asOf.help")}</p>
-        <TextInput label={t("asOf.when")} type="datetime-local" value={value} onChange={setValue} help={`${zone.replaceAll("_", " ")} (${offset(zone)})`} />
+        <TextInput label={t("asOf.when")} type="datetime-local" step={1} value={value} onChange={setValue} help={`${zone.replaceAll("_", " ")} (${offset(zone)})`} />
         <div className="row end">
           <Button onPress={() => setOpen(false)}>{t("common.cancel")}</Button>
           <Button look="primary" isDisabled={!value} onPress={() => { setOpen(false); onChange(new Date(value).toISOString()); }}>{t("asOf.show")}</Button>

@@ -29,14 +29,14 @@ const HelpOf = ({ help, error }: { help?: ReactNode; error?: string | null }) =>
 export function TextInput({ label, help, error, optional, value, onChange, rows, type = "text", placeholder, maxLength, mono, ...rest }: Common & {
   value: string; onChange: (value: string) => void; rows?: number; type?: "text" | "password" | "email" | "tel" | "url" | "number" | "time" | "date" | "datetime-local";
   placeholder?: string; maxLength?: number; mono?: boolean; autoFocus?: boolean; autoComplete?: string; isRequired?: boolean;
-  inputMode?: "numeric" | "decimal"; onBlur?: () => void; min?: string;
+  inputMode?: "numeric" | "decimal"; onBlur?: () => void; step?: number;
 }) {
-  const { min, ...field } = rest;
+  const { step, ...field } = rest;
   const look = mono ? "input mono" : "input";
   return (
     <TextField {...field} className="field" value={value} onChange={onChange} type={rows ? undefined : type} isInvalid={!!error} maxLength={maxLength} validationBehavior="aria">
       <LabelOf label={label} optional={optional} />
-      {rows ? <TextArea className={look} rows={rows} placeholder={placeholder} dir="auto" /> : <Input className={look} placeholder={placeholder} min={min} dir={type === "text" ? "auto" : undefined} />}
+      {rows ? <TextArea className={look} rows={rows} placeholder={placeholder} dir="auto" /> : <Input className={look} placeholder={placeholder} step={step} dir={type === "text" ? "auto" : undefined} />}
       <HelpOf help={help} error={error} />
     </TextField>
   );
@@ -138,12 +138,15 @@ export function Radios<T extends string>({ label, help, error, value, onChange, 
 
 /** Words, one by one: Enter or a comma adds, the cross takes away. */
 export function Words({ label, help, values, onChange, optional }: Common & { values: string[]; onChange: (values: string[]) => void }) {
-  const add = (text: string) => {
+  const [text, setText] = useState("");
+  const add = () => {
     const words = text.split(",").map((word) => word.trim()).filter((word) => word && !values.includes(word));
-    if (words.length) onChange([...values, ...words]);
+    if (words.length > 0) onChange([...values, ...words]);
+    setText("");
   };
   return (
-    <TextField className="field">
+    <TextField className="field" value={text} onChange={setText} onBlur={add}
+      onKeyDown={(event) => { if ((event.key === "Enter" || event.key === ",") && text.trim()) { event.preventDefault(); add(); } }}>
       <LabelOf label={label} optional={optional} />
       {values.length > 0 && (
         <ul className="row">
@@ -154,9 +157,7 @@ export function Words({ label, help, values, onChange, optional }: Common & { va
           ))}
         </ul>
       )}
-      <Input className="input" placeholder={t("common.addWord")}
-        onKeyDown={(event) => { if (event.key === "Enter" || event.key === ",") { event.preventDefault(); add(event.currentTarget.value); event.currentTarget.value = ""; } }}
-        onBlur={(event) => { add(event.currentTarget.value); event.currentTarget.value = ""; }} />
+      <Input className="input" placeholder={t("common.addWord")} />
       <HelpOf help={help} />
     </TextField>
   );

@@ -145,7 +145,7 @@ export const Skeleton = ({ lines = 4 }: { lines?: number }) => (
 export function Time({ at, long = false, relative = false }: { at: string | null | undefined; long?: boolean; relative?: boolean }) {
   if (!at) return <span className="muted">–</span>;
   const whole = `${instant(at, undefined, true)} · ${instant(at, "UTC", true)}`;
-  return <time dateTime={at} title={whole}>{relative ? age(at) : long ? instant(at, undefined, true) : shortInstant(at)}</time>;
+  return <time dateTime={at} title={whole} dir="auto">{relative ? age(at) : long ? instant(at, undefined, true) : shortInstant(at)}</time>;
 }
 
 export function Copy({ text, label }: { text: string; label: string }) {
