@@ -60,7 +60,7 @@ async function scene() {
 }
 
 const screens = (s) => [
-  ["home", ""], ["campaigns", "campaigns"], ["campaign", `campaigns/${s.campaign}`], ["campaign-as-of", `campaigns/${s.campaign}?asOf=${new Date().toISOString()}`],
+  ["home", ""], ["campaigns", "campaigns"], ["campaign", `campaigns/${s.campaign}`], ["campaign-recipients", `campaigns/${s.campaign}?tab=recipients`], ["campaign-history", `campaigns/${s.campaign}?tab=history`], ["campaign-as-of", `campaigns/${s.campaign}?asOf=${new Date().toISOString()}`],
   ["wizard-new", "campaigns/new/edit/audience"], ["wizard-audience", `campaigns/${s.draft}/edit/audience`], ["wizard-message", `campaigns/${s.draft}/edit/message`], ["wizard-schedule", `campaigns/${s.draft}/edit/schedule`],
   ["wizard-estimate", `campaigns/${s.draft}/edit/estimate`], ["wizard-review", `campaigns/${s.draft}/edit/review`], ["messages", "messages"], ["message", `messages/${s.message}`], ["contacts", "contacts"], ["contact", `contacts/${s.contact}`],
   ["import", "contacts/import"], ["import-result", `contacts/imports/${s.imported}`], ["segments", "segments"], ["segment", `segments/${s.segment}`], ["segment-new", "segments/new"],

@@ -35,7 +35,7 @@ const newSegment = createRoute({ getParentRoute, path: "/segments/new", componen
 const segment = createRoute({ getParentRoute, path: "/segments/$id", component: lazyRouteComponent(() => import("~/screens/segments"), "SegmentScreen") });
 
 const campaigns = createRoute({ getParentRoute, path: "/campaigns", component: lazyRouteComponent(() => import("~/screens/campaigns"), "CampaignsScreen"), validateSearch: strings("q", "status", "account") });
-const campaign = createRoute({ getParentRoute, path: "/campaigns/$id", component: lazyRouteComponent(() => import("~/screens/campaign"), "CampaignScreen"), validateSearch: strings("asOf", "recipients") });
+const campaign = createRoute({ getParentRoute, path: "/campaigns/$id", component: lazyRouteComponent(() => import("~/screens/campaign"), "CampaignScreen"), validateSearch: strings("asOf", "recipients", "tab") });
 const editCampaign = createRoute({
   getParentRoute,
   path: "/campaigns/$id/edit",

@@ -16,7 +16,7 @@ import { AsOfBanner, AsOfButton } from "~/ui/asof";
 import { Choose } from "~/ui/fields";
 import { History } from "~/ui/history";
 import { More, useConfirm } from "~/ui/overlay";
-import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Funnel, Page, Skeleton, Stat, Time } from "~/ui/parts";
+import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Funnel, Page, Skeleton, Stat, Tabs, Time } from "~/ui/parts";
 import { Phone } from "~/ui/phone";
 import { ListCard } from "~/ui/table";
 import { announce } from "~/ui/toasts";
@@ -29,7 +29,7 @@ const samples_max = 600;
 
 export function CampaignScreen() {
   const { id } = route.useParams();
-  const { asOf } = route.useSearch();
+  const { asOf, tab } = route.useSearch();
   const navigate = useNavigate();
   const { can } = useViewer();
   const { data, problem, refresh } = useLoad(CampaignDocument, { id, asOf }, asOf ? {} : { everyMs: 10_000 });
@@ -89,8 +89,9 @@ export function CampaignScreen() {
       {campaign && progress && (
         <>
           {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} />}
-          {campaign.cancellation && <Callout title={sentenceCase(campaign.cancellation.summary)}><p>{t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })}</p></Callout>}
-          <div className="columns wide">
+          {campaign.cancellation && <Callout title={t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })} />}
+          {status !== "DRAFT" && !asOf && <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("campaign.recipients"), value: "recipients" }, { label: t("history.title"), value: "history" }]} />}
+          {(!tab || asOf) && <div className="columns wide">
             <div className="stack loose">
               {status !== "DRAFT" && <Outcome campaign={campaign} progress={progress} rate={rate} />}
               {progress.failures.length > 0 && <Failures progress={progress} />}
@@ -100,9 +101,9 @@ export function CampaignScreen() {
               <Plan campaign={campaign} progress={progress} />
               <Phone components={campaign.template.components} values={campaign.parameters as Record<string, string>} />
             </div>
-          </div>
-          {status !== "DRAFT" && !asOf && <Recipients id={id} isRunning={status === "RUNNING"} />}
-          <CampaignHistory id={id} />
+          </div>}
+          {tab === "recipients" && !asOf && <Recipients id={id} isRunning={status === "RUNNING"} />}
+          {(tab === "history" || status === "DRAFT") && !asOf && <CampaignHistory id={id} />}
         </>
       )}
       {dialog}
@@ -220,10 +221,10 @@ function Recipients({ id, isRunning }: { id: string; isRunning: boolean }) {
   return (
     <section className="stack" aria-label={t("campaign.recipients")}>
       <div className="row between">
-        <h2>{t("campaign.recipients")}</h2>
-        <div className="row">
+        <h2 className="visually-hidden">{t("campaign.recipients")}</h2>
+        <div className="row between grow">
           <div style={{ minInlineSize: "11rem" }}>
-            <Choose<Filter> hideLabel label={t("filter.status")} value={(recipients as Filter) ?? "ALL"} onChange={(value) => void navigate({ to: "/campaigns/$id", params: { id }, search: value === "ALL" ? {} : { recipients: value }, replace: true, resetScroll: false })}
+            <Choose<Filter> hideLabel label={t("filter.status")} value={(recipients as Filter) ?? "ALL"} onChange={(value) => void navigate({ to: "/campaigns/$id", params: { id }, search: { tab: "recipients", ...(value === "ALL" ? {} : { recipients: value }) }, replace: true, resetScroll: false })}
               options={[{ value: "ALL", label: t("filter.anyStatus") }, ...messageStatuses.filter((value) => value !== "RECEIVED").map((value) => ({ value, label: t(`message.status.${value}`) }))]} />
           </div>
           <Button icon="download" busy={isReporting} onPress={() => void report()}>{t("campaign.report")}</Button>

@@ -8,7 +8,7 @@ import { useViewer } from "~/lib/viewer";
 import { AccountBadge, CampaignBadge, QualityBadge } from "~/lib/words";
 import { Health } from "~/ui/health";
 import { Icon } from "~/ui/icons";
-import { ButtonLink, Callout, Card, Empty, Failure, Funnel, Page, Skeleton, Time } from "~/ui/parts";
+import { ButtonLink, Callout, Card, Failure, Funnel, Page, Skeleton, Time } from "~/ui/parts";
 
 const often_ms = 5_000;
 const seldom_ms = 30_000;
@@ -23,17 +23,16 @@ export function HomeScreen() {
     <Page title={t("home.title")} actions={can("MANAGE") && numbers && numbers.length > 0 && <ButtonLink to="/campaigns/$id/edit/$step" params={{ id: "new", step: "audience" }} look="primary" icon="plus">{t("campaign.new")}</ButtonLink>}>
       <Failure problem={accounts.problem ?? counts.problem} retry={() => void accounts.refresh()} />
       {counts.data && numbers && <Checklist counts={counts.data} hasNumber={numbers.length > 0} />}
-      <div className="columns wide">
+      {!numbers && !accounts.problem && <Skeleton lines={6} />}
+      {numbers && numbers.length > 0 && <div className="columns wide">
         <div className="stack loose">
           <Today />
           <DueNext />
         </div>
         <Card title={t("home.numbers")} actions={<ButtonLink to="/numbers" compact look="quiet">{t("home.allNumbers")}</ButtonLink>}>
-          {!numbers && <Skeleton />}
-          {numbers?.length === 0 && <Empty icon="phone" title={t("account.none")} action={can("MANAGE") && <ButtonLink to="/numbers/connect" look="primary">{t("account.connect")}</ButtonLink>}>{t("account.noneHelp")}</Empty>}
-          {numbers && numbers.length > 0 && <ul className="list">{numbers.map((account) => <NumberHealth key={account.id} account={account} />)}</ul>}
+          <ul className="list">{numbers.map((account) => <NumberHealth key={account.id} account={account} />)}</ul>
         </Card>
-      </div>
+      </div>}
     </Page>
   );
 }
@@ -59,12 +58,12 @@ type Counts = NonNullable<ReturnType<typeof useLoad<import("~/gen/graphql").Home
 function Checklist({ counts, hasNumber }: { counts: Counts; hasNumber: boolean }) {
   const { can } = useViewer();
   const steps = [
-    { what: t("home.step.number"), why: t("home.stepWhy.number"), done: hasNumber, go: <ButtonLink compact to="/numbers/connect">{t("account.connect")}</ButtonLink> },
-    { what: t("home.step.contacts"), why: t("home.stepWhy.contacts"), done: counts.contacts.nodes.length > 0, go: <ButtonLink compact to="/contacts/import">{t("contact.import")}</ButtonLink> },
+    { what: t("home.step.number"), why: t("home.stepWhy.number"), done: hasNumber, go: <ButtonLink compact look="primary" to="/numbers/connect">{t("account.connect")}</ButtonLink> },
+    { what: t("home.step.contacts"), why: t("home.stepWhy.contacts"), done: counts.contacts.nodes.length > 0, go: <ButtonLink compact look="primary" to="/contacts/import">{t("contact.import")}</ButtonLink> },
     { what: t("home.step.template"), why: t("home.stepWhy.template"), done: counts.approved.nodes.length > 0,
-      go: counts.templates.nodes.length > 0 ? <ButtonLink compact to="/templates">{t("home.seeTemplates")}</ButtonLink> : <ButtonLink compact to="/templates/new">{t("template.new")}</ButtonLink> },
-    { what: t("home.step.campaign"), why: t("home.stepWhy.campaign"), done: counts.campaigns.nodes.length > 0, go: <ButtonLink compact to="/campaigns/$id/edit/$step" params={{ id: "new", step: "audience" }}>{t("campaign.new")}</ButtonLink> },
-    { what: t("home.step.delivered"), why: t("home.stepWhy.delivered"), done: counts.outbound.nodes.length > 0, go: <ButtonLink compact to="/messages">{t("home.seeMessages")}</ButtonLink> },
+      go: counts.templates.nodes.length > 0 ? <ButtonLink compact look="primary" to="/templates">{t("home.seeTemplates")}</ButtonLink> : <ButtonLink compact look="primary" to="/templates/new">{t("template.new")}</ButtonLink> },
+    { what: t("home.step.campaign"), why: t("home.stepWhy.campaign"), done: counts.campaigns.nodes.length > 0, go: <ButtonLink compact look="primary" to="/campaigns/$id/edit/$step" params={{ id: "new", step: "audience" }}>{t("campaign.new")}</ButtonLink> },
+    { what: t("home.step.delivered"), why: t("home.stepWhy.delivered"), done: counts.outbound.nodes.length > 0, go: <ButtonLink compact look="primary" to="/messages">{t("home.seeMessages")}</ButtonLink> },
   ];
   const done = steps.filter((step) => step.done).length;
   if (done === steps.length) return null;

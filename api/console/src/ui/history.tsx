@@ -1,7 +1,7 @@
 //! What happened to a thing, in the order of the log: who, when, because of what.
 import { Link } from "@tanstack/react-router";
 import type { EventFieldsFragment } from "~/gen/graphql";
-import { t } from "~/i18n";
+import { has, t, type Key } from "~/i18n";
 import type { Pages } from "~/lib/data";
 import { eventName, eventTone } from "~/lib/words";
 import { Button, Card, Failure, Skeleton, Time } from "./parts";
@@ -19,8 +19,13 @@ const text = (data: unknown, ...path: string[]): string | null => {
 };
 
 /** The one thing of an event that people want to know without opening it. */
-export const gist = ({ data }: Fact): string | null =>
-  text(data, "content", "preview") ?? text(data, "failure", "title") ?? text(data, "reason") ?? text(data, "source") ?? text(data, "name") ?? text(data, "status");
+export function gist({ type, data }: Fact): string | null {
+  const reason = text(data, "reason");
+  if (type === "message.skipped" && reason) return has(`skip.${reason}`) ? t(`skip.${reason}` as Key) : reason;
+  const status = text(data, "status");
+  if (type === "contact.consent_recorded" && status && has(`consent.${status}`)) return [t(`consent.${status}` as Key), text(data, "source")].filter(Boolean).join(" · ");
+  return text(data, "title") ?? text(data, "content", "preview") ?? reason ?? text(data, "source") ?? text(data, "name") ?? status;
+}
 
 export function FactItem({ fact }: { fact: Fact }) {
   const said = gist(fact);
