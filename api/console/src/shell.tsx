@@ -152,9 +152,10 @@ export function Shell() {
   useEffect(() => onSessionEnd(() => {
     setSession({ kind: "nobody" });
     setAnswer(null);
+    setProblem(null);
   }), []);
 
-  if (problem?.code === "UNAUTHENTICATED")
+  if (session?.kind === "key" && problem?.code === "UNAUTHENTICATED")
     return <Centred><Callout tone="warn" title={t("session.noKey")}><p>{t("session.noKeyHelp")}</p></Callout></Centred>;
   if (problem) return <Centred><Failure problem={problem} retry={() => void enter()} /></Centred>;
   if (session?.kind === "nobody") return <Suspense><Login onDone={() => void enter()} /><Toasts /></Suspense>;

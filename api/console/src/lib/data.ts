@@ -141,7 +141,7 @@ export function usePages<T, V extends Variables, N>(
       const job = key + mode;
       if (isMore && busy.current === job) return;
       busy.current = job;
-      let after = isMore ? cursor : null;
+      let after = isMore ? cursor : ((variables.after as string | undefined) ?? null);
       let first = isMore ? page_size : Math.min(page_size_max, Math.max(page_size, items?.length ?? 0));
       const found: N[] = [];
       let hasMore = true;
@@ -205,6 +205,14 @@ export interface Command<T, V> {
   clear: () => void;
 }
 
+/**
+ * What stands for an `idempotencyKey` in a command's variables. The same form sent again after a lost answer has the same key, so
+ * that it is done once; a form that was changed has another.
+ */
+export const once = "once";
+
+type Keyed = { idempotencyKey?: unknown; input?: { idempotencyKey?: unknown } };
+
 /** `said`: what to announce once the screen shows it; null says nothing. */
 export function useCommand<T, V>(document: TypedDocumentString<T, V>, said: string | null = t("common.saved")): Command<T, V> {
   const [state, setState] = useState<CommandState>("idle");
@@ -215,10 +223,19 @@ export function useCommand<T, V>(document: TypedDocumentString<T, V>, said: stri
     return () => void (alive.current = false);
   }, []);
 
+  const attempt = useRef<{ what: string; key: string } | null>(null);
   const run = useCallback(
-    async (variables: V) => {
+    async (given: V) => {
       setState("saving");
       setProblem(null);
+      let variables = given;
+      const { input, idempotencyKey } = given as Keyed;
+      if (idempotencyKey === once || input?.idempotencyKey === once) {
+        const what = JSON.stringify(given);
+        if (attempt.current?.what !== what) attempt.current = { what, key: crypto.randomUUID() };
+        const { key } = attempt.current;
+        variables = (idempotencyKey === once ? { ...given, idempotencyKey: key } : { ...given, input: { ...input, idempotencyKey: key } }) as V;
+      }
       const answer = await tell(document, variables);
       if (answer.problem) {
         if (alive.current) {
@@ -227,6 +244,7 @@ export function useCommand<T, V>(document: TypedDocumentString<T, V>, said: stri
         }
         return null;
       }
+      attempt.current = null;
       await refreshAll();
       if (alive.current) setState("saved");
       if (said) announce(said, "good");
@@ -256,10 +274,4 @@ export function useFollow<T, V>(
     return unsubscribe;
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [document, key, pause]);
-}
-
-/** One key for one thing that somebody means to make, however often the request is repeated. */
-export function useIdempotencyKey(): [string, () => void] {
-  const [key, setKey] = useState(() => crypto.randomUUID());
-  return [key, useCallback(() => setKey(crypto.randomUUID()), [])];
 }

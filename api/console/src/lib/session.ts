@@ -68,7 +68,7 @@ export async function logout(): Promise<void> {
 
 /** The session is over, by the person's wish or the gateway's word. */
 export function endSession(): void {
-  if (session.kind === "nobody") return;
+  if (session.kind !== "person") return;
   session = { kind: "nobody" };
   for (const listener of ended) listener();
 }

@@ -3,7 +3,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState, type FormEvent } from "react";
 import { ConnectAccountDocument, ProbeCredentialsDocument, type ProbeCredentialsMutation } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useIdempotencyKey } from "~/lib/data";
+import { useCommand, once } from "~/lib/data";
 import { isAbout } from "~/lib/errors";
 import { browserZone } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
@@ -25,7 +25,6 @@ export function ConnectScreen() {
   const [timeZone, setZone] = useState(browserZone());
   const [region, setRegion] = useState("");
   const [pin, setPin] = useState("");
-  const [idempotencyKey] = useIdempotencyKey();
   const probing = useCommand(ProbeCredentialsDocument, null);
   const connecting = useCommand(ConnectAccountDocument, t("account.connected"));
 
@@ -51,7 +50,7 @@ export function ConnectScreen() {
     event.preventDefault();
     const answer = await connecting.run({
       input: {
-        provider, name: name.trim(), timeZone, idempotencyKey,
+        provider, name: name.trim(), timeZone, idempotencyKey: once,
         ...(workspaces.length > 1 ? { workspaceId: workspaces[0]?.id } : {}),
         ...(region.trim() ? { defaultRegion: region.trim().toUpperCase() } : {}),
         ...(provider === "CLOUD_API" && selected

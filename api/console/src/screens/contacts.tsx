@@ -2,7 +2,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState, type FormEvent } from "react";
 import { AddContactDocument, ContactCountDocument, ContactsDocument, SegmentsDocument, type ConsentStatus, type ContactFilter } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import { useCommand, once, useLoad, usePages } from "~/lib/data";
 import { isAbout } from "~/lib/errors";
 import { total } from "~/lib/format";
 import { recentImports } from "~/lib/imports";
@@ -82,12 +82,11 @@ function AddDialog({ onClose, onAdded }: { onClose: () => void; onAdded: (id: st
   const [tags, setTags] = useState<string[]>([]);
   const [consent, setConsent] = useState<ConsentStatus>("UNKNOWN");
   const [source, setSource] = useState("");
-  const [idempotencyKey, renew] = useIdempotencyKey();
   const wrong = (field: string) => (isAbout(add.problem, field) ? add.problem?.detail : null);
   const save = async (event: FormEvent) => {
     event.preventDefault();
-    const done = await add.run({ input: { phoneNumber: phoneNumber.trim(), idempotencyKey, tags, consent, ...(name.trim() ? { name: name.trim() } : {}), ...(source.trim() ? { consentSource: source.trim() } : {}) } });
-    if (!done) return renew();
+    const done = await add.run({ input: { phoneNumber: phoneNumber.trim(), idempotencyKey: once, tags, consent, ...(name.trim() ? { name: name.trim() } : {}), ...(source.trim() ? { consentSource: source.trim() } : {}) } });
+    if (!done) return;
     onAdded(done.addContact.contact.id);
   };
   return (

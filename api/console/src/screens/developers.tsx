@@ -1,7 +1,7 @@
 import { useState, type FormEvent } from "react";
 import { AccountsDocument, ApiKeysDocument, CreateApiKeyDocument, RevokeApiKeyDocument, type Scope } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import { useCommand, once, useLoad, usePages } from "~/lib/data";
 import { isAbout } from "~/lib/errors";
 import { useViewer } from "~/lib/viewer";
 import { Check, Choose, TextInput } from "~/ui/fields";
@@ -42,19 +42,19 @@ function NewKey({ onClose }: { onClose: () => void }) {
   const [chosen, setChosen] = useState<Scope[]>(["READ"]);
   const [account, setAccount] = useState("ALL");
   const [expires, setExpires] = useState("");
-  const [idempotencyKey, renew] = useIdempotencyKey();
   const [secret, setSecret] = useState<string | null>(null);
   const save = async (event: FormEvent) => {
     event.preventDefault();
-    const done = await create.run({ input: { name: name.trim(), scopes: chosen, idempotencyKey, ...(account === "ALL" ? {} : { accountIds: [account] }), ...(expires ? { expiresAt: new Date(`${expires}T23:59:59`).toISOString() } : {}) } });
-    if (!done) return renew();
+    const done = await create.run({ input: { name: name.trim(), scopes: chosen, idempotencyKey: once, ...(account === "ALL" ? {} : { accountIds: [account] }), ...(expires ? { expiresAt: new Date(`${expires}T23:59:59`).toISOString() } : {}) } });
+    if (!done) return;
     setSecret(done.createApiKey.secret);
   };
   if (secret !== null) return (
     <Dialog title={t("key.made")} isOpen onClose={onClose}>
-      <Callout tone="warn" title={t("key.once")} />
-      <div className="row nowrap"><code className="break grow">{secret}</code><Copy text={secret} label={t("common.copy")} /></div>
-      <div className="row end"><Button look="primary" onPress={onClose}>{t("key.kept")}</Button></div>
+      {secret === "" && <Callout tone="bad" title={t("key.secretLost")} />}
+      {secret && <Callout tone="warn" title={t("key.once")} />}
+      {secret && <div className="row nowrap"><code className="break grow">{secret}</code><Copy text={secret} label={t("common.copy")} /></div>}
+      <div className="row end"><Button look="primary" onPress={onClose}>{secret === "" ? t("common.close") : t("key.kept")}</Button></div>
     </Dialog>
   );
   return (

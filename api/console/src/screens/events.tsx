@@ -1,10 +1,10 @@
 //! The log itself: one order in every view, filters in the address, and what happens now as it happens.
 import { getRouteApi } from "@tanstack/react-router";
-import { useState } from "react";
-import { EventsDocument, FollowEventsDocument, type EventFieldsFragment, type EventFilter } from "~/gen/graphql";
+import { useEffect, useRef, useState } from "react";
+import { EventsDocument, FollowEventsDocument, SettingsDocument, type EventFieldsFragment, type EventFilter } from "~/gen/graphql";
 import { t } from "~/i18n";
 import english from "~/i18n/en.json";
-import { useFollow, usePages } from "~/lib/data";
+import { useFollow, useLoad, usePages } from "~/lib/data";
 import { eventName, eventTone } from "~/lib/words";
 import { Combo, Switch, TextInput } from "~/ui/fields";
 import { actorName, FactItem, gist } from "~/ui/history";
@@ -13,6 +13,7 @@ import { SettingsTabs } from "~/ui/settings-tabs";
 
 const route = getRouteApi("/settings/events");
 const live_max = 300;
+const follow_again = 200;
 
 const types = (Object.keys(english) as string[]).filter((key) => /^event\.[a-z_]+\.[a-z_]+$/.test(key)).map((key) => key.slice("event.".length)).sort();
 const kinds = ["account", "template", "contact", "import", "segment", "campaign", "message", "workspace", "api_key", "webhook_endpoint"];
@@ -95,11 +96,28 @@ function Feed({ facts }: { facts: EventFieldsFragment[] }) {
 
 function Live({ filter }: { filter: EventFilter }) {
   const [facts, setFacts] = useState<EventFieldsFragment[]>([]);
+  // It begins where the log ends now, by the read model that is furthest. After a cut the socket comes back with the same position:
+  // nothing is missed, and what was seen already is left out. Now and then the position moves on, so that little has to come again.
+  const end = useLoad(SettingsDocument, {});
   const [after, setAfter] = useState<string | null>(null);
-  // After a cut the socket comes back with the same variables: `after` stays where it began, and what was seen is left out.
-  useFollow(FollowEventsDocument, { filter, after }, ({ events: fact }) => setFacts((before) => (before.some(({ id }) => id === fact.id) ? before : [...before.slice(-live_max + 1), fact])));
+  const since = useRef(0);
+  const furthest = end.data?.projections.map(({ position }) => Number(position)).reduce((a, b) => Math.max(a, b), 0);
+  useEffect(() => {
+    if (furthest !== undefined) setAfter((before) => before ?? String(furthest));
+  }, [furthest]);
+  useFollow(
+    FollowEventsDocument,
+    { filter, after },
+    ({ events: fact }) => {
+      setFacts((before) => (before.some(({ id }) => id === fact.id) ? before : [...before.slice(-live_max + 1), fact]));
+      if (++since.current < follow_again) return;
+      since.current = 0;
+      setAfter(fact.position);
+    },
+    after === null,
+  );
   return (
-    <Card title={t("event.liveTitle")} actions={facts.length > 0 && <Button compact onPress={() => { setAfter(facts[facts.length - 1]?.position ?? null); setFacts([]); }}>{t("event.empty")}</Button>}>
+    <Card title={t("event.liveTitle")} actions={facts.length > 0 && <Button compact onPress={() => { setAfter(facts[facts.length - 1]?.position ?? after); setFacts([]); }}>{t("event.empty")}</Button>}>
       <div role="log" aria-label={t("event.liveTitle")}>{facts.length === 0 ? <p className="muted">{t("event.waiting")}</p> : <Feed facts={facts} />}</div>
     </Card>
   );

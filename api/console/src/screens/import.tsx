@@ -2,7 +2,7 @@ import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useRef, useState, type DragEvent } from "react";
 import { ImportDocument, UndoImportDocument, type ImportQuery } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useIdempotencyKey, useLoad } from "~/lib/data";
+import { useCommand, useLoad } from "~/lib/data";
 import type { Problem } from "~/lib/errors";
 import { download, guess, readSheet, startOf, type Sheet } from "~/lib/csv";
 import { number } from "~/lib/format";
@@ -26,7 +26,9 @@ export function ImportScreen() {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [dryRun, setDryRun] = useState<string | null>(null);
   const [isBusy, setBusy] = useState(false);
-  const [key, renew] = useIdempotencyKey();
+  const [key, setKey] = useState(() => crypto.randomUUID());
+  // A plan that was changed is another import.
+  const renew = () => setKey(crypto.randomUUID());
 
   const change = (part: Partial<ImportPlan>) => {
     setPlan((before) => ({ ...before, ...part }));

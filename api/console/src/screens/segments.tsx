@@ -5,7 +5,7 @@ import {
   type PreviewSegmentQuery,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { ask, useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import { ask, useCommand, once, useLoad, usePages } from "~/lib/data";
 import type { Problem } from "~/lib/errors";
 import { number } from "~/lib/format";
 import { emptyCondition, formOf, isComplete, operators, outcomes, ruleOf, type Condition, type ConditionKind, type RuleForm } from "~/lib/rule";
@@ -51,13 +51,11 @@ export function inWords(rule: unknown): string {
 export function NewSegmentScreen() {
   const navigate = useNavigate();
   const create = useCommand(CreateSegmentDocument);
-  const [idempotencyKey, renew] = useIdempotencyKey();
   return (
     <Page title={t("segment.new")} back={<Back to="/segments">{t("nav.segments")}</Back>}>
       <SegmentEditor name="" rule={null} problem={create.problem} isBusy={create.isSaving} onSave={async (name, rule) => {
-        const done = await create.run({ input: { name, rule, idempotencyKey } });
+        const done = await create.run({ input: { name, rule, idempotencyKey: once } });
         if (done) void navigate({ to: "/segments/$id", params: { id: done.createSegment.segment.id } });
-        else renew();
       }} />
     </Page>
   );

@@ -5,7 +5,7 @@ import {
   type TemplateCategory, type TemplateRowFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import { useCommand, once, useLoad, usePages } from "~/lib/data";
 import { check, components, draftOf, emptyDraft, limits, variables, type ButtonKind, type Draft } from "~/lib/template";
 import { useViewer } from "~/lib/viewer";
 import { QualityBadge, TemplateBadge } from "~/lib/words";
@@ -33,13 +33,12 @@ export function NewTemplateScreen() {
   const [draft, setDraft] = useState(emptyDraft);
   const create = useCommand(CreateTemplateDocument, null);
   const submit = useCommand(SubmitTemplateDocument, t("template.submitted"));
-  const [idempotencyKey, renew] = useIdempotencyKey();
   const account = accountId ?? usable[0]?.id ?? null;
 
   const save = async (andSubmit: boolean) => {
     if (!account) return;
-    const made = await create.run({ input: { accountId: account, name: draft.name, language: draft.language, category: draft.category, components: components(draft), idempotencyKey } });
-    if (!made) return renew();
+    const made = await create.run({ input: { accountId: account, name: draft.name, language: draft.language, category: draft.category, components: components(draft), idempotencyKey: once } });
+    if (!made) return;
     const { id } = made.createTemplate.template;
     if (andSubmit) await submit.run({ id });
     void navigate({ to: "/templates/$id", params: { id }, replace: true });

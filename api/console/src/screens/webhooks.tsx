@@ -5,7 +5,7 @@ import {
   type WebhookDeliveriesQuery,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import { useCommand, once, useLoad, usePages } from "~/lib/data";
 import { isAbout, sentenceCase } from "~/lib/errors";
 import { browserZone, number, offset, toInputValue } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
@@ -40,8 +40,8 @@ export function WebhooksScreen() {
 function Secret({ secret, onClose }: { secret: string; onClose: () => void }) {
   return (
     <Dialog title={t("webhook.secret")} isOpen onClose={onClose}>
-      <Callout tone="warn" title={t("key.once")}><p>{t("webhook.secretHelp")}</p></Callout>
-      <div className="row nowrap"><code className="break grow">{secret}</code><Copy text={secret} label={t("common.copy")} /></div>
+      {secret ? <Callout tone="warn" title={t("key.once")}><p>{t("webhook.secretHelp")}</p></Callout> : <Callout tone="bad" title={t("webhook.secretLost")} />}
+      {secret && <div className="row nowrap"><code className="break grow">{secret}</code><Copy text={secret} label={t("common.copy")} /></div>}
       <div className="row end"><Button look="primary" onPress={onClose}>{t("key.kept")}</Button></div>
     </Dialog>
   );
@@ -55,15 +55,14 @@ function NewEndpoint({ onClose }: { onClose: () => void }) {
   const [includePersonal, setPersonal] = useState(false);
   const [batch, setBatch] = useState(false);
   const [rate, setRate] = useState("");
-  const [idempotencyKey, renew] = useIdempotencyKey();
   const [secret, setSecret] = useState<string | null>(null);
   const save = async (event: FormEvent) => {
     event.preventDefault();
-    const done = await create.run({ input: { url: url.trim(), types, includePersonal, batch, idempotencyKey, ...(rate ? { eventsPerSecond: Number(rate) } : {}) } });
-    if (!done) return renew();
+    const done = await create.run({ input: { url: url.trim(), types, includePersonal, batch, idempotencyKey: once, ...(rate ? { eventsPerSecond: Number(rate) } : {}) } });
+    if (!done) return;
     setSecret(done.createWebhookEndpoint.secret ?? "");
   };
-  if (secret) return <Secret secret={secret} onClose={onClose} />;
+  if (secret !== null) return <Secret secret={secret} onClose={onClose} />;
   return (
     <Dialog title={t("webhook.new")} isOpen onClose={onClose}>
       <form className="stack" onSubmit={(event) => void save(event)}>

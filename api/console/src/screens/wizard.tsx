@@ -6,7 +6,7 @@ import {
   type CampaignQuery, type ForecastQuery, type TestCampaignMutation, type TemplateRowFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { ask, refreshAll, tell, useCommand, useIdempotencyKey, useLoad, usePages } from "~/lib/data";
+import { ask, refreshAll, tell, useCommand, once, useLoad, usePages } from "~/lib/data";
 import { isAbout, sentenceCase, type Problem } from "~/lib/errors";
 import { browserZone, duration, money, number, offset, toInputValue, total, wallClock } from "~/lib/format";
 import { createInput, hasAudience, keepPlan, keptPlan, planOf, updateInput, type Groups, type Plan } from "~/lib/plan";
@@ -60,6 +60,7 @@ function Draft({ campaign }: { campaign: Campaign }) {
 
   const save = useCallback(async () => {
     clearTimeout(timer.current);
+    timer.current = undefined;
     const saving = latest.current;
     setState("saving");
     const answer = await tell(UpdateCampaignDocument, { input: updateInput(saving, campaign.id) });
@@ -74,14 +75,15 @@ function Draft({ campaign }: { campaign: Campaign }) {
     setPlan(latest.current);
     setState("waiting");
     clearTimeout(timer.current);
+    timer.current = undefined;
     const { start, startAt, name } = latest.current;
     if (!name.trim() || (start !== "now" && !startAt) || !hasAudience(latest.current)) return;
     timer.current = setTimeout(() => void save(), autosave_ms);
   };
+  // Whoever leaves within the moment of a change has made the change.
   useEffect(() => () => {
-    // Whoever leaves within the moment of a change has made the change.
-    clearTimeout(timer.current);
-  }, []);
+    if (timer.current !== undefined) void save();
+  }, [save]);
   const saved = state === "saved" ? t("common.savedShort") : state === "saving" ? t("common.saving") : problem ? t("wizard.notSaved") : t("wizard.willSave");
   return <Wizard plan={plan} change={change} campaign={campaign} saved={saved} problem={problem} isSettled={state === "saved"} />;
 }
@@ -100,7 +102,6 @@ function Wizard({ plan, change, campaign, saved, problem, isSettled = false }: S
   const id = campaign?.id ?? "new";
   const at = steps.indexOf(step);
   const create = useCommand(CreateCampaignDocument, null);
-  const [idempotencyKey, renew] = useIdempotencyKey();
   const isDone: Record<Step, boolean> = {
     audience: hasAudience(plan) && !!plan.name.trim(),
     message: !!campaign && !!plan.templateId,
@@ -111,8 +112,8 @@ function Wizard({ plan, change, campaign, saved, problem, isSettled = false }: S
 
   const next = async () => {
     if (step === "message" && !campaign) {
-      const made = await create.run({ input: createInput(plan, idempotencyKey) });
-      if (!made) return renew();
+      const made = await create.run({ input: createInput(plan, once) });
+      if (!made) return;
       keepPlan(null);
       void navigate({ to: "/campaigns/$id/edit/$step", params: { id: made.createCampaign.campaign.id, step: "message" }, replace: true });
       return;
@@ -408,7 +409,6 @@ function ReviewStep({ campaign, plan, isSettled }: { campaign: Campaign; plan: P
   const { can } = useViewer();
   const { data: forecast, problem, isLoading, again } = useForecast(campaign.id, isSettled);
   const launch = useCommand(LaunchCampaignDocument, t("campaign.launched"));
-  const [idempotencyKey, renew] = useIdempotencyKey();
   const [isAsking, setAsking] = useState(false);
   const [typed, setTyped] = useState("");
   const needsTyping = (forecast?.toSend ?? 0) > typed_from;
@@ -416,8 +416,8 @@ function ReviewStep({ campaign, plan, isSettled }: { campaign: Campaign; plan: P
 
   const go = async () => {
     if (!forecast) return;
-    const done = await launch.run({ id: campaign.id, maxRecipients: forecast.recipients, idempotencyKey });
-    if (!done) return renew();
+    const done = await launch.run({ id: campaign.id, maxRecipients: forecast.recipients, idempotencyKey: once });
+    if (!done) return;
     void navigate({ to: "/campaigns/$id", params: { id: campaign.id } });
   };
   return (
@@ -464,12 +464,10 @@ function ReviewStep({ campaign, plan, isSettled }: { campaign: Campaign; plan: P
 function TestCard({ id }: { id: string }) {
   const test = useCommand(TestCampaignDocument, null);
   const [to, setTo] = useState("");
-  const [key, renew] = useIdempotencyKey();
   const [sent, setSent] = useState<TestCampaignMutation["testCampaign"]["message"] | null>(null);
   const send = async () => {
     setSent(null);
-    const done = await test.run({ id, to: to.trim(), idempotencyKey: key });
-    renew();
+    const done = await test.run({ id, to: to.trim(), idempotencyKey: once });
     if (done) setSent(done.testCampaign.message);
   };
   return (
