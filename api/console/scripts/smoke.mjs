@@ -67,6 +67,9 @@ const screens = (s) => [
   ["templates", "templates"], ["template", `templates/${s.template}`], ["template-new", "templates/new"], ["numbers", "numbers"], ["number", `numbers/${s.account}`], ["number-settings", `numbers/${s.account}?tab=settings`],
   ["number-history", `numbers/${s.account}?tab=history`], ["connect", "numbers/connect"], ["settings", "settings"], ["browser", "settings/browser"], ["prices", "settings/prices"], ["keys", "settings/keys"], ["webhooks", "settings/webhooks"],
   ["webhook", `settings/webhooks/${s.webhook}`], ["events", "settings/events"], ["system", "settings/system"], ["not-found", "nowhere"],
+  ["dialog-person", "contacts", "Add a person"], ["dialog-edit", `contacts/${s.contact}`, "Edit"], ["dialog-consent", `contacts/${s.contact}`, "Record consent"], ["dialog-as-of", `campaigns/${s.campaign}`, "As of…"],
+  ["dialog-key", "settings/keys", "New API key"], ["dialog-webhook", "settings/webhooks", "New webhook"], ["dialog-replay", `settings/webhooks/${s.webhook}`, "Replay"], ["dialog-pause", `numbers/${s.account}`, "Pause sending"],
+  ["menu-campaign", `campaigns/${s.campaign}`, "More actions"], ["palette", "", "Control+k"], ["template-edit", `templates/${s.template}`, "Edit"],
 ];
 
 const looks = [
@@ -96,11 +99,15 @@ try {
     await page.setViewportSize({ width: look.width, height: 900 });
     await page.goto(base);
     await page.evaluate((preferences) => localStorage.setItem("console.preferences", JSON.stringify(preferences)), look.preferences);
-    for (const [name, path] of wanted) {
+    for (const [name, path, press] of wanted) {
+      if (press && look.preferences.language !== "en") continue;
       at = `${name} (${look.name})`;
       await page.goto(base + path);
       await page.waitForSelector("h1");
       await page.waitForFunction(() => !document.querySelector(".skeleton"), null, { timeout: 15_000 }).catch(() => problems.push(`${at}: still loading after 15 s`));
+      if (press?.includes("+")) await page.keyboard.press(press);
+      else if (press) await page.getByRole("button", { name: press, exact: true }).first().click();
+      if (press) await page.waitForSelector("[role=dialog], [role=alertdialog], [role=menu], form, textarea");
       if (await page.locator('.callout[role="alert"] code').count()) {
         const text = await page.locator('.callout[role="alert"]').first().innerText();
         if (!name.startsWith("message")) problems.push(`${at}: shows ${JSON.stringify(text)}`);

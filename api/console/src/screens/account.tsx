@@ -82,7 +82,7 @@ function Overview({ account }: { account: Account }) {
             [t("account.provider"), t(`account.provider.${account.provider}`)],
             [t("account.phoneNumberId"), <span className="row"><code>{account.phoneNumberId}</code><Copy text={account.phoneNumberId} label={t("common.copy")} /></span>],
             [t("account.wabaId"), <code>{account.wabaId}</code>],
-            [t("account.callback"), <span className="row"><code>{url}</code><Copy text={url} label={t("common.copy")} /></span>],
+            [t("account.callback"), <span className="row nowrap"><code className="break">{url}</code><Copy text={url} label={t("common.copy")} /></span>],
             [t("account.connectedAt"), <Time at={account.connectedAt} long />],
           ]} />
         </Card>

@@ -232,7 +232,8 @@ export function ImportResultScreen() {
             {found.undoneAt && <Callout title={t("import.undoneAt")}><p><Time at={found.undoneAt} long /></p></Callout>}
             <Counts found={found} />
             {found.status === "RUNNING" && <p className="muted" role="status">{t("import.running")}</p>}
-            {found.status === "COMPLETED" && !found.undoneAt && <div className="row"><ButtonLink to="/contacts" look="primary">{t("import.seeContacts")}</ButtonLink><ButtonLink to="/campaigns/$id/edit/$step" params={{ id: "new", step: "audience" }}>{t("campaign.new")}</ButtonLink></div>}
+            {found.dryRun && <Callout title={t("import.onlyCheck")} />}
+            {found.status === "COMPLETED" && !found.dryRun && !found.undoneAt && <div className="row"><ButtonLink to="/contacts" look="primary">{t("import.seeContacts")}</ButtonLink><ButtonLink to="/campaigns/$id/edit/$step" params={{ id: "new", step: "audience" }}>{t("campaign.new")}</ButtonLink></div>}
           </Card>
           <Errors found={found} />
         </div>
