@@ -112,10 +112,10 @@ function ProbeResult({ probe }: { probe: Probe }) {
       <Callout tone={probe.ok ? "good" : "bad"} title={probe.ok ? t("connect.works") : t("connect.doesNot")}>
         {probe.problems.length > 0 && <ul>{probe.problems.map((problem) => <li key={problem}>{problem}</li>)}</ul>}
       </Callout>
-      <Facts items={[
+      {probe.ok && <Facts items={[
         [t("connect.mayDo"), probe.permissions.length > 0 ? probe.permissions.map((permission) => permission.replaceAll("_", " ")).join(", ") : null],
         [t("connect.until"), probe.expiresAt ? <Time at={probe.expiresAt} long /> : t("connect.never")],
-      ]} />
+      ]} />}
     </>
   );
 }

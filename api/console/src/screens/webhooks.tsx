@@ -30,7 +30,7 @@ export function WebhooksScreen() {
         { title: t("webhook.url"), width: "40%", cell: ({ id, url, types }) => <span style={{ minInlineSize: 0 }}><Link className="row-link break" to="/settings/webhooks/$id" params={{ id }}>{url}</Link><span className="sub break">{types.length > 0 ? types.join(", ") : t("webhook.allTypes")}</span></span> },
         { title: t("filter.status"), cell: ({ status }) => <EndpointBadge status={status} /> },
         { title: t("webhook.lag"), end: true, cell: ({ lag }) => <span className="num">{number(lag)}</span> },
-        { title: t("webhook.lastFailure"), cell: ({ lastFailure }) => lastFailure ? <span><span className="break">{lastFailure.error}</span><span className="sub"><Time at={lastFailure.at} /></span></span> : t("webhook.noFailure") },
+        { title: t("webhook.lastFailure"), cell: ({ lastFailure }) => lastFailure ? <span><span className="break">{sentenceCase(lastFailure.error)}</span><span className="sub"><Time at={lastFailure.at} /></span></span> : t("webhook.noFailure") },
       ]} />
       {isMaking && <NewEndpoint onClose={() => setMaking(false)} />}
     </Page>

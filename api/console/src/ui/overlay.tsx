@@ -38,13 +38,15 @@ export function useConfirm(problem: Problem | null, isBusy: boolean): [ReactNode
   const [open, setOpen] = useState<Confirmation | null>(null);
   const [reason, setReason] = useState("");
   const [typed, setTyped] = useState("");
+  // What failed before this dialog was opened is none of its business.
+  const [before, setBefore] = useState<Problem | null>(null);
   const close = () => { setOpen(null); setReason(""); setTyped(""); };
   const element = open && (
     <Dialog title={open.title} isOpen onClose={close} role="alertdialog">
       <div className="stack tight">{open.body}</div>
       {open.reason && <TextInput label={open.reason} value={reason} onChange={setReason} autoFocus />}
       {open.typed && <TextInput label={t("common.typeToConfirm", { text: open.typed })} value={typed} onChange={setTyped} autoFocus />}
-      <Failure problem={problem} />
+      <Failure problem={problem === before ? null : problem} />
       <div className="row end">
         <Button onPress={close}>{t("common.cancel")}</Button>
         <Button look={open.danger ? "danger" : "primary"} busy={isBusy}
@@ -53,7 +55,10 @@ export function useConfirm(problem: Problem | null, isBusy: boolean): [ReactNode
       </div>
     </Dialog>
   );
-  return [element, setOpen];
+  return [element, (confirmation) => {
+    setBefore(problem);
+    setOpen(confirmation);
+  }];
 }
 
 export function More({ label, items }: { label: string; items: { label: string; danger?: boolean; run: () => void }[] }) {
