@@ -57,6 +57,7 @@ pub struct Behaviour {
     /// Of these answers, those that name the message they answer. 1 by default.
     pub reply_quoted_rate: f64,
     /// Meta's codes and the share of sends that meet each: in the HTTP answer or as a `failed` status, by the code.
+    #[serde(deserialize_with = "by_code")]
     pub error_rates: BTreeMap<u32, f64>,
     /// The send counts, its statuses come, and the response never does.
     pub accepted_but_no_answer: f64,
@@ -122,6 +123,18 @@ impl Default for Behaviour {
             allowed_recipients: Vec::new(),
         }
     }
+}
+
+/// Keys are texts in JSON, and stay so inside the state file's tagged entries, where serde_json makes no numbers of them.
+fn by_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u32, f64>, D::Error> {
+    let rates = BTreeMap::<String, f64>::deserialize(deserializer)?;
+    let by_code = rates.into_iter().map(|(code, rate)| match code.parse() {
+        Ok(code) => Ok((code, rate)),
+        Err(_) => Err(serde::de::Error::custom(format!(
+            "errorRates: `{code}` is no error code; use one of WhatsApp's, such as 131026"
+        ))),
+    });
+    by_code.collect()
 }
 
 /// A share may be written as `true` (1) or `false` (0).

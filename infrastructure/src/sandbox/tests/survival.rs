@@ -28,7 +28,9 @@ async fn a_kill_loses_neither_calls_nor_webhooks_under_way() {
     approved_template(&stage).await;
     stage.ada_writes();
     stage.settled().await;
-    stage.behave(json!({"statusDelayMs": {"min": 1000, "max": 1000}, "readRate": 1.0}));
+    stage.behave(json!({
+        "statusDelayMs": {"min": 1000, "max": 1000}, "readRate": 1.0, "errorRates": {"131026": 0.0},
+    }));
     for n in 0..20 {
         stage
             .send(&format!("+4477009{n:05}"), from_template("parcel_on_the_way", &n.to_string()))
