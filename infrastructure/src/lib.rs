@@ -1,6 +1,8 @@
 //! How it is stored and sent: event logs on SQLite and PostgreSQL, the key ring and the sealing of personal data, the
-//! Cloud API client and the sandbox that stands in for it, the webhook journal, webhooks out, media, and the reading of contact files.
+//! Cloud API client and the sandbox that stands in for it, the webhook journal, webhooks out, media, the reading of contact
+//! files, and the seals by which a log shows that it was not tampered with.
 
+pub mod audit;
 pub mod clock;
 pub mod cloud_api;
 pub mod crypto;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::port::{IdempotencyRecord, LogError, NewDataKey};
+use domain::port::{IdempotencyRecord, LogError, NewDataKey, Position};
 use uuid::Uuid;
 
 /// A subject's data key as it is on record.
@@ -162,4 +162,31 @@ pub trait Meta: Send + Sync + 'static {
         expected: Option<&str>,
         value: &str,
     ) -> Result<bool, LogError>;
+}
+
+/// A seal as the store holds it: see [`crate::audit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealRow {
+    /// From 1, without a gap.
+    pub number: u64,
+    pub first: Position,
+    pub last: Position,
+    pub parts: String,
+    pub locators: Vec<u8>,
+    pub hash: Vec<u8>,
+}
+
+/// The seals of the log.
+#[async_trait]
+pub trait Seals: Send + Sync + 'static {
+    async fn last(&self) -> Result<Option<SealRow>, LogError>;
+
+    /// At most `limit` seals after this number, in order.
+    async fn after(&self, number: u64, limit: usize) -> Result<Vec<SealRow>, LogError>;
+
+    /// Writes a seal unless there is one of its number already: whether it did.
+    async fn put(&self, seal: &SealRow) -> Result<bool, LogError>;
+
+    /// The months whose messages were taken out of the log, each as year × 100 + month.
+    async fn months_out(&self) -> Result<Vec<u32>, LogError>;
 }

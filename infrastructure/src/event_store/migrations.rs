@@ -27,6 +27,7 @@ pub(crate) const SQLITE: &[(&str, &str)] = migrations!["sqlite":
     "20261123100500_create_meta",
     "20261127120000_compact_events",
     "20261127120100_compact_ids",
+    "20261127140000_create_audit_seals",
 ];
 
 pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":
@@ -40,6 +41,7 @@ pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":
     "20261127130000_compact_events",
     "20261127130100_create_append_units_by_number",
     "20261127130200_renew_leases_unwaited",
+    "20261127140000_create_audit_seals",
     "20261127150000_number_webhook_endpoints",
     "20261127170000_number_users",
 ];

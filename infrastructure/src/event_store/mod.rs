@@ -28,7 +28,8 @@ use sqlx::PgPool;
 
 pub use appender::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 pub use beside::{
-    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap, Vault,
+    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap,
+    SealRow, Seals, Vault,
 };
 pub use error::OpenError;
 pub use postgres::PostgresEventLog;
@@ -62,6 +63,7 @@ pub struct OpenStore {
     pub idempotency: Arc<dyn Idempotency>,
     pub leases: Arc<dyn Leases>,
     pub meta: Arc<dyn Meta>,
+    pub seals: Arc<dyn Seals>,
     /// For tables of others in the same database: the webhook journal.
     pub database: Database,
 }
@@ -198,7 +200,8 @@ fn store_beside(log: Arc<dyn EventLog>, beside: sqlite::SqliteBeside, db: Sqlite
         identities: beside.clone(),
         idempotency: beside.clone(),
         leases: beside.clone(),
-        meta: beside,
+        meta: beside.clone(),
+        seals: beside,
         database: Database::Sqlite(db),
     }
 }
@@ -212,7 +215,8 @@ fn postgres_store(log: PostgresEventLog) -> OpenStore {
         identities: beside.clone(),
         idempotency: beside.clone(),
         leases: beside.clone(),
-        meta: beside,
+        meta: beside.clone(),
+        seals: beside,
         database,
     }
 }

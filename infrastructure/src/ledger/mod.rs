@@ -4,6 +4,7 @@
 //! writes: load, decide, seal, append, and again where another was faster. What a command changes beside its events
 //! (identities, keys, credentials, the idempotency record) is written in the same transaction.
 
+mod any;
 mod bus;
 mod cache;
 pub mod catalogue;
@@ -17,6 +18,7 @@ mod run;
 mod transaction;
 pub mod upcasters;
 
+pub use any::AnyAggregate;
 pub use bus::{CommandBus, Committed, Loaded, MAX_CONFLICT_RETRIES};
 pub use context::{Context, Idempotency, Replay, Thread};
 pub use draft::BusAggregate;

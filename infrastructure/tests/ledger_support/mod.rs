@@ -214,6 +214,15 @@ impl TestStore {
         &self.store
     }
 
+    /// As a process beside this one reads it: nothing comes from memory.
+    pub async fn reopened(&self) -> OpenStore {
+        let url = match &self.place {
+            Place::Directory(directory) => StoreUrl::sqlite(directory.path().join("gateway.db")),
+            Place::Database(database) => database.store_url(),
+        };
+        event_store::open_read_only(&url, Arc::new(SystemClock)).await.unwrap()
+    }
+
     /// Shares the keys in memory, and nothing else.
     pub fn another_bus(&self) -> CommandBus {
         bus_over(&self.store, self.bus.keys().clone())

@@ -11,7 +11,8 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::super::beside::{
-    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap, Vault,
+    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap,
+    SealRow, Seals, Vault,
 };
 use super::super::error::unavailable;
 use super::super::reading::{signed, unsigned};
@@ -377,5 +378,60 @@ impl Meta for PostgresBeside {
             }
         };
         Ok(query.execute(&self.pool).await.map_err(unavailable)?.rows_affected() == 1)
+    }
+}
+
+type Seal = (i64, i64, i64, String, Vec<u8>, Vec<u8>);
+
+fn seal((number, first, last, parts, locators, hash): Seal) -> SealRow {
+    let positive = |number| unsigned(number).unwrap_or(0);
+    let (first, last) = (Position(positive(first)), Position(positive(last)));
+    SealRow { number: positive(number), first, last, parts, locators, hash }
+}
+
+const SEAL: &str = "number, first_position, last_position, parts, locators, hash";
+
+#[async_trait]
+impl Seals for PostgresBeside {
+    async fn last(&self) -> Result<Option<SealRow>, LogError> {
+        let sql = format!("SELECT {SEAL} FROM audit_seals ORDER BY number DESC LIMIT 1");
+        let found = sqlx::query_as(&sql).fetch_optional(&self.pool).await.map_err(unavailable)?;
+        Ok(found.map(seal))
+    }
+
+    async fn after(&self, number: u64, limit: usize) -> Result<Vec<SealRow>, LogError> {
+        let sql =
+            format!("SELECT {SEAL} FROM audit_seals WHERE number > $1 ORDER BY number LIMIT $2");
+        let found: Vec<Seal> = sqlx::query_as(&sql)
+            .bind(signed(number))
+            .bind(signed(limit as u64))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(unavailable)?;
+        Ok(found.into_iter().map(seal).collect())
+    }
+
+    async fn put(&self, seal: &SealRow) -> Result<bool, LogError> {
+        let sql = format!(
+            "INSERT INTO audit_seals ({SEAL}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+        );
+        let written = sqlx::query(&sql)
+            .bind(signed(seal.number))
+            .bind(signed(seal.first.0))
+            .bind(signed(seal.last.0))
+            .bind(&seal.parts)
+            .bind(&seal.locators)
+            .bind(&seal.hash)
+            .execute(&self.pool)
+            .await
+            .map_err(unavailable)?;
+        Ok(written.rows_affected() == 1)
+    }
+
+    async fn months_out(&self) -> Result<Vec<u32>, LogError> {
+        let sql = "SELECT to_char(month, 'YYYYMM')::int FROM detached_months ORDER BY month";
+        let months: Vec<i32> =
+            sqlx::query_scalar(sql).fetch_all(&self.pool).await.map_err(unavailable)?;
+        Ok(months.into_iter().filter_map(|month| u32::try_from(month).ok()).collect())
     }
 }

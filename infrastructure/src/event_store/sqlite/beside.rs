@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::port::{Clock, IdempotencyRecord, LogError, NewDataKey};
+use domain::port::{Clock, IdempotencyRecord, LogError, NewDataKey, Position};
 use gateway_sqlite::Sqlite;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use uuid::Uuid;
 
 use super::super::beside::{
-    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap, Vault,
+    DataKeyRow, Idempotency, Identities, IdentityKey, Lease, LeaseRow, Leases, Meta, Rewrap,
+    SealRow, Seals, Vault,
 };
 use super::super::error::unavailable;
-use super::super::reading::signed;
+use super::super::reading::{signed, unsigned};
 use super::append::{destroy_key, find_idempotency, find_identity, put_secret};
 use super::read::{time_of, uuid};
 
@@ -354,5 +355,70 @@ impl Meta for SqliteBeside {
             Ok(changed == 1)
         })
         .await
+    }
+}
+
+const SEAL: &str = "number, first_position, last_position, parts, locators, hash";
+
+fn seal(row: &rusqlite::Row<'_>) -> rusqlite::Result<SealRow> {
+    let number = |column| Ok::<_, rusqlite::Error>(unsigned(row.get(column)?).unwrap_or(0));
+    Ok(SealRow {
+        number: number(0)?,
+        first: Position(number(1)?),
+        last: Position(number(2)?),
+        parts: row.get(3)?,
+        locators: row.get(4)?,
+        hash: row.get(5)?,
+    })
+}
+
+#[async_trait]
+impl Seals for SqliteBeside {
+    async fn last(&self) -> Result<Option<SealRow>, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {SEAL} FROM audit_seals ORDER BY number DESC LIMIT 1"
+                ))?
+                .query_row([], seal)
+                .optional()
+        })
+        .await
+    }
+
+    async fn after(&self, number: u64, limit: usize) -> Result<Vec<SealRow>, LogError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {SEAL} FROM audit_seals WHERE number > ?1 ORDER BY number LIMIT ?2"
+                ))?
+                .query_map([signed(number), signed(limit as u64)], seal)?
+                .collect()
+        })
+        .await
+    }
+
+    async fn put(&self, seal: &SealRow) -> Result<bool, LogError> {
+        let seal = seal.clone();
+        self.write(move |tx| {
+            let written = tx
+                .prepare_cached(&format!(
+                    "INSERT INTO audit_seals ({SEAL}) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING"
+                ))?
+                .execute(params![
+                    signed(seal.number),
+                    signed(seal.first.0),
+                    signed(seal.last.0),
+                    seal.parts,
+                    seal.locators,
+                    seal.hash
+                ])?;
+            Ok(written == 1)
+        })
+        .await
+    }
+
+    async fn months_out(&self) -> Result<Vec<u32>, LogError> {
+        Ok(Vec::new())
     }
 }
