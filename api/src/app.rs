@@ -15,7 +15,7 @@ use infrastructure::cloud_api::client::{Access, CloudApi, CloudApiConfig, Endpoi
 use infrastructure::cloud_api::wire::send::SendRequest;
 use infrastructure::crypto::secret::Secret;
 use infrastructure::crypto::{KeyRing, KeyRingError, MasterKey};
-use infrastructure::event_store::{self, Database, OpenStore};
+use infrastructure::event_store::{self, Database, OpenStore, Seals};
 use infrastructure::ledger::{CommandBus, Ledger, Upcasters};
 use infrastructure::media::MediaStore;
 use infrastructure::outbound::address::Addresses;
@@ -128,7 +128,7 @@ impl Gateway {
         let head = store.log.head().await?;
         let keys =
             KeyRing::open(&master, store.vault.clone(), store.meta.as_ref(), head.0 == 0).await?;
-        let ledger = Ledger::new(store.log.clone(), keys.clone(), Upcasters::default());
+        let ledger = Ledger::new(store.log.clone(), keys.clone(), Upcasters::current());
         let bus = CommandBus::new(
             ledger.clone(),
             store.identities.clone(),
@@ -268,6 +268,7 @@ impl AccessError {
 /// The log as a process beside the gateway reads it: no lock, no write.
 pub struct Reader {
     pub ledger: Ledger,
+    pub seals: Arc<dyn Seals>,
     pub public_url: Url,
 }
 
@@ -288,7 +289,11 @@ impl Reader {
             Some(url) => url.clone(),
             None => Url::parse(&format!("{scheme}://{}", config.listen))?,
         };
-        Ok(Self { ledger: Ledger::new(store.log.clone(), keys, Upcasters::default()), public_url })
+        Ok(Self {
+            ledger: Ledger::new(store.log.clone(), keys, Upcasters::current()),
+            seals: store.seals.clone(),
+            public_url,
+        })
     }
 }
 
@@ -474,6 +479,7 @@ impl Workers {
         self.supervise("erasures", worker::upkeep::finish_erasures);
         self.supervise("merges", worker::merges::run);
         self.supervise("endpoints", worker::endpoints::run);
+        self.supervise("seals", worker::seals::run);
     }
 
     /// Starts a process manager, and starts it again where it panics: everything it knows, it reads anew.

@@ -39,6 +39,7 @@ pub struct Config {
     pub journal: JournalConfig,
     pub media: MediaConfig,
     pub exports: ExportsConfig,
+    pub seals: SealsConfig,
     pub sandbox: SandboxConfig,
     pub log: LogConfig,
     pub graphql: GraphqlConfig,
@@ -133,6 +134,13 @@ pub struct ExportsConfig {
     pub total_mb: u64,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SealsConfig {
+    /// Seconds after which events are sealed, however few they are; 1,024 are at once.
+    pub after_s: u32,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SandboxConfig {
@@ -208,6 +216,7 @@ impl Default for Config {
             journal: JournalConfig::default(),
             media: MediaConfig::default(),
             exports: ExportsConfig::default(),
+            seals: SealsConfig::default(),
             sandbox: SandboxConfig::default(),
             log: LogConfig::default(),
             graphql: GraphqlConfig::default(),
@@ -250,6 +259,12 @@ impl Default for MediaConfig {
 impl Default for ExportsConfig {
     fn default() -> Self {
         Self { total_mb: 10_000 }
+    }
+}
+
+impl Default for SealsConfig {
+    fn default() -> Self {
+        Self { after_s: 60 }
     }
 }
 
@@ -521,6 +536,9 @@ impl Config {
         }
         if !(1..=100_000_000).contains(&self.exports.total_mb) {
             return invalid("exports.total_mb", "use 1 to 100,000,000 mebibytes");
+        }
+        if !(1..=86_400).contains(&self.seals.after_s) {
+            return invalid("seals.after_s", "use 1 to 86,400 seconds");
         }
         if !(1..=1_024).contains(&self.dispatch.concurrency) {
             return invalid("dispatch.concurrency", "use 1 to 1,024");

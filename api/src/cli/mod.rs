@@ -17,6 +17,7 @@ mod sandbox;
 mod scene;
 mod serve;
 mod users;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,9 +91,9 @@ enum Command {
         after_help = "Example: whatsapp-gateway export messages --format parquet --out messages --from 2026-11-01\nExample: whatsapp-gateway export campaigns --format csv --out campaigns.csv"
     )]
     Export(export::ExportArgs),
-    /// The audit trail of a message, campaign, contact or account
+    /// The audit trail of a message, campaign, contact, account or anything else; what was known when, and what changed
     #[command(
-        after_help = "Example: whatsapp-gateway history message 0190… --as-of 2026-11-23T09:00:00Z"
+        after_help = "Example: whatsapp-gateway history message 0190… --as-of 2026-11-23T09:00:00Z\nExample: whatsapp-gateway history contact 0190… --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z"
     )]
     History(history::HistoryArgs),
     /// Builds read models anew from the log: beside the old ones, then swaps; or into a file of its own
@@ -100,6 +101,9 @@ enum Command {
         after_help = "Example: whatsapp-gateway replay --projection messages\nExample: whatsapp-gateway replay --into analysis --until 2026-11-23T09:00:00Z"
     )]
     Replay(replay::ReplayArgs),
+    /// Checks the log: no gap in any sequence, every stream folds, the seals hold
+    #[command(after_help = "Example: whatsapp-gateway verify --seal 812:9f2c…")]
+    Verify(verify::VerifyArgs),
     /// The notifications of WhatsApp as they came
     #[command(after_help = "Example: whatsapp-gateway journal replay --since 2026-11-23T09:00:00Z")]
     Journal {
@@ -197,6 +201,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => block_on(export::run(global, args)),
         Command::History(args) => block_on(history::run(global, args)),
         Command::Replay(args) => block_on(replay::run(global, args)),
+        Command::Verify(args) => block_on(verify::run(global, args)),
         Command::Journal { what } => block_on(journal::run(global, what)),
         Command::Keys { what } => block_on(keys::run(global, what)),
         Command::Users { what } => block_on(users::run(global, what)),

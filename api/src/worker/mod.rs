@@ -12,6 +12,7 @@ pub mod merges;
 pub mod onboarding;
 pub(crate) mod people;
 pub mod retime;
+pub mod seals;
 pub mod upkeep;
 pub mod webhook;
 
