@@ -40,5 +40,6 @@ mod schema;
 mod startup;
 mod stats;
 mod users;
+mod verify;
 
 mod common;
