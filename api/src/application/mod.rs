@@ -28,6 +28,7 @@ pub mod segments;
 pub mod sessions;
 pub mod stats;
 pub mod templates;
+pub mod trail;
 pub mod users;
 pub mod view;
 pub mod webhook_endpoints;

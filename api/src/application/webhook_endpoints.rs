@@ -445,7 +445,7 @@ fn written(
 }
 
 /// An endpoint that hears nothing which the caller could not.
-async fn known(
+pub(crate) async fn known(
     gateway: &Gateway,
     caller: &Caller,
     id: &str,

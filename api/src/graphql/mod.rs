@@ -24,6 +24,7 @@ mod stats;
 mod subscriptions;
 mod table;
 mod templates;
+mod trail;
 mod users;
 mod webhook_endpoints;
 mod websocket;
@@ -58,6 +59,7 @@ struct Query(
     events::EventQuery,
     stats::StatsQuery,
     users::UserQuery,
+    trail::TrailQuery,
     webhook_endpoints::WebhookEndpointQuery,
     api_keys::ApiKeyQuery,
     workspaces::ProjectionQuery,

@@ -63,7 +63,7 @@ impl Kind {
             "aggregateIds" => Some(Self::Message),
             "keep" | "merge" => Some(Self::Contact),
             "id" if field == "resolveInDoubt" => Some(Self::Message),
-            "id" if field == "eraseContact" => Some(Self::Contact),
+            "id" if ["eraseContact", "trail"].contains(&field) => Some(Self::Contact),
             "id" => Some(
                 named(field).unwrap_or_else(|| panic!("say in Kind::of what {field}(id) names")),
             ),
@@ -157,6 +157,7 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
             "deliveryStats",
             json!({ "filter": { "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z", "bucket": "DAY" } }),
         ),
+        done("trail", json!({ "aggregateType": "contact", "id": contact })),
         done("webhookEndpoints", json!({})),
         done("apiKeys", json!({})),
         done("projections", json!({})),
