@@ -173,10 +173,34 @@ async fn wrong_usage_of_reading_subcommands_exits_2_and_says_what_is_right() {
         (vec!["history", "message", id, "--url", "http://127.0.0.1:9"], "--key"),
         (vec!["history", "message", "seven"], "no id"),
         ([&["history", "message", id, "--mask"], &remote[..]].concat(), "PERSONAL"),
+        (vec!["history", "parcel", id], "webhook_endpoint"),
+        (vec!["history", "message", id, "--to", "2026-11-23T09:00:00Z"], "--from"),
+        (vec!["history", "message", id, "--from", "yesterday"], "--from"),
         (
-            [&["history", "template", id, "--as-of", "2026-11-23T09:00:00Z"], &remote[..]].concat(),
-            "template",
+            vec![
+                "history",
+                "message",
+                id,
+                "--from",
+                "2026-11-23T09:00:01Z",
+                "--to",
+                "2026-11-23T09:00:00Z",
+            ],
+            "later than --to",
         ),
+        (
+            vec![
+                "history",
+                "message",
+                id,
+                "--from",
+                "2026-11-23T09:00:00Z",
+                "--as-of",
+                "2026-11-23T09:00:00Z",
+            ],
+            "--as-of",
+        ),
+        (vec!["verify", "--url", "http://127.0.0.1:9", "--key", "wgk_x"], "--url"),
     ] {
         let refused = run(&store, &arguments).await;
         assert_eq!(refused.code, Some(2), "{arguments:?}: {}", refused.err);

@@ -20,6 +20,7 @@ mod events;
 mod exports;
 mod forecast;
 mod guides;
+mod history;
 mod imports;
 mod journal;
 mod kurrentdb;

@@ -20,6 +20,9 @@ pub fn socket_path(config: &Config) -> PathBuf {
     }
 }
 
+/// Whoever listens on the socket, which has no address.
+const BESIDE: &str = "http://gateway";
+
 /// A gateway that can be asked.
 pub struct Client {
     http: reqwest::Client,
@@ -61,7 +64,26 @@ impl Client {
             }
         };
         let http = builder().unix_socket(socket).build()?;
-        Ok(Self { http, base: url::Url::parse("http://gateway")?, key: None, own })
+        Ok(Self { http, base: url::Url::parse(BESIDE)?, key: None, own })
+    }
+
+    /// The gateway that owns the store, where one runs.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be read, or there can be no HTTP client.
+    pub async fn beside(global: &Global) -> anyhow::Result<Option<Self>> {
+        // One provider for the whole process; a second installation is refused and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let socket = socket_path(&global.load(&[])?);
+        if tokio::net::UnixStream::connect(&socket).await.is_err() {
+            return Ok(None);
+        }
+        let http = builder().unix_socket(socket).build()?;
+        Ok(Some(Self { http, base: url::Url::parse(BESIDE)?, key: None, own: None }))
+    }
+
+    pub fn base(&self) -> &url::Url {
+        &self.base
     }
 
     /// A gateway elsewhere.

@@ -1,10 +1,10 @@
-//! `history`: what happened to one thing, in order, with who and why; and what was known of it at a moment.
+//! `history`: what happened to one thing, in order, with who and why; what was known of it at a moment; and what changed
+//! between two.
 
 use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, Utc};
-use clap::{Args, ValueEnum};
-use domain::GatewayAggregate;
-use domain::port::{AggregateType, EventFeed, RecordedEvent, StreamId};
+use clap::Args;
+use domain::port::{AggregateType, EventFeed, Position, RecordedEvent, StreamId};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -13,42 +13,37 @@ use super::remote::Remote;
 use super::{Global, Usage};
 use crate::app::Reader;
 use crate::application::events::{event_json, shown_data, shown_events};
+use crate::application::trail;
 use crate::application::view::EventView;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    Message,
-    Campaign,
-    Contact,
-    Account,
-    Template,
-}
-
-impl Kind {
-    fn aggregate_type(self) -> AggregateType {
-        match self {
-            Self::Message => AggregateType::Message,
-            Self::Campaign => AggregateType::Campaign,
-            Self::Contact => AggregateType::Contact,
-            Self::Account => AggregateType::Account,
-            Self::Template => AggregateType::Template,
-        }
-    }
-}
 
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    kind: Kind,
+    /// message, campaign, contact, account, template, workspace, segment, import, webhook_endpoint or api_key
+    #[arg(value_parser = kind)]
+    kind: AggregateType,
     id: String,
     /// What was known at this instant (RFC 3339), and the events up to it
     #[arg(long, value_name = "TIME")]
     as_of: Option<DateTime<Utc>>,
+    /// What changed after this instant, and the events that did it
+    #[arg(long, value_name = "TIME", conflicts_with = "as_of")]
+    from: Option<DateTime<Utc>>,
+    /// Up to this instant; now where left out
+    #[arg(long, value_name = "TIME", requires = "from")]
+    to: Option<DateTime<Utc>>,
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
     /// Mask personal data; with --url, a key without the scope PERSONAL does
     #[arg(long)]
     mask: bool,
+}
+
+fn kind(text: &str) -> Result<AggregateType, String> {
+    AggregateType::parse(&text.replace('-', "_")).ok_or_else(|| {
+        let known: Vec<&str> = AggregateType::ALL.into_iter().map(AggregateType::as_str).collect();
+        format!("use one of {}", known.join(", "))
+    })
 }
 
 /// What is known of one thing.
@@ -59,19 +54,54 @@ struct Trail {
     public_url: Url,
 }
 
+/// What became another between two instants.
+struct Difference {
+    changes: Vec<Changed>,
+    /// Everything that was recorded between them.
+    events: Vec<EventView>,
+    public_url: Url,
+}
+
+/// A field that differs.
+pub struct Changed {
+    pub field: String,
+    pub before: Value,
+    pub after: Value,
+    /// Of the events that changed it.
+    pub positions: Vec<Position>,
+}
+
 pub async fn run(global: Global, args: HistoryArgs) -> anyhow::Result<()> {
     let id = Uuid::try_parse(&args.id).map_err(|_| Usage(format!("{} is no id", args.id)))?;
-    let trail = match Remote::connect(&global).await? {
-        Some(remote) => from_gateway(&remote, &args, id).await?,
-        None => from_store(&global, &args, id).await?,
+    let stream = StreamId::new(args.kind, id);
+    let remote = Remote::connect(&global).await?;
+    if args.mask && remote.is_some() {
+        bail!(Usage(
+            "--mask is for the store; with --url, a key without the scope PERSONAL sees masks"
+                .to_owned()
+        ));
+    }
+    if let Some(from) = args.from {
+        let to = args.to.unwrap_or_else(Utc::now);
+        if from > to {
+            bail!(Usage("--from is later than --to".to_owned()));
+        }
+        let difference = match remote {
+            Some(remote) => between_by_gateway(&remote, stream, from, to).await?,
+            None => between_in_store(&global, &args, stream, from, to).await?,
+        };
+        return difference.print(&args, stream, from, to);
+    }
+    let trail = match remote {
+        Some(remote) => from_gateway(&remote, &args, stream).await?,
+        None => from_store(&global, &args, stream).await?,
     };
     if args.json {
-        let events: Vec<Value> =
-            trail.events.iter().map(|event| event_json(event, &trail.public_url)).collect();
+        let events = events_json(&trail.events, &trail.public_url);
         println!("{}", json!({ "state": trail.state, "events": events }));
         return Ok(());
     }
-    println!("{} {id}", args.kind.aggregate_type().as_str());
+    println!("{} {id}", args.kind.as_str());
     for event in trail.events {
         println!("{}", line(event));
     }
@@ -81,31 +111,87 @@ pub async fn run(global: Global, args: HistoryArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn from_store(global: &Global, args: &HistoryArgs, id: Uuid) -> anyhow::Result<Trail> {
-    let reader = Reader::open(&global.load(&[])?).await?;
-    let aggregate_type = args.kind.aggregate_type();
-    let mut events = reader.ledger.read_streams(&[StreamId::new(aggregate_type, id)]).await?;
-    if events.is_empty() {
-        bail!("there is no {} {id} in this log", aggregate_type.as_str());
-    }
-    let is_erased = events.iter().any(|event| event.event_type == "contact.erased");
-    if let Some(at) = args.as_of {
-        events.retain(|event| event.recorded_at <= at);
-        if events.is_empty() {
-            bail!("the {} {id} was not known then", aggregate_type.as_str());
+fn events_json(events: &[EventView], public_url: &Url) -> Vec<Value> {
+    events.iter().map(|event| event_json(event, public_url)).collect()
+}
+
+impl Difference {
+    fn print(
+        self,
+        args: &HistoryArgs,
+        stream: StreamId,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        if args.json {
+            let changes = self.changes.iter().map(|change| {
+                let events: Vec<String> = change.positions.iter().map(Position::to_string).collect();
+                json!({ "field": change.field, "before": change.before, "after": change.after, "events": events })
+            });
+            let changes: Vec<Value> = changes.collect();
+            let events = events_json(&self.events, &self.public_url);
+            let shown = json!({ "from": instant(from), "to": instant(to), "changes": changes, "events": events });
+            println!("{shown}");
+            return Ok(());
         }
+        println!(
+            "{} {} from {} to {}",
+            stream.aggregate_type.as_str(),
+            stream.id,
+            instant(from),
+            instant(to)
+        );
+        for event in self.events {
+            println!("{}", line(event));
+        }
+        if self.changes.is_empty() {
+            println!("\nnothing is another than it was");
+            return Ok(());
+        }
+        println!("\nwhat is another than it was:");
+        for change in self.changes {
+            let positions: Vec<String> =
+                change.positions.iter().map(|position| format!("#{position}")).collect();
+            println!(
+                "{}: {} → {}  {}",
+                change.field,
+                change.before,
+                change.after,
+                positions.join(" ")
+            );
+        }
+        Ok(())
     }
-    let mut state = match args.kind {
-        Kind::Message => fold::<domain::message::Message>(&events)?,
-        Kind::Campaign => fold::<domain::campaign::Campaign>(&events)?,
-        Kind::Contact => fold::<domain::contact::Contact>(&events)?,
-        Kind::Account => fold::<domain::account::Account>(&events)?,
-        Kind::Template => fold::<domain::template::Template>(&events)?,
+}
+
+/// The log as it is on disk, and all events of one stream: one at least.
+async fn read(global: &Global, stream: StreamId) -> anyhow::Result<(Reader, Vec<RecordedEvent>)> {
+    let reader = Reader::open(&global.load(&[])?).await?;
+    let events = reader.ledger.read_streams(&[stream]).await?;
+    if events.is_empty() {
+        bail!("there is no {} {} in this log", stream.aggregate_type.as_str(), stream.id);
+    }
+    Ok((reader, events))
+}
+
+async fn from_store(
+    global: &Global,
+    args: &HistoryArgs,
+    stream: StreamId,
+) -> anyhow::Result<Trail> {
+    let (reader, mut events) = read(global, stream).await?;
+    let at = args.as_of.unwrap_or_else(Utc::now);
+    let state = trail::state_at(stream, &events, args.as_of.unwrap_or(DateTime::<Utc>::MAX_UTC))?;
+    let Some(mut state) = state else {
+        bail!("the {} {} was not known then", stream.aggregate_type.as_str(), stream.id)
     };
-    // Their data is gone at every instant, and so has to be the reason.
-    if is_erased && let Some(state) = state.as_object_mut() {
-        state.insert("erased".to_owned(), Value::Bool(true));
+    if let [Some(counts)] = counts(global, &events[0], [at]).await?
+        && let Some(state) = state.as_object_mut()
+    {
+        state.insert(trail::PROGRESS.to_owned(), counts);
     }
+    events.retain(|event| args.as_of.is_none_or(|at| event.recorded_at <= at));
     let personal = !args.mask;
     Ok(Trail {
         state: shown_data(&state, personal),
@@ -114,23 +200,82 @@ async fn from_store(global: &Global, args: &HistoryArgs, id: Uuid) -> anyhow::Re
     })
 }
 
-async fn from_gateway(remote: &Remote, args: &HistoryArgs, id: Uuid) -> anyhow::Result<Trail> {
-    if args.mask {
-        bail!(Usage(
-            "--mask is for the store; with --url, a key without the scope PERSONAL sees masks"
-                .to_owned()
-        ));
+async fn between_in_store(
+    global: &Global,
+    args: &HistoryArgs,
+    stream: StreamId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> anyhow::Result<Difference> {
+    let (reader, mut events) = read(global, stream).await?;
+    if to < events[0].recorded_at {
+        bail!("the {} {} was not known then", stream.aggregate_type.as_str(), stream.id);
     }
-    if args.kind == Kind::Template && args.as_of.is_some() {
-        bail!(Usage("through --url, a template is shown only as it is now".to_owned()));
+    let mut changes = trail::between(stream, &events, from, to)?;
+    let [before, after] = counts(global, &events[0], [from, to]).await?;
+    changes.extend(trail::count_changes(before, after));
+    let personal = !args.mask;
+    let changes = changes.into_iter().map(|change| Changed {
+        before: change.before.shown_to_owner(personal),
+        after: change.after.shown_to_owner(personal),
+        positions: change.causes,
+        field: change.field,
+    });
+    events.retain(|event| from < event.recorded_at && event.recorded_at <= to);
+    Ok(Difference {
+        changes: changes.collect(),
+        events: shown_events(&reader.ledger, events, personal).await?,
+        public_url: reader.public_url,
+    })
+}
+
+/// A campaign's counts, which are in the read models: the gateway that runs on the store is asked for them.
+async fn counts<const N: usize>(
+    global: &Global,
+    first: &RecordedEvent,
+    at: [DateTime<Utc>; N],
+) -> anyhow::Result<[Option<Value>; N]> {
+    let mut counts = [const { None }; N];
+    if !first.is(AggregateType::Campaign) {
+        return Ok(counts);
     }
-    let name = args.kind.aggregate_type().as_str();
-    let state = remote.state(name, id, args.as_of).await?;
-    let mut events = remote.history(name, id).await?;
-    if let Some(at) = args.as_of {
-        events.retain(|event| event.recorded_at <= at);
+    let Some(remote) = Remote::beside(global).await? else {
+        eprintln!(
+            "A campaign's counts are told by its gateway, and none runs here: start it, or ask one by --url."
+        );
+        return Ok(counts);
+    };
+    for (counts, at) in counts.iter_mut().zip(at) {
+        // Before its time it has none.
+        if first.recorded_at <= at {
+            let mut state = remote.trail(first.stream, Some(at)).await?;
+            *counts = Some(state[trail::PROGRESS].take());
+        }
     }
+    Ok(counts)
+}
+
+async fn from_gateway(
+    remote: &Remote,
+    args: &HistoryArgs,
+    stream: StreamId,
+) -> anyhow::Result<Trail> {
+    let state = remote.state(stream, args.as_of).await?;
+    let mut events = remote.history(stream).await?;
+    events.retain(|event| args.as_of.is_none_or(|at| event.recorded_at <= at));
     Ok(Trail { state, events, public_url: remote.base().clone() })
+}
+
+async fn between_by_gateway(
+    remote: &Remote,
+    stream: StreamId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> anyhow::Result<Difference> {
+    let changes = remote.changes(stream, from, to).await?;
+    let mut events = remote.history(stream).await?;
+    events.retain(|event| from < event.recorded_at && event.recorded_at <= to);
+    Ok(Difference { changes, events, public_url: remote.base().clone() })
 }
 
 /// One event for people: when, what, who, and its facts.
@@ -148,12 +293,4 @@ pub fn line(event: EventView) -> String {
         event.event_type,
         event.actor.to_string(),
     )
-}
-
-fn fold<A: GatewayAggregate>(events: &[RecordedEvent]) -> anyhow::Result<Value> {
-    let mut aggregate = A::default();
-    for event in events {
-        aggregate.apply(event.decode()?);
-    }
-    Ok(serde_json::to_value(aggregate)?)
 }

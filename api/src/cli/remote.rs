@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
-use domain::port::{AggregateType, Position};
+use domain::port::{AggregateType, Position, StreamId};
 use domain::primitives::{AccountId, Actor, ActorKind, WorkspaceId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Global;
 use super::client::Client;
+use super::history::Changed;
 use crate::application::view::EventView;
 
 const EVENT: &str = "position id type version aggregateType aggregateId sequence workspaceId accountId externalId \
@@ -34,7 +35,6 @@ const ACCOUNT: &str = "id workspaceId name provider status statusReason pausedUn
                        verifiedName timeZone defaultRegion quietHours { from to } messagesPerSecond qualityRating \
                        inDoubtPolicy { marketing utility authentication service graceSeconds } \
                        webhookPath connectedAt";
-const TEMPLATE: &str = "id accountId name language category status statusReason quality components parameters createdAt";
 
 pub struct Remote {
     client: Client,
@@ -51,6 +51,16 @@ impl Remote {
         Ok(Some(Self { client: Client::connect(global).await?, base: base.clone() }))
     }
 
+    /// The gateway that runs on the store, where one does and can be asked from here.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be read.
+    pub async fn beside(global: &Global) -> anyhow::Result<Option<Self>> {
+        let Some(client) = Client::beside(global).await? else { return Ok(None) };
+        let base = client.base().clone();
+        Ok(Some(Self { client, base }))
+    }
+
     pub fn base(&self) -> &Url {
         &self.base
     }
@@ -59,17 +69,18 @@ impl Remote {
     ///
     /// # Errors
     /// The gateway's message.
-    pub async fn history(&self, name: &str, id: Uuid) -> anyhow::Result<Vec<EventView>> {
+    pub async fn history(&self, stream: StreamId) -> anyhow::Result<Vec<EventView>> {
         let query = format!(
-            "query($id: ID!, $first: Int, $after: String) {{ {name}(id: $id) {{ history(first: $first, after: $after) \
-             {{ nodes {{ {EVENT} }} pageInfo {{ endCursor hasNextPage }} }} }} }}"
+            "query($kind: String!, $id: ID!, $first: Int, $after: String) {{ trail(aggregateType: $kind, id: $id) \
+             {{ history(first: $first, after: $after) {{ nodes {{ {EVENT} }} pageInfo {{ endCursor hasNextPage }} }} }} }}"
         );
+        let kind = stream.aggregate_type.as_str();
         let mut events = vec![];
         let mut after = None;
         loop {
-            let variables = json!({ "id": id, "first": PAGE, "after": after });
+            let variables = json!({ "kind": kind, "id": stream.id, "first": PAGE, "after": after });
             let mut data = self.client.graphql(&query, variables).await?;
-            let page = read_page(data[name]["history"].take())?;
+            let page = read_page(data["trail"]["history"].take())?;
             events.extend(page.events);
             if !page.has_next_page {
                 return Ok(events);
@@ -87,27 +98,93 @@ impl Remote {
     /// The gateway's message, such as for an id that is unknown or was not known then.
     pub async fn state(
         &self,
-        name: &str,
-        id: Uuid,
+        stream: StreamId,
         as_of: Option<DateTime<Utc>>,
     ) -> anyhow::Result<Value> {
-        let fields = match AggregateType::parse(name) {
-            Some(AggregateType::Message) => MESSAGE,
-            Some(AggregateType::Campaign) => CAMPAIGN,
-            Some(AggregateType::Contact) => CONTACT,
-            Some(AggregateType::Account) => ACCOUNT,
-            _ => TEMPLATE,
+        let fields = match stream.aggregate_type {
+            AggregateType::Message => MESSAGE,
+            AggregateType::Campaign => CAMPAIGN,
+            AggregateType::Contact => CONTACT,
+            AggregateType::Account => ACCOUNT,
+            _ => return self.trail(stream, as_of).await,
         };
+        let (name, id) = (stream.aggregate_type.as_str(), stream.id);
         let (declared, given) = match as_of {
             Some(_) => (", $asOf: DateTime", ", asOf: $asOf"),
             None => ("", ""),
         };
         let query =
             format!("query($id: ID!{declared}) {{ {name}(id: $id{given}) {{ {fields} }} }}");
-        let as_of = as_of.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
+        let as_of = as_of.map(instant);
         let mut data = self.client.graphql(&query, json!({ "id": id, "asOf": as_of })).await?;
         Ok(data[name].take())
     }
+
+    /// One thing of any kind as the log has it.
+    ///
+    /// # Errors
+    /// The gateway's message.
+    pub async fn trail(
+        &self,
+        stream: StreamId,
+        as_of: Option<DateTime<Utc>>,
+    ) -> anyhow::Result<Value> {
+        let query = "query($kind: String!, $id: ID!, $asOf: DateTime) { trail(aggregateType: $kind, id: $id, asOf: $asOf) { state } }";
+        let kind = stream.aggregate_type.as_str();
+        let variables = json!({ "kind": kind, "id": stream.id, "asOf": as_of.map(instant) });
+        let mut data = self.client.graphql(query, variables).await?;
+        Ok(data["trail"]["state"].take())
+    }
+
+    /// What changed between two instants.
+    ///
+    /// # Errors
+    /// The gateway's message.
+    pub async fn changes(
+        &self,
+        stream: StreamId,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> anyhow::Result<Vec<Changed>> {
+        let query = "query($kind: String!, $id: ID!, $from: DateTime!, $to: DateTime) { trail(aggregateType: $kind, id: $id, asOf: $to) \
+                     { changes(from: $from) { field before after events { position } } } }";
+        let kind = stream.aggregate_type.as_str();
+        let (from, to) = (instant(from), instant(to));
+        let variables = json!({ "kind": kind, "id": stream.id, "from": from, "to": to });
+        let mut data = self.client.graphql(query, variables).await?;
+        let changes: Vec<WireChange> = serde_json::from_value(data["trail"]["changes"].take())
+            .context("the gateway answered changes in a form that this version does not know")?;
+        changes.into_iter().map(read_change).collect()
+    }
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[derive(Deserialize)]
+struct WireChange {
+    field: String,
+    before: Value,
+    after: Value,
+    events: Vec<WirePosition>,
+}
+
+#[derive(Deserialize)]
+struct WirePosition {
+    position: String,
+}
+
+fn read_change(change: WireChange) -> anyhow::Result<Changed> {
+    let position = |event: WirePosition| {
+        event.position.parse().map(Position).context("the gateway gave no position")
+    };
+    Ok(Changed {
+        field: change.field,
+        before: change.before,
+        after: change.after,
+        positions: change.events.into_iter().map(position).collect::<anyhow::Result<_>>()?,
+    })
 }
 
 struct Page {
