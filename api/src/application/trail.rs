@@ -73,7 +73,7 @@ pub async fn get(
     Ok(TrailView { stream, as_of, state: events::shown_data(&state, personal) })
 }
 
-/// What changed after `from`, until the trail's instant. Scope READ.
+/// What changed after `from`, or from the beginning, until the trail's instant. Scope READ.
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where `from` is later.
@@ -81,9 +81,11 @@ pub async fn changes(
     gateway: &Gateway,
     caller: &Caller,
     trail: &TrailView,
-    from: DateTime<Utc>,
+    from: Option<DateTime<Utc>>,
 ) -> AppResult<Vec<ChangeView>> {
     caller.require(Scope::Read)?;
+    // Nothing was before.
+    let from = from.unwrap_or(DateTime::UNIX_EPOCH);
     if from > trail.as_of {
         return Err(AppError::invalid("from", "use an instant before the one that is asked about"));
     }

@@ -54,10 +54,11 @@ impl Trail {
     async fn changes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What was recorded after this instant.")] from: Instant,
+        #[graphql(desc = "What was recorded after this instant; everything where left out.")]
+        from: Option<Instant>,
     ) -> Answer<Vec<FieldChange>> {
         let (gateway, caller) = asked(ctx);
-        let changes = trail::changes(gateway, caller, &self.view, from.0).await?;
+        let changes = trail::changes(gateway, caller, &self.view, from.map(|at| at.0)).await?;
         Ok(changes.into_iter().map(FieldChange::from).collect())
     }
 }
