@@ -18,7 +18,7 @@ use crate::application::view::EventView;
 
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// message, campaign, contact, account, template, workspace, segment, import, webhook_endpoint or api_key
+    /// message, campaign, contact, account, template, workspace, segment, import, webhook_endpoint, user or api_key
     #[arg(value_parser = kind)]
     kind: AggregateType,
     id: String,

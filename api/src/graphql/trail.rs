@@ -99,7 +99,7 @@ impl TrailQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "As in Event: workspace, account, template, contact, segment, import, campaign, message, webhook_endpoint, api_key."
+            desc = "As in Event: workspace, account, template, contact, segment, import, campaign, message, webhook_endpoint, user, api_key."
         )]
         aggregate_type: String,
         id: ID,
