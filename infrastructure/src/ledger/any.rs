@@ -40,6 +40,7 @@ impl AnyAggregate {
                 Box::<domain::webhook_endpoint::WebhookEndpoint>::default()
             }
             AggregateType::ApiKey => Box::<domain::api_key::ApiKey>::default(),
+            AggregateType::User => Box::<domain::user::User>::default(),
         })
     }
 
