@@ -66,6 +66,10 @@ try {
   await link("Templates").first().click();
   await link("New template").first().click();
   await page.getByRole("textbox", { name: "Name", exact: true }).fill(`news_${mark}`);
+  const language = page.getByRole("combobox", { name: "Language" });
+  await language.fill("UK");
+  await page.getByRole("option", { name: /English \(UK\)/ }).click();
+  if ((await language.inputValue()) !== "English (UK) · en_GB") throw new Error(`the language reads ${await language.inputValue()}`);
   await page.getByRole("textbox", { name: "Message", exact: true }).fill("Hello {{1}}");
   await page.getByText("The message must not end with a variable.").first().waitFor();
   await page.getByRole("textbox", { name: "Message", exact: true }).fill("Hello {{1}}, our new opening hours begin on Monday. See you soon in the shop!");

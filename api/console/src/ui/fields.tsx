@@ -72,13 +72,26 @@ export function Choose<T extends string>({ label, help, error, optional, value, 
   );
 }
 
+/** `allowsOther`: what is typed counts, whether it is among the options or not. An empty field is an empty value. */
 export function Combo({ label, help, error, optional, value, onChange, options, allowsOther, placeholder }: Common & {
   value: string; onChange: (value: string) => void; options: Option[]; allowsOther?: boolean; placeholder?: string;
 }) {
+  const labelOf = (of: string) => options.find((option) => option.value === of)?.label ?? of;
+  const [text, setText] = useState(labelOf(value));
+  useEffect(() => setText(labelOf(value)), [value]);
+  const type = (next: string) => {
+    setText(next);
+    if (next === "") onChange("");
+    else if (allowsOther) onChange(options.find((option) => option.label === next)?.value ?? next);
+  };
+  const select = (key: string) => {
+    setText(labelOf(key));
+    onChange(key);
+  };
   return (
-    <ComboBox className="field" defaultItems={options.map((option) => ({ ...option, id: option.value }))} selectedKey={options.some((option) => option.value === value) ? value : null}
-      defaultInputValue={options.find((option) => option.value === value)?.label ?? value} onSelectionChange={(key) => key !== null && onChange(String(key))}
-      onInputChange={allowsOther ? onChange : undefined} allowsCustomValue={allowsOther} isInvalid={!!error} menuTrigger="focus" validationBehavior="aria">
+    <ComboBox className="field" defaultItems={options.map((option) => ({ ...option, id: option.value }))} inputValue={text} onInputChange={type}
+      selectedKey={options.some((option) => option.value === value) ? value : null} onSelectionChange={(key) => key !== null && select(String(key))}
+      onBlur={() => !allowsOther && setText(labelOf(value))} allowsCustomValue={allowsOther} isInvalid={!!error} menuTrigger="focus" validationBehavior="aria">
       <LabelOf label={label} optional={optional} />
       <div className="combo"><Input className="input" placeholder={placeholder} /><AriaButton aria-label={t("common.showAll")}><Icon name="chevron" size={16} /></AriaButton></div>
       <HelpOf help={help} error={error} />
