@@ -1,13 +1,14 @@
 //! What happens to a user.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::aggregate::Role;
 use crate::primitives::{AccountId, ConsoleUserId, Personal, WorkspaceId};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum UserEvent {
     #[serde(rename = "user.invited")]

@@ -213,7 +213,7 @@ fn assert_told(told: BTreeMap<StatsKey, Count>, exact: BTreeMap<StatsKey, Count>
 fn buckets(now: i64) -> Vec<Range<i64>> {
     let (first, last) = (quarter(at(0)), quarter(at(now + 120_000)));
     // The first two together, and the others by themselves.
-    let mut buckets = vec![first..first + 2];
+    let mut buckets = std::iter::once(first..first + 2).collect::<Vec<_>>();
     buckets.extend((first + 2..=last).map(|quarter| quarter..quarter + 1));
     buckets
 }
@@ -288,7 +288,7 @@ async fn add_up_to_the_progress(queries: &Queries, now: i64) {
     let first = quarter(at(0));
     let query = StatsQuery {
         basis: StatsBasis::Cohort,
-        buckets: vec![first..first + 10_000],
+        buckets: std::iter::once(first..first + 10_000).collect(),
         accounts: vec![ACCOUNT.0],
         campaigns: Some(vec![CAMPAIGN.0]),
         group_by: vec![],

@@ -32,7 +32,7 @@ pub struct Refusal {
     title: String,
     details: Option<String>,
     is_transient: bool,
-    pub told: Option<Told>,
+    pub told: Option<Box<Told>>,
 }
 
 impl Refusal {
@@ -55,7 +55,7 @@ impl Refusal {
     }
 
     pub(super) fn about(mut self, told: Told) -> Self {
-        self.told = Some(told);
+        self.told = Some(Box::new(told));
         self
     }
 
@@ -287,7 +287,7 @@ impl Refusal {
                 "messaging_product": "whatsapp", "details": self.details.as_deref().unwrap_or_default(),
             });
         }
-        if let Some(Told { message_id, status, reason }) = &self.told {
+        if let Some(Told { message_id, status, reason }) = self.told.as_deref() {
             error["error_data"]["gateway"] =
                 json!({ "message_id": message_id, "status": status.as_str(), "reason": reason });
         }

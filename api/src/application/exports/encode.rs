@@ -125,8 +125,8 @@ pub(super) struct Style {
 /// A file that rows are added to.
 pub(super) enum Encoder {
     Csv { writer: Box<csv::Writer<HashedFile>>, raw: bool },
-    Ndjson { file: HashedFile, columns: Vec<Column> },
-    Parquet(ParquetFile),
+    Ndjson { file: Box<HashedFile>, columns: Vec<Column> },
+    Parquet(Box<ParquetFile>),
 }
 
 impl Encoder {
@@ -143,8 +143,8 @@ impl Encoder {
     pub(super) fn go_on(style: Style, columns: &[Column], file: HashedFile) -> io::Result<Self> {
         Ok(match style.format {
             Format::Csv => Self::Csv { writer: Box::new(csv_writer(file)), raw: style.raw },
-            Format::Ndjson => Self::Ndjson { file, columns: columns.to_vec() },
-            Format::Parquet => Self::Parquet(ParquetFile::begin(columns, file)?),
+            Format::Ndjson => Self::Ndjson { file: Box::new(file), columns: columns.to_vec() },
+            Format::Parquet => Self::Parquet(Box::new(ParquetFile::begin(columns, file)?)),
         })
     }
 
@@ -211,8 +211,7 @@ impl Encoder {
     pub(super) fn finish(self) -> io::Result<Written> {
         match self {
             Self::Csv { writer, .. } => {
-                let file =
-                    writer.into_inner().map_err(|error| io::Error::from(error.into_error()))?;
+                let file = writer.into_inner().map_err(|error| error.into_error())?;
                 file.finish()
             }
             Self::Ndjson { file, .. } => file.finish(),

@@ -29,12 +29,13 @@ fn at(position: u64) -> DateTime<Utc> {
 }
 
 fn row(position: u64) -> Row {
-    let name = if position % 7 == 0 { Cell::Empty } else { format!("=person {position}").into() };
+    let name =
+        if position.is_multiple_of(7) { Cell::Empty } else { format!("=person {position}").into() };
     let cells = vec![
         position.into(),
         name,
         at(position).into(),
-        (position % 2 == 0).into(),
+        position.is_multiple_of(2).into(),
         json!({ "n": position, "text": "x".repeat((position % 50) as usize) }).into(),
     ];
     let content = Content::Cells(cells);
