@@ -3,18 +3,22 @@ import react from "@vitejs/plugin-react";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type ProxyOptions } from "vite";
 
-// While developing, the proxy is who is asking: it puts the key on, so that no key is ever in a browser.
+// With a key the proxy is who is asking: it puts the key on, so that no key is ever in a browser, and there are no sessions.
+// Without one, people sign in; then the gateway compares Host and Origin with its public_url, which has to name this server.
 const gateway = process.env.GATEWAY_URL ?? "http://127.0.0.1:8080";
 const key = process.env.GATEWAY_KEY;
 const toGateway: ProxyOptions = {
   target: gateway,
-  changeOrigin: true,
+  changeOrigin: !!key,
   ws: true,
   ...(key ? { headers: { authorization: `Bearer ${key}` } } : {}),
 };
-const proxy = Object.fromEntries(
-  ["/graphql", "/session", "/imports", "/media"].map((path) => [`^${path}(/|\\?|$)`, toGateway]),
-);
+const at = (path: string) => `^${path}(/|\\?|$)`;
+const proxy: Record<string, ProxyOptions> = {
+  ...Object.fromEntries(["/graphql", "/imports", "/media"].map((path) => [at(path), toGateway])),
+  // `false` answers 404: the console then knows that a key is asking.
+  [at("/session")]: key ? { ...toGateway, bypass: () => false } : toGateway,
+};
 
 export default defineConfig({
   base: "/console/",
@@ -40,7 +44,7 @@ export default defineConfig({
     // As strict as the gateway means to be, so that nothing creeps in that would need less.
     headers: {
       "content-security-policy":
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     },
   },
 });

@@ -51,15 +51,22 @@ const message = createRoute({ getParentRoute, path: "/messages/$id", component: 
 const settings = createRoute({ getParentRoute, path: "/settings", component: lazyRouteComponent(() => import("~/screens/settings"), "SettingsScreen") });
 const browser = createRoute({ getParentRoute, path: "/settings/browser", component: lazyRouteComponent(() => import("~/screens/settings"), "BrowserScreen") });
 const prices = createRoute({ getParentRoute, path: "/settings/prices", component: lazyRouteComponent(() => import("~/screens/settings"), "PricesScreen") });
+const people = createRoute({ getParentRoute, path: "/settings/people", component: lazyRouteComponent(() => import("~/screens/people"), "PeopleScreen") });
+const signIn = createRoute({ getParentRoute, path: "/settings/sign-in", component: lazyRouteComponent(() => import("~/screens/sign-in"), "SignInScreen") });
 const keys = createRoute({ getParentRoute, path: "/settings/keys", component: lazyRouteComponent(() => import("~/screens/developers"), "KeysScreen") });
 const webhooks = createRoute({ getParentRoute, path: "/settings/webhooks", component: lazyRouteComponent(() => import("~/screens/webhooks"), "WebhooksScreen") });
 const webhook = createRoute({ getParentRoute, path: "/settings/webhooks/$id", component: lazyRouteComponent(() => import("~/screens/webhooks"), "WebhookScreen"), validateSearch: strings("failed") });
 const events = createRoute({ getParentRoute, path: "/settings/events", component: lazyRouteComponent(() => import("~/screens/events"), "EventsScreen"), validateSearch: strings("type", "kind", "id", "correlation", "since", "view") });
 const system = createRoute({ getParentRoute, path: "/settings/system", component: lazyRouteComponent(() => import("~/screens/settings"), "SystemScreen") });
 
+const setup = createRoute({ getParentRoute, path: "/setup", component: lazyRouteComponent(() => import("~/screens/welcome"), "SetupScreen") });
+const join = createRoute({ getParentRoute, path: "/join", component: lazyRouteComponent(() => import("~/screens/welcome"), "JoinScreen") });
+const newPassword = createRoute({ getParentRoute, path: "/new-password", component: lazyRouteComponent(() => import("~/screens/welcome"), "NewPasswordScreen") });
+
 const routeTree = root.addChildren([
   home, accounts, connect, account, templates, newTemplate, template, contacts, importContacts, importResult, contact, segments, newSegment, segment,
-  campaigns, campaign, editCampaign, editStep, messages, message, settings, browser, prices, keys, webhooks, webhook, events, system,
+  campaigns, campaign, editCampaign, editStep, messages, message, settings, people, signIn, browser, prices, keys, webhooks, webhook, events, system,
+  setup, join, newPassword,
 ]);
 
 export const router = createRouter({

@@ -8,11 +8,11 @@ import { ask, refreshAll } from "~/lib/data";
 import { problem as problemFrom, type Problem } from "~/lib/errors";
 import { connected, onConnection } from "~/lib/gateway";
 import { usePreferences } from "~/lib/preferences";
-import { logout, onSessionEnd, whoAmI, type Session } from "~/lib/session";
+import { logout, onSession, whoAmI, type Session } from "~/lib/session";
 import { ViewerContext } from "~/lib/viewer";
 import { Icon, Logo, type IconName } from "~/ui/icons";
 import { Button, ButtonLink, Callout, Empty, Failure, Page, Skeleton } from "~/ui/parts";
-import { Toasts } from "~/ui/toasts";
+import { announce, Toasts } from "~/ui/toasts";
 
 const Login = lazy(() => import("~/screens/login"));
 const Palette = lazy(() => import("~/screens/palette"));
@@ -39,6 +39,11 @@ function Nav({ onGo }: { onGo?: () => void }) {
       ))}
     </nav>
   );
+}
+
+export async function signOut(): Promise<void> {
+  const problem = await logout();
+  if (problem) announce(problem.sentence, "info");
 }
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.userAgent);
@@ -78,9 +83,9 @@ function Chrome({ answer, session }: { answer: ViewerQuery; session: Session }) 
   const who = (
     <div className="side-foot">
       <div className="whoami">
-        <div className="ellipsis strong">{name}</div>
+        <div className="ellipsis strong">{session.kind === "person" ? <Link to="/settings/sign-in" className="plain">{name}</Link> : name}</div>
         <div className="ellipsis">{session.kind === "person" ? t(`role.${session.person.role}`) : t("session.byKey")}</div>
-        {session.kind === "person" && <button type="button" className="linklike" onClick={() => void logout()}>{t("session.signOut")}</button>}
+        {session.kind === "person" && <button type="button" className="linklike" onClick={() => void signOut()}>{t("session.signOut")}</button>}
       </div>
     </div>
   );
@@ -126,7 +131,11 @@ let enterAgain: () => Promise<void> = async () => undefined;
 /** After a change to what everybody's page shows: the workspace's name, who is asking. */
 export const refreshViewer = (): void => void enterAgain();
 
+/** Where a one-time link leads: open to who has no session. */
+const isOutside = (path: string): boolean => /\/(setup|join|new-password)\/?$/.test(path) && path.split("/").filter(Boolean).length <= 2;
+
 export function Shell() {
+  const path = useRouterState({ select: ({ location }) => location.pathname });
   const [session, setSession] = useState<Session | null>(null);
   const [answer, setAnswer] = useState<ViewerQuery | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -149,12 +158,14 @@ export function Shell() {
   useEffect(() => {
     enterAgain = enter;
   }, [enter]);
-  useEffect(() => onSessionEnd(() => {
-    setSession({ kind: "nobody" });
+  useEffect(() => onSession((now) => {
+    setSession(now);
+    if (now.kind !== "nobody") return;
     setAnswer(null);
     setProblem(null);
   }), []);
 
+  if (isOutside(path)) return <Suspense><Outlet /></Suspense>;
   if (session?.kind === "key" && problem?.code === "UNAUTHENTICATED")
     return <Centred><Callout tone="warn" title={t("session.noKey")}><p>{t("session.noKeyHelp")}</p></Callout></Centred>;
   if (problem) return <Centred><Failure problem={problem} retry={() => void enter()} /></Centred>;

@@ -382,6 +382,22 @@ export type InDoubtResolution =
   /** It counts as sent. */
   | 'TREAT_AS_SENT';
 
+/** Somebody to invite. */
+export type InviteUserInput = {
+  /** The accounts they are limited to; null: every one that the caller has. */
+  accountIds?: Array<string | number> | null | undefined;
+  /** What they will sign in with. */
+  email: string;
+  /** The same key with the same input answers the first result again, without the link. */
+  idempotencyKey?: string | null | undefined;
+  /** What people call them. */
+  name: string;
+  /** What they are for. */
+  role: Role;
+  /** The workspaces they are limited to; null: every one that the caller has. */
+  workspaceIds?: Array<string | number> | null | undefined;
+};
+
 /** Media by link or by id. */
 export type MediaInput = {
   /** The text under it. */
@@ -535,6 +551,17 @@ export type RetryScope =
   | 'FAILED'
   /** Those that were skipped, judged anew by what is known now. */
   | 'SKIPPED';
+
+/** What a user of the console is for. */
+export type Role =
+  /** Accounts, templates, contacts, campaigns and sending. */
+  | 'MANAGER'
+  /** Everything, users and API keys included. */
+  | 'OWNER'
+  /** Sending, and steering what is being sent. */
+  | 'SENDER'
+  /** Looks, and sees personal data masked. */
+  | 'VIEWER';
 
 /** New credentials; what is left out stays. */
 export type RotateAccountCredentialsInput = {
@@ -768,6 +795,24 @@ export type UpdateTemplateInput = {
   expectedSequence?: number | null | undefined;
   /** Which template. */
   id: string | number;
+};
+
+/** What is to be different. Left out: stays. */
+export type UpdateUserInput = {
+  /** The accounts they are limited to; null: every one that the caller has. Others end their sessions. */
+  accountIds?: Array<string | number> | null | undefined;
+  /** What they sign in with. */
+  email?: string | null | undefined;
+  /** Refused with CONFLICT where it was changed meanwhile. */
+  expectedSequence?: number | null | undefined;
+  /** Whom it is about. */
+  id: string | number;
+  /** What people call them. */
+  name?: string | null | undefined;
+  /** What they are for. Another role ends their sessions. */
+  role?: Role | null | undefined;
+  /** The workspaces they are limited to; null: every one that the caller has. Others end their sessions. */
+  workspaceIds?: Array<string | number> | null | undefined;
 };
 
 /** What is to be different. Left out: stays. */
@@ -1397,6 +1442,65 @@ export type ResolveInDoubtMutationVariables = Exact<{
 
 export type ResolveInDoubtMutation = { resolveInDoubt: { position: string } };
 
+export type UserRowFragment = { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number };
+
+export type UsersQueryVariables = Exact<{
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type UsersQuery = { users: { nodes: Array<{ id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+
+export type InviteUserMutationVariables = Exact<{
+  input: InviteUserInput;
+}>;
+
+
+export type InviteUserMutation = { inviteUser: { position: string, link: string, user: { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number } } };
+
+export type UpdateUserMutationVariables = Exact<{
+  input: UpdateUserInput;
+}>;
+
+
+export type UpdateUserMutation = { updateUser: { position: string } };
+
+export type ResetUserMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ResetUserMutation = { resetUser: { position: string, link: string, user: { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number } } };
+
+export type SuspendUserMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type SuspendUserMutation = { suspendUser: { position: string } };
+
+export type ReinstateUserMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ReinstateUserMutation = { reinstateUser: { position: string } };
+
+export type RevokeUserSessionsMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type RevokeUserSessionsMutation = { revokeUserSessions: { position: string } };
+
+export type RemoveUserMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type RemoveUserMutation = { removeUser: { position: string } };
+
 export type TemplateRowFragment = { id: string, accountId: string, name: string, language: string, category: TemplateCategory, status: TemplateStatus, statusReason: string | null, quality: QualityRating, components: unknown, parameters: Array<string>, createdAt: string };
 
 export type TemplatesQueryVariables = Exact<{
@@ -1694,6 +1798,22 @@ export const MessageRowFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"MessageRow"}) as unknown as TypedDocumentString<MessageRowFragment, unknown>;
+export const UserRowFragmentDoc = new TypedDocumentString(`
+    fragment UserRow on User {
+  id
+  email
+  name
+  role
+  workspaceIds
+  accountIds
+  hasSecondFactor
+  invitedAt
+  joinedAt
+  signedInAt
+  suspendedAt
+  sequence
+}
+    `, {"fragmentName":"UserRow"}) as unknown as TypedDocumentString<UserRowFragment, unknown>;
 export const TemplateRowFragmentDoc = new TypedDocumentString(`
     fragment TemplateRow on Template {
   id
@@ -3258,6 +3378,118 @@ export const ResolveInDoubtDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<ResolveInDoubtMutation, ResolveInDoubtMutationVariables>;
+export const UsersDocument = new TypedDocumentString(`
+    query Users($first: Int, $after: String) {
+  users(first: $first, after: $after) {
+    nodes {
+      ...UserRow
+    }
+    pageInfo {
+      ...Page
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}
+fragment UserRow on User {
+  id
+  email
+  name
+  role
+  workspaceIds
+  accountIds
+  hasSecondFactor
+  invitedAt
+  joinedAt
+  signedInAt
+  suspendedAt
+  sequence
+}`) as unknown as TypedDocumentString<UsersQuery, UsersQueryVariables>;
+export const InviteUserDocument = new TypedDocumentString(`
+    mutation InviteUser($input: InviteUserInput!) {
+  inviteUser(input: $input) {
+    position
+    link
+    user {
+      ...UserRow
+    }
+  }
+}
+    fragment UserRow on User {
+  id
+  email
+  name
+  role
+  workspaceIds
+  accountIds
+  hasSecondFactor
+  invitedAt
+  joinedAt
+  signedInAt
+  suspendedAt
+  sequence
+}`) as unknown as TypedDocumentString<InviteUserMutation, InviteUserMutationVariables>;
+export const UpdateUserDocument = new TypedDocumentString(`
+    mutation UpdateUser($input: UpdateUserInput!) {
+  updateUser(input: $input) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<UpdateUserMutation, UpdateUserMutationVariables>;
+export const ResetUserDocument = new TypedDocumentString(`
+    mutation ResetUser($id: ID!) {
+  resetUser(id: $id) {
+    position
+    link
+    user {
+      ...UserRow
+    }
+  }
+}
+    fragment UserRow on User {
+  id
+  email
+  name
+  role
+  workspaceIds
+  accountIds
+  hasSecondFactor
+  invitedAt
+  joinedAt
+  signedInAt
+  suspendedAt
+  sequence
+}`) as unknown as TypedDocumentString<ResetUserMutation, ResetUserMutationVariables>;
+export const SuspendUserDocument = new TypedDocumentString(`
+    mutation SuspendUser($id: ID!) {
+  suspendUser(id: $id) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<SuspendUserMutation, SuspendUserMutationVariables>;
+export const ReinstateUserDocument = new TypedDocumentString(`
+    mutation ReinstateUser($id: ID!) {
+  reinstateUser(id: $id) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<ReinstateUserMutation, ReinstateUserMutationVariables>;
+export const RevokeUserSessionsDocument = new TypedDocumentString(`
+    mutation RevokeUserSessions($id: ID!) {
+  revokeUserSessions(id: $id) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<RevokeUserSessionsMutation, RevokeUserSessionsMutationVariables>;
+export const RemoveUserDocument = new TypedDocumentString(`
+    mutation RemoveUser($id: ID!) {
+  removeUser(id: $id) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<RemoveUserMutation, RemoveUserMutationVariables>;
 export const TemplatesDocument = new TypedDocumentString(`
     query Templates($filter: TemplateFilter, $first: Int, $after: String, $minPosition: Position) {
   templates(

@@ -4,6 +4,7 @@ import type { TypedDocumentString } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { problemOf, type Problem } from "./errors";
 import { gateway } from "./gateway";
+import { onSession } from "./session";
 import { announce } from "~/ui/toasts";
 
 type Variables = Record<string, unknown>;
@@ -47,6 +48,8 @@ function keep(key: string, data: unknown): void {
   const oldest = answered.keys().next().value;
   if (answered.size > 60 && oldest !== undefined) answered.delete(oldest);
 }
+// What one person was shown is not the next one's to see.
+onSession(({ kind }) => kind === "nobody" && answered.clear());
 
 export interface Loaded<T> {
   data: T | null;

@@ -1,41 +1,71 @@
 import { useState, type FormEvent } from "react";
 import { t } from "~/i18n";
-import { login, type LoginResult } from "~/lib/session";
+import type { Problem } from "~/lib/errors";
+import { login } from "~/lib/session";
 import { TextInput } from "~/ui/fields";
-import { Logo } from "~/ui/icons";
 import { Button, Callout } from "~/ui/parts";
+import { Outside } from "~/ui/outside";
+import { PasswordInput } from "~/ui/password";
 
 export default function Login({ onDone }: { onDone: () => void }) {
   const [email, setEmail] = useState("");
   const [password, setPassword] = useState("");
-  const [totp, setTotp] = useState("");
-  const [result, setResult] = useState<LoginResult | null>(null);
+  const [code, setCode] = useState("");
+  const [asksCode, setAsksCode] = useState(false);
+  const [hasPhone, setHasPhone] = useState(true);
+  const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setBusy] = useState(false);
-  const asksCode = result === "totpRequired" || totp !== "";
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     setBusy(true);
-    const next = await login({ email, password, ...(totp ? { totp: totp.replace(/\s/g, "") } : {}) });
+    setProblem(null);
+    const reply = await login({ email: email.trim(), password, ...(asksCode ? { code: code.trim() } : {}) });
     setBusy(false);
-    setResult(next);
-    if (next === "ok") onDone();
+    if (reply.body) return onDone();
+    const wantsCode = reply.problem.code === "UNAUTHENTICATED" && reply.problem.field === "code";
+    if (wantsCode && !asksCode) return setAsksCode(true);
+    setCode("");
+    setProblem(reply.problem);
   };
+  const startOver = () => {
+    setAsksCode(false);
+    setPassword("");
+    setCode("");
+    setProblem(null);
+  };
+  const wrongCode = problem?.field === "code" ? t("login.wrongCode") : null;
 
   return (
-    <main className="login">
-      <section className="card">
-        <form className="card-body" onSubmit={(event) => void submit(event)}>
-          <div className="row"><Logo /><h1>{t("login.title")}</h1></div>
-          {result === "wrong" && <Callout tone="bad" title={t("login.wrong")} />}
-          {result === "throttled" && <Callout tone="warn" title={t("login.throttled")} />}
-          {result === "unavailable" && <Callout tone="bad" title={t("error.OFFLINE")} />}
-          <TextInput label={t("login.email")} type="email" autoComplete="username" value={email} onChange={setEmail} isRequired autoFocus />
-          <TextInput label={t("login.password")} type="password" autoComplete="current-password" value={password} onChange={setPassword} isRequired />
-          {asksCode && <TextInput label={t("login.code")} help={t("login.codeHelp")} autoComplete="one-time-code" inputMode="numeric" value={totp} onChange={setTotp} autoFocus />}
-          <Button type="submit" look="primary" busy={isBusy}>{t("login.submit")}</Button>
-        </form>
-      </section>
-    </main>
+    <Outside title={t(asksCode ? "login.codeTitle" : "login.title")}>
+      <form className="stack" onSubmit={(event) => void submit(event)}>
+        {problem && !wrongCode && (
+          problem.code === "UNAUTHENTICATED" ? <Callout tone="bad" title={t("login.wrong")} />
+            : problem.code === "RATE_LIMITED" ? <Callout tone="bad" title={t("login.throttled")}><p>{problem.detail}</p></Callout>
+              : <Callout tone="bad" title={problem.sentence}>{problem.code === "FORBIDDEN" && <p>{problem.detail}</p>}</Callout>
+        )}
+        {!asksCode && (
+          <>
+            <TextInput label={t("login.email")} type="email" autoComplete="username" value={email} onChange={setEmail} isRequired autoFocus />
+            <PasswordInput label={t("login.password")} value={password} onChange={setPassword} />
+            <Button type="submit" look="primary" busy={isBusy && t("login.busy")} isDisabled={!email.trim() || !password}>{t("login.submit")}</Button>
+            <p className="help">{t("login.forgot")}</p>
+          </>
+        )}
+        {asksCode && (
+          <>
+            <p className="muted break">{t("login.codeFor", { email: email.trim() })}</p>
+            {hasPhone
+              ? <TextInput key="app" label={t("login.code")} help={t("login.codeHelp")} autoComplete="one-time-code" inputMode="numeric" value={code} onChange={setCode} error={wrongCode} isRequired autoFocus />
+              : <TextInput key="recovery" label={t("login.recovery")} help={t("login.recoveryHelp")} autoComplete="off" value={code} onChange={setCode} error={wrongCode} isRequired autoFocus mono />}
+            <Button type="submit" look="primary" busy={isBusy && t("login.busy")} isDisabled={!code.trim()}>{t("login.submit")}</Button>
+            <div className="row between">
+              <button type="button" className="linklike" onClick={() => { setHasPhone(!hasPhone); setCode(""); setProblem(null); }}>{t(hasPhone ? "login.useRecovery" : "login.useApp")}</button>
+              <button type="button" className="linklike" onClick={startOver}>{t("login.startOver")}</button>
+            </div>
+          </>
+        )}
+      </form>
+    </Outside>
   );
 }

@@ -11,13 +11,13 @@ type Look = "primary" | "danger" | "quiet";
 const classes = (look?: Look, extra = "") => ["btn", look, extra].filter(Boolean).join(" ");
 
 export function Button({ look, icon, compact, busy, children, ...props }: Omit<ButtonProps, "children"> & {
-  look?: Look; icon?: IconName; compact?: boolean; busy?: boolean; children?: ReactNode;
+  look?: Look; icon?: IconName; compact?: boolean; busy?: boolean | string; children?: ReactNode;
 }) {
   const extra = [compact && "compact", !children && "icon"].filter(Boolean).join(" ");
   return (
-    <AriaButton {...props} isDisabled={props.isDisabled || busy} className={classes(look, extra)}>
+    <AriaButton {...props} isDisabled={props.isDisabled || !!busy} className={classes(look, extra)}>
       {icon && <Icon name={icon} size={16} />}
-      {busy ? t("common.saving") : children}
+      {busy ? (busy === true ? t("common.saving") : busy) : children}
     </AriaButton>
   );
 }
