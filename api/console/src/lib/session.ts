@@ -37,7 +37,11 @@ function become(next: Session): Session {
   return next;
 }
 
-const adopt = ({ user, csrfToken }: SessionBody): Session => become({ kind: "person", person: user, csrfToken });
+function adopt({ user, csrfToken }: SessionBody): Session {
+  // Somebody else in the same tab, by a link: first everything of who was here goes.
+  if (session.kind === "person" && session.person.id !== user.id) become({ kind: "nobody" });
+  return become({ kind: "person", person: user, csrfToken });
+}
 
 /** Hears of every change: somebody else, another token, nobody any more. */
 export function onSession(listener: (session: Session) => void): () => void {
