@@ -33,7 +33,7 @@ export function PeopleScreen() {
 
 function People() {
   const { viewer } = useViewer();
-  const pages = usePages(UsersDocument, {}, (data) => data.users);
+  const pages = usePages(UsersDocument, {}, (data) => data.users, { everyMs: 3_000 });
   const accounts = useLoad(AccountsDocument, {}).data?.accounts.nodes ?? [];
   const suspend = useCommand(SuspendUserDocument, t("people.suspendedNow"));
   const reinstate = useCommand(ReinstateUserDocument, t("people.reinstatedNow"));
