@@ -165,6 +165,7 @@ try {
   const saved = page.waitForEvent("download");
   await button(page, "Download").click();
   complain((await saved).suggestedFilename().endsWith(".txt"), "the recovery codes are not saved");
+  await page.keyboard.press("Escape");
   await inspect(page, "recovery-codes");
   await button(page, "I have kept it").click();
   // The session goes on, with another token.

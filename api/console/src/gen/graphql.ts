@@ -1442,7 +1442,7 @@ export type ResolveInDoubtMutationVariables = Exact<{
 
 export type ResolveInDoubtMutation = { resolveInDoubt: { position: string } };
 
-export type UserRowFragment = { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number };
+export type UserRowFragment = { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null };
 
 export type UsersQueryVariables = Exact<{
   first?: number | null | undefined;
@@ -1450,14 +1450,14 @@ export type UsersQueryVariables = Exact<{
 }>;
 
 
-export type UsersQuery = { users: { nodes: Array<{ id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+export type UsersQuery = { users: { nodes: Array<{ id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
 
 export type InviteUserMutationVariables = Exact<{
   input: InviteUserInput;
 }>;
 
 
-export type InviteUserMutation = { inviteUser: { position: string, link: string, user: { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number } } };
+export type InviteUserMutation = { inviteUser: { position: string, link: string, user: { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null } } };
 
 export type UpdateUserMutationVariables = Exact<{
   input: UpdateUserInput;
@@ -1471,7 +1471,7 @@ export type ResetUserMutationVariables = Exact<{
 }>;
 
 
-export type ResetUserMutation = { resetUser: { position: string, link: string, user: { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null, sequence: number } } };
+export type ResetUserMutation = { resetUser: { position: string, link: string, user: { id: string, email: string, name: string, role: Role, workspaceIds: Array<string> | null, accountIds: Array<string> | null, hasSecondFactor: boolean, invitedAt: string, joinedAt: string | null, signedInAt: string | null, suspendedAt: string | null } } };
 
 export type SuspendUserMutationVariables = Exact<{
   id: string | number;
@@ -1811,7 +1811,6 @@ export const UserRowFragmentDoc = new TypedDocumentString(`
   joinedAt
   signedInAt
   suspendedAt
-  sequence
 }
     `, {"fragmentName":"UserRow"}) as unknown as TypedDocumentString<UserRowFragment, unknown>;
 export const TemplateRowFragmentDoc = new TypedDocumentString(`
@@ -3405,7 +3404,6 @@ fragment UserRow on User {
   joinedAt
   signedInAt
   suspendedAt
-  sequence
 }`) as unknown as TypedDocumentString<UsersQuery, UsersQueryVariables>;
 export const InviteUserDocument = new TypedDocumentString(`
     mutation InviteUser($input: InviteUserInput!) {
@@ -3429,7 +3427,6 @@ export const InviteUserDocument = new TypedDocumentString(`
   joinedAt
   signedInAt
   suspendedAt
-  sequence
 }`) as unknown as TypedDocumentString<InviteUserMutation, InviteUserMutationVariables>;
 export const UpdateUserDocument = new TypedDocumentString(`
     mutation UpdateUser($input: UpdateUserInput!) {
@@ -3460,7 +3457,6 @@ export const ResetUserDocument = new TypedDocumentString(`
   joinedAt
   signedInAt
   suspendedAt
-  sequence
 }`) as unknown as TypedDocumentString<ResetUserMutation, ResetUserMutationVariables>;
 export const SuspendUserDocument = new TypedDocumentString(`
     mutation SuspendUser($id: ID!) {

@@ -158,8 +158,9 @@ function Edit({ user, accounts, onClose }: { user: User; accounts: Account[]; on
   const save = async (event: FormEvent) => {
     event.preventDefault();
     if (!isReady) return;
+    // Signing in moves the sequence too, so that it would refuse what nobody else has changed; only what differs is sent.
     const done = await update.run({ input: {
-      id: user.id, expectedSequence: user.sequence,
+      id: user.id,
       ...(name.trim() === user.name ? {} : { name: name.trim() }),
       ...(email.trim() === user.email ? {} : { email: email.trim() }),
       ...(isOtherRole ? { role } : {}),
@@ -186,7 +187,7 @@ function Edit({ user, accounts, onClose }: { user: User; accounts: Account[]; on
 
 function LinkOnce({ user, link, onClose }: { user: User; link: string; onClose: () => void }) {
   return (
-    <Dialog title={t(user.joinedAt ? "people.linkTitle" : "people.invitedTitle", { name: user.name })} isOpen onClose={onClose}>
+    <Dialog title={t(user.joinedAt ? "people.linkTitle" : "people.invitedTitle", { name: user.name })} isOpen stays onClose={onClose}>
       {link === "" && <Callout tone="bad" title={t("people.linkLost")} />}
       {link && (
         <>

@@ -171,7 +171,7 @@ function RecoveryCodes({ codes, email, onClose }: { codes: string[]; email: stri
   };
   const copy = () => void navigator.clipboard.writeText(codes.join("\n")).then(() => announce(t("common.copied"), "good"));
   return (
-    <Dialog title={t("factor.codes")} isOpen onClose={onClose}>
+    <Dialog title={t("factor.codes")} isOpen stays onClose={onClose}>
       <Callout tone="warn" title={t("key.once")} />
       <p>{t("factor.codesHelp")}</p>
       <ul className="codes" dir="ltr">{codes.map((code) => <li key={code}>{code}</li>)}</ul>

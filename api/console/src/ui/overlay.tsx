@@ -6,11 +6,12 @@ import type { Problem } from "~/lib/errors";
 import { TextInput } from "./fields";
 import { Button, Failure } from "./parts";
 
-export function Dialog({ title, isOpen, onClose, wide, children, role }: {
-  title: string; isOpen: boolean; onClose: () => void; wide?: boolean; children: ReactNode; role?: "alertdialog";
+/** `stays`: shows what is shown once, and is closed by its button alone. */
+export function Dialog({ title, isOpen, onClose, wide, stays = false, children, role }: {
+  title: string; isOpen: boolean; onClose: () => void; wide?: boolean; stays?: boolean; children: ReactNode; role?: "alertdialog";
 }) {
   return (
-    <ModalOverlay className="scrim" isOpen={isOpen} onOpenChange={(open) => !open && onClose()} isDismissable>
+    <ModalOverlay className="scrim" isOpen={isOpen} onOpenChange={(open) => !open && onClose()} isDismissable={!stays} isKeyboardDismissDisabled={stays}>
       <Modal className={wide ? "dialog wide" : "dialog"}>
         <AriaDialog role={role}>
           <Heading slot="title" level={2}>{title}</Heading>
