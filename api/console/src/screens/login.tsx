@@ -48,7 +48,8 @@ export default function Login({ onDone }: { onDone: () => void }) {
           <>
             <TextInput label={t("login.email")} type="email" autoComplete="username" value={email} onChange={setEmail} isRequired autoFocus />
             <PasswordInput label={t("login.password")} value={password} onChange={setPassword} />
-            <Button type="submit" look="primary" busy={isBusy && t("login.busy")} isDisabled={!email.trim() || !password}>{t("login.submit")}</Button>
+            {/* Never disabled: a browser may tell what it filled in only when somebody presses. */}
+            <Button type="submit" look="primary" busy={isBusy && t("login.busy")}>{t("login.submit")}</Button>
             <p className="help">{t("login.forgot")}</p>
           </>
         )}
