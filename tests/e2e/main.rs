@@ -10,6 +10,7 @@ mod cloud_api_guide;
 mod codes;
 mod command_line;
 mod consent;
+mod console;
 mod contracts;
 mod crash;
 mod custom_read_model;

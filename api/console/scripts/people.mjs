@@ -9,13 +9,11 @@ import { createHmac } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { preview } from "vite";
+import { launch, serve } from "./browser.mjs";
 
 const setup = process.env.SETUP_LINK;
 if (!setup) throw new Error("SETUP_LINK is not set");
 if (process.env.GATEWAY_KEY) throw new Error("GATEWAY_KEY is set: then nobody signs in");
-const { origin, port } = new URL(setup);
-const base = `${origin}/console/`;
 const pictures = new URL("../pictures/", import.meta.url).pathname;
 mkdirSync(pictures, { recursive: true });
 
@@ -36,12 +34,8 @@ function totp(secret, step = Math.floor(Date.now() / step_ms)) {
   return String((hash.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).padStart(6, "0");
 }
 
-const server = await preview({ preview: { port: Number(port), strictPort: true }, logLevel: "error" });
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const { base, stop } = await serve(Number(new URL(setup).port));
+const browser = await chromium.launch(launch);
 const problems = [];
 let at = "";
 const step = (what) => console.log(`- ${(at = what)}`);
@@ -254,7 +248,7 @@ try {
   await viewerPage?.screenshot({ path: join(pictures, "people-failed-other.png") });
 } finally {
   await browser.close();
-  await new Promise((done) => server.httpServer.close(done));
+  await stop();
 }
 if (problems.length > 0) {
   console.error([...new Set(problems)].join("\n"));

@@ -9,7 +9,7 @@ import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { preview } from "vite";
+import { comeIn, launch, serve } from "./browser.mjs";
 
 const url = process.env.GATEWAY_URL ?? "http://127.0.0.1:8080";
 const key = process.env.GATEWAY_KEY;
@@ -80,17 +80,13 @@ const looks = [
   { name: "narrow", preferences: { theme: "light", language: "pt", direction: "auto" }, width: 320, picture: false },
 ].filter(({ name }) => !process.env.LOOKS || process.env.LOOKS.split(",").includes(name));
 
-const server = await preview({ preview: { port: Number(process.env.PORT ?? 4173), strictPort: true }, logLevel: "error" });
-const base = `http://127.0.0.1:${process.env.PORT ?? 4173}/console/`;
-const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "console-smoke-")), {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const { base, stop } = await serve();
+const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "console-smoke-")), launch);
 const problems = [];
 try {
   const wanted = screens(await scene()).filter(([name]) => !only || name.includes(only));
   const page = context.pages()[0] ?? (await context.newPage());
+  await comeIn(page);
   let at = "";
   page.on("pageerror", (error) => problems.push(`${at}: ${error.message}`));
   // A gateway without sessions says so by a 404, which a browser reports as an error.
@@ -125,7 +121,7 @@ try {
   console.log(`${wanted.length} screens in ${looks.length} looks`);
 } finally {
   await context.close();
-  await new Promise((done) => server.httpServer.close(done));
+  await stop();
 }
 if (problems.length > 0) {
   console.error([...new Set(problems)].join("\n"));

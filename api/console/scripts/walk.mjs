@@ -1,19 +1,15 @@
 // From a file of customers to a delivered campaign, as a shop owner would do it: by what is written on the screen, and by
 // nothing else. Needs a gateway with a sandbox number, as smoke.mjs does.
-import { mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { preview } from "vite";
+import { comeIn, launch, serve } from "./browser.mjs";
 
-if (!process.env.GATEWAY_KEY) throw new Error("GATEWAY_KEY is not set");
-const port = Number(process.env.PORT ?? 4173);
-const server = await preview({ preview: { port, strictPort: true }, logLevel: "error" });
+const { base, stop } = await serve();
 const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "console-walk-")), {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
+  ...launch,
   viewport: { width: 1280, height: 900 },
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 const page = context.pages()[0] ?? (await context.newPage());
 page.setDefaultTimeout(15_000);
@@ -25,10 +21,12 @@ const button = (name) => page.getByRole("button", { name, exact: true });
 const link = (name) => page.getByRole("link", { name, exact: true });
 const step = (what) => console.log(`- ${what}`);
 const pictures = new URL("../pictures/", import.meta.url).pathname;
+mkdirSync(pictures, { recursive: true });
 
 try {
   await page.addInitScript(() => localStorage.getItem("console.preferences") ?? localStorage.setItem("console.preferences", JSON.stringify({ language: "en", theme: "light" })));
-  await page.goto(`http://127.0.0.1:${port}/console/`);
+  await comeIn(page);
+  await page.goto(base);
 
   await page.getByRole("heading", { name: "Your numbers" }).or(page.getByText("0 of 5 done")).first().waitFor();
   await page.waitForFunction(() => !document.querySelector(".skeleton"));
@@ -159,7 +157,7 @@ try {
   const slow = made.createCampaign.campaign.id;
   await page.waitForTimeout(1_000);
   await gql("mutation($id: ID!) { launchCampaign(id: $id) { position } }", { id: slow });
-  await page.goto(`http://127.0.0.1:${port}/console/campaigns/${slow}`);
+  await page.goto(`${base}campaigns/${slow}`);
   await page.getByText("Still to send").waitFor();
   await page.getByRole("img", { name: /Messages per second/ }).waitFor();
   await page.waitForTimeout(6_000);
@@ -182,6 +180,6 @@ try {
   process.exitCode = 1;
 } finally {
   await context.close();
-  server.httpServer.close();
+  await stop();
 }
 process.exit();
