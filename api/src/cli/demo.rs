@@ -67,10 +67,12 @@ pub async fn run(global: Global, args: DemoArgs) -> anyhow::Result<()> {
         }
     };
     eprintln!("\n{}", key_hint(&running.bootstrap));
-    if let Some(link) = &running.setup_link {
-        eprintln!("Set up the console, once: {}", link.expose());
+    let url = running.gateway.public_url();
+    match &running.setup_link {
+        Some(link) => eprintln!("Set up the console, once: {}", link.expose()),
+        None => eprintln!("The console is at {url}console/"),
     }
-    eprintln!("Console and GraphiQL: {}graphql", running.gateway.public_url());
+    eprintln!("GraphiQL is at {url}graphql");
     if args.json {
         println!("{progress}");
     }
