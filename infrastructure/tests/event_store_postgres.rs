@@ -743,7 +743,8 @@ async fn as_tools_read(db: &mut PgConnection) -> Vec<String> {
 
 /// Those that there were when logs had the old form.
 fn old_types() -> Vec<AggregateType> {
-    AggregateType::ALL.into_iter().filter(|it| *it != AggregateType::WebhookEndpoint).collect()
+    let newer = [AggregateType::WebhookEndpoint, AggregateType::User];
+    AggregateType::ALL.into_iter().filter(|it| !newer.contains(it)).collect()
 }
 
 fn old_events() -> Vec<StoredEvent> {

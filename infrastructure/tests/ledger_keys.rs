@@ -244,6 +244,16 @@ impl Vault for Failing {
         self.vault.secrets(prefix).await
     }
 
+    async fn swap_secret(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<bool, LogError> {
+        self.spend()?;
+        self.vault.swap_secret(name, from, to).await
+    }
+
     async fn put_secret(&self, name: &str, sealed: Option<&[u8]>) -> Result<(), LogError> {
         self.spend()?;
         self.vault.put_secret(name, sealed).await

@@ -274,7 +274,14 @@ impl Projections {
     /// [`StoreError`] where the database failed.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
         self.db
-            .scrub(&["contacts", "contact_phones", "contact_tags", "vocabulary", "messages"])
+            .scrub(&[
+                "contacts",
+                "contact_phones",
+                "contact_tags",
+                "vocabulary",
+                "messages",
+                "users",
+            ])
             .await
     }
 }

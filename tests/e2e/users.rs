@@ -248,7 +248,9 @@ async fn a_second_factor_is_asked_for_and_each_code_is_good_once() {
     let gateway = Binary::start(&store, None, &BinaryOptions::default()).await;
     let mut owner = first_owner(&gateway).await;
     let other = owner.clone();
-    let (status, enrolment) = owner.ask(Method::POST, "/session/second-factor", None).await;
+    let (status, enrolment) = owner
+        .ask(Method::POST, "/session/second-factor", Some(json!({ "currentPassword": PASSWORD })))
+        .await;
     assert_eq!(status, 200, "{enrolment}");
     assert!(enrolment["uri"].as_str().expect("a URI").starts_with("otpauth://totp/"));
     let secret = enrolment["secret"].as_str().expect("a secret").to_owned();
@@ -314,6 +316,9 @@ async fn another_site_gets_nothing_out_of_somebodys_session_and_guessing_takes_t
     assert_eq!(code(elsewhere).await, "FORBIDDEN");
     let rebound = post().header("x-csrf-token", &owner.csrf).header("host", "evil.example");
     assert_eq!(code(rebound).await, "FORBIDDEN");
+    let told = post().header("x-csrf-token", &owner.csrf).header("host", "evil.example");
+    let told = told.header("x-forwarded-host", base.trim_start_matches("http://"));
+    assert_eq!(code(told).await, "FORBIDDEN", "nobody's word on the host counts but a proxy's");
     // A WebSocket takes no header from a page: its origin counts.
     let upgrade = |origin: Option<&str>| {
         let mut request = gateway

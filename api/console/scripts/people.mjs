@@ -143,6 +143,9 @@ try {
   step("the owner sets up a second factor");
   await page.goto(`${base}settings/sign-in`);
   await button(page, "Set it up").click();
+  await page.locator(".dialog input[type=password]").fill(owner.password);
+  await inspect(page, "factor-password");
+  await button(page, "Continue").click();
   await page.getByRole("img", { name: /^QR code/ }).waitFor();
   await page.getByText("You cannot scan it?").click();
   const secret = (await page.locator(".secret code").innerText()).replaceAll(" ", "");

@@ -146,7 +146,9 @@ try {
   await page.screenshot({ path: join(pictures, "walk-contact.png"), fullPage: true });
   step("pauses a slow campaign while it runs, resumes and ends it");
   const gql = (query, variables) => page.evaluate(async ({ query, variables }) => {
-    const response = await fetch("/graphql", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ query, variables }) });
+    const session = await fetch("/session");
+    const { csrfToken } = session.ok ? await session.json() : {};
+    const response = await fetch("/graphql", { method: "POST", headers: { "content-type": "application/json", ...(csrfToken && { "x-csrf-token": csrfToken }) }, body: JSON.stringify({ query, variables }) });
     return (await response.json()).data;
   }, { query, variables });
   const rows = Array.from({ length: 120 }, (_, index) => `${number(index % 10)}${index};Person ${index};yes`).map((row) => row.replace(/^(\+\d{12})\d*/, "$1"));

@@ -334,6 +334,7 @@ fn caller_of(id: ApiKeyId, key: ApiKey) -> Caller {
         actor: Actor::api_key(id, Some(key.name.clone())),
         api_key_id: Some(id),
         user_id: None,
+        session: None,
         scopes: key.scopes,
         workspaces: key.workspace_ids.map(|ids| ids.into_iter().collect()),
         accounts: key.account_ids.map(|ids| ids.into_iter().collect()),
@@ -346,7 +347,7 @@ fn caller_of(id: ApiKeyId, key: ApiKey) -> Caller {
 /// UNAUTHENTICATED where the key was revoked or has expired; UNAVAILABLE.
 pub async fn renew(gateway: &Gateway, caller: &Caller) -> AppResult<Caller> {
     if let Some(id) = caller.user_id {
-        return sessions::renew(gateway, id).await;
+        return sessions::renew(gateway, id, caller.session.as_deref()).await;
     }
     let Some(id) = caller.api_key_id else { return Ok(caller.clone()) };
     let key = gateway.bus.recall::<ApiKey>(id.0, CACHED_FOR.to_std().unwrap_or_default()).await?;

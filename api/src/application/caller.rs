@@ -16,6 +16,8 @@ pub struct Caller {
     pub api_key_id: Option<ApiKeyId>,
     /// Somebody signed in to the console.
     pub user_id: Option<ConsoleUserId>,
+    /// The session they came by, as the key ring names it; `None` where they are acted for later.
+    pub session: Option<String>,
     pub scopes: BTreeSet<Scope>,
     /// `None`: every workspace.
     pub workspaces: Option<BTreeSet<WorkspaceId>>,
@@ -30,6 +32,7 @@ impl Caller {
             actor,
             api_key_id: None,
             user_id: None,
+            session: None,
             scopes: BTreeSet::from([Scope::Admin]),
             workspaces: None,
             accounts: None,

@@ -31,7 +31,7 @@ use crate::app::Gateway;
 
 pub(crate) use change::introduce;
 pub use change::{add, upsert};
-pub(crate) use erase::leave_no_trace;
+pub(crate) use erase::{clean_up, cleaning_task, leave_no_trace};
 pub use erase::{erase, finish_erasures};
 pub(crate) use merge::join;
 pub use merge::merge;

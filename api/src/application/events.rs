@@ -179,7 +179,9 @@ async fn stream_of(
 /// about API keys is for ADMIN alone.
 pub fn may_see(caller: &Caller, event: &RecordedEvent) -> bool {
     let is_about_access = event.is(AggregateType::ApiKey) || event.is(AggregateType::User);
-    if is_about_access && !caller.has(Scope::Admin) {
+    // Who has access, and where events are sent, is told of accounts that a limited caller may not know of.
+    let is_of_all = is_about_access || event.is(AggregateType::WebhookEndpoint);
+    if is_about_access && !caller.has(Scope::Admin) || is_of_all && caller.accounts.is_some() {
         return false;
     }
     match event.workspace_id {

@@ -5,7 +5,7 @@
 //! what ends sessions, is looked at with every request.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -42,11 +42,18 @@ const TOKEN_BYTES: usize = 32;
 const RECOVERY_CODES: usize = 10;
 /// Passwords that are hashed at once: each takes 19 MiB.
 const HASHING_MAX: usize = 2;
-/// Failures that cost nothing; from then on each doubles the wait.
-const FREE_FAILURES: u32 = 5;
+/// Attempts that may wait for their turn to be hashed; more are refused.
+const WAITING_MAX: usize = 64;
+/// Attempts of one peer at one address that cost nothing; from then on each doubles the wait.
+const FREE_ATTEMPTS: u32 = 5;
 const WAIT_MAX: Duration = Duration::minutes(15);
-/// Addresses whose failures are remembered.
+/// The same for an address whoever asks, so that somebody's guesses do not lock them out.
+const FREE_OF_ADDRESS: u32 = 100;
+const WAIT_OF_ADDRESS_MAX: Duration = Duration::seconds(30);
+/// Whose attempts are remembered.
 const WATCHED_MAX: usize = 10_000;
+/// How long a look at all users waits for the read model to be at the log's end.
+pub(super) const DIRECTORY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Codes of the interval before and after are good too: clocks differ.
 const TOTP_SKEW: u8 = 1;
 const TOTP_STEP_S: u64 = 30;
@@ -128,49 +135,94 @@ pub struct Enrolment {
     pub uri: Secret,
 }
 
-/// Failures to sign in, by address. This node's alone.
+/// Attempts to sign in that have not succeeded. This node's alone.
 pub(crate) struct Watch {
-    failures: Mutex<HashMap<[u8; 32], Failures>>,
-    hashing: Semaphore,
+    attempts: Mutex<HashMap<[u8; 32], Attempts>>,
+    hashing: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 #[derive(Clone, Copy)]
-struct Failures {
+struct Attempts {
     count: u32,
     last_at: DateTime<Utc>,
 }
 
+/// Whose attempts are counted together, and how many cost nothing.
+#[derive(Clone, Copy)]
+struct Whose {
+    hash: [u8; 32],
+    free: u32,
+    wait_max: Duration,
+}
+
+impl Whose {
+    fn at_address(email: &str, peer: &str) -> [Self; 2] {
+        let of_peer = sha256(&format!("peer/{peer}/{email}"));
+        [
+            Self { hash: of_peer, free: FREE_ATTEMPTS, wait_max: WAIT_MAX },
+            Self {
+                hash: sha256(&format!("address/{email}")),
+                free: FREE_OF_ADDRESS,
+                wait_max: WAIT_OF_ADDRESS_MAX,
+            },
+        ]
+    }
+
+    fn in_session(session: &Session) -> [Self; 1] {
+        let hash = sha256(&format!("session/{}", session.id));
+        [Self { hash, free: FREE_ATTEMPTS, wait_max: WAIT_MAX }]
+    }
+}
+
 impl Default for Watch {
     fn default() -> Self {
-        Self { failures: Mutex::default(), hashing: Semaphore::new(HASHING_MAX) }
+        Self {
+            attempts: Mutex::default(),
+            hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+            waiting: Semaphore::new(WAITING_MAX),
+        }
     }
 }
 
 impl Watch {
-    fn wait(&self, who: &[u8; 32], now: DateTime<Utc>) -> Option<Duration> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = failures.get(who)?;
-        let doubled = known.count.checked_sub(FREE_FAILURES)?;
-        let wait = Duration::seconds(1_i64 << doubled.min(10)).min(WAIT_MAX);
-        let left = known.last_at + wait - now;
-        (left > Duration::zero()).then_some(left)
-    }
-
-    fn failed(&self, who: [u8; 32], now: DateTime<Utc>) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|_, known| now - known.last_at < WAIT_MAX * 4);
-        if failures.len() >= WATCHED_MAX && !failures.contains_key(&who) {
-            let oldest =
-                failures.iter().min_by_key(|(_, known)| known.last_at).map(|(who, _)| *who);
-            oldest.map(|oldest| failures.remove(&oldest));
+    /// Counts an attempt before it is looked at, so that many at once are counted too.
+    fn admit(&self, whose: &[Whose], now: DateTime<Utc>) -> AppResult<()> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        for Whose { hash, free, wait_max } in whose {
+            let Some(known) = attempts.get(hash) else { continue };
+            let Some(doubled) = known.count.checked_sub(*free) else { continue };
+            let wait = Duration::seconds(1_i64 << doubled.min(10)).min(*wait_max);
+            let left = known.last_at + wait - now;
+            if left > Duration::zero() {
+                let problem =
+                    format!("too many failures; try again in {} s", left.num_seconds() + 1);
+                return Err(AppError::new(ErrorCode::RateLimited, problem));
+            }
         }
-        let known = failures.entry(who).or_insert(Failures { count: 0, last_at: now });
-        known.count = known.count.saturating_add(1);
-        known.last_at = now;
+        if attempts.len() >= WATCHED_MAX {
+            attempts.retain(|_, known| now - known.last_at < WAIT_MAX * 4);
+        }
+        for Whose { hash, .. } in whose {
+            if attempts.len() >= WATCHED_MAX && !attempts.contains_key(hash) {
+                let oldest = attempts.iter().min_by_key(|(_, known)| known.last_at);
+                if let Some(oldest) = oldest.map(|(hash, _)| *hash) {
+                    attempts.remove(&oldest);
+                }
+            }
+            let known = attempts.entry(*hash).or_insert(Attempts { count: 0, last_at: now });
+            known.count = known.count.saturating_add(1);
+            known.last_at = now;
+        }
+        Ok(())
     }
 
-    fn succeeded(&self, who: &[u8; 32]) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    /// It was no guess.
+    fn forgive(&self, whose: &[Whose]) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        for Whose { hash, .. } in whose {
+            attempts.remove(hash);
+        }
     }
 }
 
@@ -212,12 +264,19 @@ pub(super) fn secrets_of(user: ConsoleUserId) -> [String; 3] {
     [password_name(user), factor_name(user), enrolment_name(user)]
 }
 
+/// As it is at this moment: what was signed out or used elsewhere counts at once.
 async fn stored<T: serde::de::DeserializeOwned>(
     gateway: &Gateway,
     name: &str,
-) -> AppResult<Option<T>> {
-    let secret = gateway.keys.secret(name).await.map_err(AppError::unavailable)?;
-    secret.map(|it| serde_json::from_str(it.expose()).map_err(AppError::internal)).transpose()
+) -> AppResult<Option<(T, Vec<u8>)>> {
+    let secret = gateway.keys.secret_now(name).await.map_err(AppError::unavailable)?;
+    let Some((secret, read)) = secret else { return Ok(None) };
+    Ok(Some((serde_json::from_str(secret.expose()).map_err(AppError::internal)?, read)))
+}
+
+async fn secret_now(gateway: &Gateway, name: &str) -> AppResult<Option<Secret>> {
+    let secret = gateway.keys.secret_now(name).await.map_err(AppError::unavailable)?;
+    Ok(secret.map(|(secret, _)| secret))
 }
 
 fn written(value: &impl Serialize) -> AppResult<Secret> {
@@ -271,7 +330,7 @@ pub async fn accept(
     password: &Secret,
 ) -> AppResult<Begun> {
     let name = name_of(LINKS, token);
-    let link: Link = stored(gateway, &name).await?.ok_or_else(bad_link)?;
+    let (link, _) = stored::<Link>(gateway, &name).await?.ok_or_else(bad_link)?;
     if gateway.clock.now() >= link.expires_at {
         store(gateway, &name, None).await?;
         return Err(bad_link());
@@ -281,6 +340,9 @@ pub async fn accept(
         let Some((person, email)) = person else {
             return Err(AppError::invalid("name", "say who you are: name and email"));
         };
+        let head = domain::port::EventFeed::head(&gateway.ledger).await?;
+        let known = gateway.read.wait_for(projections::names::DIRECTORY, head, DIRECTORY_PATIENCE);
+        known.await.map_err(AppError::unavailable)?;
         let everybody = projections::Scope::everything();
         let users = read::queries(gateway).all_users(&everybody).await?;
         if users.iter().any(|stored| stored.state.joined_at.is_some()) {
@@ -318,7 +380,7 @@ pub async fn accept(
         })
     })
     .await?;
-    begin(gateway, id).await
+    begin(gateway, id, None).await
 }
 
 /// Signs in by address, password and, where they have one, a code of their second factor.
@@ -331,25 +393,25 @@ pub async fn sign_in(
     email: &str,
     password: &Secret,
     code: Option<&str>,
+    peer: &str,
 ) -> AppResult<Begun> {
     let email = email.trim().to_lowercase();
-    let (who, now) = (sha256(&email), gateway.clock.now());
-    if let Some(wait) = gateway.local.watch.wait(&who, now) {
-        let problem = format!("too many failures; try again in {} s", wait.num_seconds() + 1);
-        return Err(AppError::new(ErrorCode::RateLimited, problem));
-    }
-    let outcome = recognise(gateway, &email, password, code, now).await;
-    match &outcome {
-        Ok(_) => gateway.local.watch.succeeded(&who),
-        // That a code is asked for is no failure; a wrong one is.
-        Err(error) if error.code == ErrorCode::Unauthenticated => {
-            if error.field.is_none() || code.is_some() {
-                gateway.local.watch.failed(who, now);
-            }
+    let (whose, now) = (Whose::at_address(&email, peer), gateway.clock.now());
+    gateway.local.watch.admit(&whose, now)?;
+    match recognise(gateway, &email, password, code, now).await {
+        Ok((id, generation)) => {
+            gateway.local.watch.forgive(&whose);
+            begin(gateway, id, Some(generation)).await
         }
-        Err(_) => {}
+        Err(error) => {
+            // That a code is asked for is no failure.
+            let is_asked = error.field.is_some() && code.is_none();
+            if is_asked || error.code != ErrorCode::Unauthenticated {
+                gateway.local.watch.forgive(&whose);
+            }
+            Err(error)
+        }
     }
-    begin(gateway, outcome?).await
 }
 
 async fn recognise(
@@ -358,7 +420,7 @@ async fn recognise(
     password: &Secret,
     code: Option<&str>,
     now: DateTime<Utc>,
-) -> AppResult<ConsoleUserId> {
+) -> AppResult<(ConsoleUserId, u32)> {
     let refused = || {
         AppError::new(ErrorCode::Unauthenticated, "this address and password do not go together")
     };
@@ -372,9 +434,7 @@ async fn recognise(
     };
     let user = user.filter(|(_, user)| user.is_active());
     let hash = match &user {
-        Some((id, _)) => {
-            gateway.keys.secret(&password_name(*id)).await.map_err(AppError::unavailable)?
-        }
+        Some((id, _)) => secret_now(gateway, &password_name(*id)).await?,
         None => None,
     };
     // An unknown address takes as long as a wrong password.
@@ -383,17 +443,24 @@ async fn recognise(
     if user.has_second_factor {
         take_code(gateway, id, code.unwrap_or_default(), now).await?;
     }
-    Ok(id)
+    Ok((id, user.generation))
 }
 
-/// A new session of somebody who was recognised.
-async fn begin(gateway: &Gateway, id: ConsoleUserId) -> AppResult<Begun> {
+/// A new session of somebody who was recognised. `recognised_in`: what ended sessions since then ends this one too.
+async fn begin(
+    gateway: &Gateway,
+    id: ConsoleUserId,
+    recognised_in: Option<u32>,
+) -> AppResult<Begun> {
     let now = gateway.clock.now();
     let session_id = gateway.ids.next_id(now);
     let context = Context::new(Actor::user(id), gateway.ids.next_id(now));
     let command = UserCommand::SignIn { session_id, at: now };
     let committed = gateway.bus.execute::<User>(id.0, command, &context).await;
     let user = committed.map_err(|error| command::refused(error, ""))?.aggregate;
+    if recognised_in.is_some_and(|generation| generation != user.generation) {
+        return Err(over());
+    }
     let (token, csrf) = (new_token(), new_token());
     let session = Session {
         id: session_id,
@@ -403,11 +470,12 @@ async fn begin(gateway: &Gateway, id: ConsoleUserId) -> AppResult<Begun> {
         begun_at: now,
         seen_at: now,
     };
-    store(gateway, &name_of(SESSIONS, token.expose()), Some(&written(&session)?)).await?;
-    Ok(Begun { token, signed_in: signed_in(&session, &user) })
+    let name = name_of(SESSIONS, token.expose());
+    store(gateway, &name, Some(&written(&session)?)).await?;
+    Ok(Begun { token, signed_in: signed_in(&session, &user, name) })
 }
 
-fn signed_in(session: &Session, user: &User) -> SignedIn {
+fn signed_in(session: &Session, user: &User, name: String) -> SignedIn {
     let text = |value: &Option<Personal<String>>| {
         value.as_ref().and_then(Personal::known).cloned().unwrap_or_default()
     };
@@ -418,15 +486,16 @@ fn signed_in(session: &Session, user: &User) -> SignedIn {
         role: user.role,
         has_second_factor: user.has_second_factor,
         csrf: session.csrf.clone(),
-        caller: caller_of(session.user_id, user),
+        caller: caller_of(session.user_id, user, Some(name)),
     }
 }
 
-fn caller_of(id: ConsoleUserId, user: &User) -> Caller {
+fn caller_of(id: ConsoleUserId, user: &User, session: Option<String>) -> Caller {
     Caller {
         actor: Actor::user(id),
         api_key_id: None,
         user_id: Some(id),
+        session,
         scopes: user.role.scopes(),
         workspaces: user.workspace_ids.as_ref().map(|ids| ids.iter().copied().collect()),
         accounts: user.account_ids.as_ref().map(|ids| ids.iter().copied().collect()),
@@ -443,44 +512,70 @@ fn over() -> AppError {
 /// UNAUTHENTICATED, alike for one that never was, has ended or was revoked.
 pub async fn authenticate(gateway: &Gateway, token: &str) -> AppResult<SignedIn> {
     let (session, user) = session_of(gateway, token).await?;
-    Ok(signed_in(&session, &user))
+    Ok(signed_in(&session, &user, name_of(SESSIONS, token)))
 }
 
 async fn session_of(gateway: &Gateway, token: &str) -> AppResult<(Session, User)> {
     if token.len() > 2 * TOKEN_BYTES {
         return Err(over());
     }
-    let (name, now) = (name_of(SESSIONS, token), gateway.clock.now());
-    let mut session: Session = stored(gateway, &name).await?.ok_or_else(over)?;
-    if session.is_over(now) {
-        store(gateway, &name, None).await?;
-        return Err(over());
-    }
-    let user = active(gateway, session.user_id).await?;
-    if user.generation != session.generation {
-        store(gateway, &name, None).await?;
+    session_named(gateway, &name_of(SESSIONS, token)).await
+}
+
+async fn session_named(gateway: &Gateway, name: &str) -> AppResult<(Session, User)> {
+    let now = gateway.clock.now();
+    let (mut session, read) = stored::<Session>(gateway, name).await?.ok_or_else(over)?;
+    let user = active(gateway, session.user_id).await;
+    let has_ended = match &user {
+        Ok(user) => user.generation != session.generation,
+        Err(error) => error.code == ErrorCode::Unauthenticated,
+    };
+    if has_ended || session.is_over(now) {
+        swap(gateway, name, &read, None).await?;
         return Err(over());
     }
     if now - session.seen_at > SEEN_EVERY {
         session.seen_at = now;
-        store(gateway, &name, Some(&written(&session)?)).await?;
+        // Where it was signed out meanwhile it stays so.
+        swap(gateway, name, &read, Some(&written(&session)?)).await?;
     }
-    Ok((session, user))
+    Ok((session, user?))
+}
+
+async fn swap(
+    gateway: &Gateway,
+    name: &str,
+    read: &[u8],
+    value: Option<&Secret>,
+) -> AppResult<bool> {
+    gateway.keys.swap_secret(name, read, value).await.map_err(AppError::unavailable)
 }
 
 async fn active(gateway: &Gateway, id: ConsoleUserId) -> AppResult<User> {
-    // Another node's change is seen with the next request that reads the log; this one's at once.
-    let user = gateway.bus.recall::<User>(id.0, std::time::Duration::from_secs(5)).await?;
+    let user = gateway.bus.load::<User>(id.0).await?;
     user.map(|loaded| loaded.aggregate).filter(User::is_active).ok_or_else(over)
 }
 
-/// The same caller as their user is now: for whoever stays longer than a request. A session's own end is seen by the next
-/// request.
+/// The same caller as their user is now: for whoever stays longer than a request. `session`: the one they came by, whose end
+/// is theirs.
 ///
 /// # Errors
-/// UNAUTHENTICATED where they were suspended or removed; UNAVAILABLE.
-pub(super) async fn renew(gateway: &Gateway, id: ConsoleUserId) -> AppResult<Caller> {
-    Ok(caller_of(id, &active(gateway, id).await?))
+/// UNAUTHENTICATED where the session is over, or they were suspended or removed; UNAVAILABLE.
+pub(super) async fn renew(
+    gateway: &Gateway,
+    id: ConsoleUserId,
+    session: Option<&str>,
+) -> AppResult<Caller> {
+    let user = match session {
+        Some(name) => session_named(gateway, name).await?.1,
+        None => active(gateway, id).await?,
+    };
+    Ok(caller_of(id, &user, session.map(str::to_owned)))
+}
+
+/// Forgets the session that a browser still had when it began another.
+pub async fn replace(gateway: &Gateway, token: &str) -> AppResult<()> {
+    store(gateway, &name_of(SESSIONS, token), None).await
 }
 
 /// Ends this session.
@@ -507,37 +602,31 @@ pub async fn change_password(
     current: &Secret,
     new: &Secret,
 ) -> AppResult<Begun> {
-    let (session, user) = session_of(gateway, token).await?;
-    confirm_password(gateway, &user, session.user_id, current).await?;
+    let (session, _) = session_of(gateway, token).await?;
     check_password(new)?;
+    confirm_password(gateway, &session, current).await?;
     let hash = hash_password(gateway, new).await?;
     let id = session.user_id;
     let secrets = vec![(password_name(id), Some(hash))];
     let at = gateway.clock.now();
     change(gateway, id, UserCommand::ChangePassword { at }, secrets).await?;
-    begin(gateway, id).await
+    begin(gateway, id, None).await
 }
 
 /// That whoever sits there is who signed in, before what locks others out.
 async fn confirm_password(
     gateway: &Gateway,
-    user: &User,
-    id: ConsoleUserId,
+    session: &Session,
     password: &Secret,
 ) -> AppResult<()> {
-    let now = gateway.clock.now();
-    let email = user.email.as_ref().and_then(Personal::known).map_or("", String::as_str);
-    let who = sha256(email);
-    if let Some(wait) = gateway.local.watch.wait(&who, now) {
-        let problem = format!("too many failures; try again in {} s", wait.num_seconds() + 1);
-        return Err(AppError::new(ErrorCode::RateLimited, problem));
+    let whose = Whose::in_session(session);
+    gateway.local.watch.admit(&whose, gateway.clock.now())?;
+    let hash = secret_now(gateway, &password_name(session.user_id)).await?;
+    if !verify_password(gateway, password, hash.as_ref()).await? {
+        return Err(AppError::invalid("currentPassword", "this is not your password"));
     }
-    let hash = gateway.keys.secret(&password_name(id)).await.map_err(AppError::unavailable)?;
-    if verify_password(gateway, password, hash.as_ref()).await? {
-        return Ok(());
-    }
-    gateway.local.watch.failed(who, now);
-    Err(AppError::invalid("currentPassword", "this is not your password"))
+    gateway.local.watch.forgive(&whose);
+    Ok(())
 }
 
 async fn change(
@@ -566,12 +655,13 @@ async fn change(
 /// A second factor to be: it counts once its first code was given.
 ///
 /// # Errors
-/// UNAUTHENTICATED; CONFLICT where they have one.
-pub async fn enrol(gateway: &Gateway, token: &str) -> AppResult<Enrolment> {
+/// UNAUTHENTICATED; CONFLICT where they have one; VALIDATION_FAILED with `field` `currentPassword`.
+pub async fn enrol(gateway: &Gateway, token: &str, password: &Secret) -> AppResult<Enrolment> {
     let (session, user) = session_of(gateway, token).await?;
     if user.has_second_factor {
         return Err(AppError::conflict("you have a second factor; end that one first"));
     }
+    confirm_password(gateway, &session, password).await?;
     let mut bytes = vec![0; 20];
     random(&mut bytes);
     let secret = Secret::new(totp_rs::Secret::Raw(bytes).to_encoded().to_string());
@@ -598,7 +688,7 @@ pub async fn confirm_enrolment(
     let (session, _) = session_of(gateway, token).await?;
     let id = session.user_id;
     let name = enrolment_name(id);
-    let secret = gateway.keys.secret(&name).await.map_err(AppError::unavailable)?;
+    let secret = secret_now(gateway, &name).await?;
     let secret = secret.ok_or_else(|| AppError::conflict("begin with a new second factor"))?;
     let now = gateway.clock.now();
     let step = step_of(&secret, code, now)?;
@@ -613,7 +703,7 @@ pub async fn confirm_enrolment(
     let factor = SecondFactor { secret: secret.expose().to_owned(), used_step, recovery };
     let secrets = vec![(factor_name(id), Some(written(&factor)?)), (name, None)];
     change(gateway, id, UserCommand::EnableSecondFactor { at: now }, secrets).await?;
-    Ok((begin(gateway, id).await?, codes))
+    Ok((begin(gateway, id, None).await?, codes))
 }
 
 /// The password alone is enough again. Every session ends, and this one goes on under a new token.
@@ -625,13 +715,13 @@ pub async fn end_second_factor(
     token: &str,
     password: &Secret,
 ) -> AppResult<Begun> {
-    let (session, user) = session_of(gateway, token).await?;
+    let (session, _) = session_of(gateway, token).await?;
     let id = session.user_id;
-    confirm_password(gateway, &user, id, password).await?;
+    confirm_password(gateway, &session, password).await?;
     let at = gateway.clock.now();
     let secrets = vec![(factor_name(id), None)];
     change(gateway, id, UserCommand::DisableSecondFactor { at }, secrets).await?;
-    begin(gateway, id).await
+    begin(gateway, id, None).await
 }
 
 /// Ten letters and digits that are not mistaken for each other, with a hyphen.
@@ -650,22 +740,27 @@ async fn take_code(
     code: &str,
     now: DateTime<Utc>,
 ) -> AppResult<()> {
-    let mut wanted = AppError::new(
-        ErrorCode::Unauthenticated,
-        "give the code that your authenticator app shows, or one of your recovery codes",
-    );
-    wanted.field = Some("code".to_owned());
+    let wanted = || {
+        let mut wanted = AppError::new(
+            ErrorCode::Unauthenticated,
+            "give the code that your authenticator app shows, or one of your recovery codes",
+        );
+        wanted.field = Some("code".to_owned());
+        wanted
+    };
     let name = factor_name(id);
-    let mut factor: SecondFactor = stored(gateway, &name).await?.ok_or_else(over)?;
+    let (mut factor, read) = stored::<SecondFactor>(gateway, &name).await?.ok_or_else(over)?;
     let secret = Secret::new(factor.secret.as_str());
     if let Some(step) = step_of(&secret, code, now)?.filter(|step| *step > factor.used_step) {
         factor.used_step = step;
     } else {
         let hash = hex::encode(sha256(&code.trim().to_lowercase()));
-        let place = factor.recovery.iter().position(|known| *known == hash).ok_or(wanted)?;
+        let place = factor.recovery.iter().position(|known| *known == hash).ok_or_else(wanted)?;
         factor.recovery.swap_remove(place);
     }
-    store(gateway, &name, Some(&written(&factor)?)).await
+    // Of two who show the same code at once, one was first.
+    let is_first = swap(gateway, &name, &read, Some(&written(&factor)?)).await?;
+    if is_first { Ok(()) } else { Err(wanted()) }
 }
 
 /// The interval whose code this is, among the one now and its neighbours.
@@ -737,8 +832,19 @@ async fn hashing<T: Send + 'static>(
     gateway: &Gateway,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> AppResult<T> {
-    let _turn = gateway.local.watch.hashing.acquire().await.map_err(AppError::internal)?;
-    tokio::task::spawn_blocking(work).await.map_err(AppError::internal)
+    let watch = &gateway.local.watch;
+    let busy = |_| {
+        let problem = "too many people sign in right now; try again in a moment";
+        AppError::new(ErrorCode::RateLimited, problem)
+    };
+    let _place = watch.waiting.try_acquire().map_err(busy)?;
+    let turn = watch.hashing.clone().acquire_owned().await.map_err(AppError::internal)?;
+    // The turn ends with the work, also where whoever asked has gone.
+    let work = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    work.await.map_err(AppError::internal)
 }
 
 /// Forgets sessions and links that are over. Answers how many.
@@ -783,21 +889,22 @@ mod tests {
     }
 
     #[test]
-    fn failures_cost_more_and_more_time_and_a_success_forgives_them() {
-        let (watch, who) = (Watch::default(), [1; 32]);
-        for _ in 0..FREE_FAILURES {
-            assert_eq!(watch.wait(&who, at(0)), None);
-            watch.failed(who, at(0));
+    fn attempts_cost_more_and_more_time_and_a_success_forgives_them() {
+        let (watch, whose) = (Watch::default(), Whose::at_address("ana@shop.example", "192.0.2.1"));
+        let admits = |at| watch.admit(&whose, at).is_ok();
+        for _ in 0..FREE_ATTEMPTS {
+            assert!(admits(at(0)), "counted before they are looked at");
         }
-        assert_eq!(watch.wait(&who, at(0)), Some(Duration::seconds(1)));
-        assert_eq!(watch.wait(&who, at(1)), None);
-        for _ in 0..30 {
-            watch.failed(who, at(1));
+        assert!(!admits(at(0)) && admits(at(1)) && !admits(at(2)) && admits(at(3)));
+        for round in 1..30 {
+            watch.admit(&whose, at(10_000 * round)).unwrap();
         }
-        assert_eq!(watch.wait(&who, at(1)), Some(WAIT_MAX));
-        assert_eq!(watch.wait(&[2; 32], at(1)), None);
-        watch.succeeded(&who);
-        assert_eq!(watch.wait(&who, at(1)), None);
+        assert!(!admits(at(290_000 + 14 * 60)) && admits(at(290_000 + 15 * 60)));
+        // Somebody else's guesses do not lock them out.
+        let own = Whose::at_address("ana@shop.example", "198.51.100.7");
+        assert!(watch.admit(&own, at(290_000 + 15 * 60)).is_ok());
+        watch.forgive(&whose);
+        assert!(admits(at(290_000 + 15 * 60)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use projections::{
     StatsCounts, StatsKey, StatsMeasure, StatsPart, StatsPartCount, StatsParts, StatsQuery,
 };
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::campaigns::FailureCount;
@@ -29,7 +30,9 @@ use buckets::{Bucket, buckets};
 const BUCKETS_MAX: usize = 2_000;
 pub const ROWS_MAX: usize = 2_000;
 /// Rows of the details (bins of durations, bills, failures) that one answer is made from.
-const PARTS_MAX: usize = 400_000;
+const PARTS_MAX: usize = 200_000;
+/// Answers put together at a time: each may hold that many.
+static AT_ONCE: Semaphore = Semaphore::const_new(1);
 /// Ids in one list of a filter.
 const FILTER_MAX: usize = 200;
 /// Accounts that one answer is about.
@@ -141,6 +144,7 @@ pub async fn delivery(
     if counts.len() > ROWS_MAX {
         return Err(too_many_rows());
     }
+    let _turn = AT_ONCE.acquire().await.map_err(AppError::internal)?;
     let found = queries.stats_parts(&query, parts, PARTS_MAX + 1).await?;
     if found.len() > PARTS_MAX {
         return Err(AppError::invalid(

@@ -17,10 +17,11 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::check;
 use super::command::{self, Once};
+use super::contacts;
 use super::error::{AppError, AppResult};
 use super::page::{Page, PageArgs, Total};
 use super::read;
-use super::sessions::{self, Purpose};
+use super::sessions::{self, DIRECTORY_PATIENCE, Purpose};
 use super::view::{UserView, Written};
 use crate::app::Gateway;
 
@@ -28,8 +29,6 @@ use crate::app::Gateway;
 const LIMITS_MAX: usize = 200;
 /// How long an invitation, or the link that sets another password, holds.
 const LINK_FOR: Duration = Duration::hours(72);
-/// How long a look at all users waits for the read model to be at the log's end.
-const DIRECTORY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Somebody to invite. `None` in a list: all of them.
 #[derive(Clone, Debug, Serialize)]
@@ -198,7 +197,7 @@ pub async fn update(
         account_ids: Some(account_ids),
     });
     let at = gateway.clock.now();
-    change_one(gateway, caller, id, UserCommand::Update { change, at }, keeps).await
+    change_one(gateway, caller, (id, sequence), UserCommand::Update { change, at }, keeps).await
 }
 
 fn texts<T: std::fmt::Display>(ids: Option<&[T]>) -> Option<Vec<String>> {
@@ -211,9 +210,9 @@ fn texts<T: std::fmt::Display>(ids: Option<&[T]>) -> Option<Vec<String>> {
 /// FORBIDDEN; NOT_FOUND; CONFLICT where it would leave nobody who owns the gateway.
 pub async fn suspend(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<UserView>> {
     caller.require(Scope::Admin)?;
-    let (id, _, _) = manageable(gateway, caller, id).await?;
+    let (id, _, sequence) = manageable(gateway, caller, id).await?;
     let command = UserCommand::Suspend { at: gateway.clock.now() };
-    change_one(gateway, caller, id, command, Keeps::Nothing).await
+    change_one(gateway, caller, (id, sequence), command, Keeps::Nothing).await
 }
 
 /// They may sign in again. Scope ADMIN.
@@ -226,9 +225,9 @@ pub async fn reinstate(
     id: &str,
 ) -> AppResult<Written<UserView>> {
     caller.require(Scope::Admin)?;
-    let (id, _, _) = manageable(gateway, caller, id).await?;
+    let (id, _, sequence) = manageable(gateway, caller, id).await?;
     let command = UserCommand::Reinstate { at: gateway.clock.now() };
-    change_one(gateway, caller, id, command, Keeps::Ownership).await
+    change_one(gateway, caller, (id, sequence), command, Keeps::Ownership).await
 }
 
 /// Ends every session of theirs. Scope ADMIN, or one's own.
@@ -243,9 +242,9 @@ pub async fn revoke_sessions(
     if caller.user_id.map(|own| own.to_string()).as_deref() != Some(id) {
         caller.require(Scope::Admin)?;
     }
-    let (id, _, _) = manageable(gateway, caller, id).await?;
+    let (id, _, sequence) = manageable(gateway, caller, id).await?;
     let command = UserCommand::RevokeSessions { at: gateway.clock.now() };
-    change_one(gateway, caller, id, command, Keeps::Ownership).await
+    change_one(gateway, caller, (id, sequence), command, Keeps::Ownership).await
 }
 
 /// A link by which somebody chooses a password, for whoever lost theirs or their invitation. The old password holds until
@@ -255,12 +254,13 @@ pub async fn revoke_sessions(
 /// FORBIDDEN; NOT_FOUND.
 pub async fn reset(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Invited> {
     caller.require(Scope::Admin)?;
-    let (id, user, _) = manageable(gateway, caller, id).await?;
+    let (id, user, sequence) = manageable(gateway, caller, id).await?;
+    let command = UserCommand::GiveLink { at: gateway.clock.now() };
+    let written = change_one(gateway, caller, (id, sequence), command, Keeps::Ownership).await?;
     let purpose = if user.joined_at.is_some() { Purpose::NewPassword } else { Purpose::Invitation };
     let link =
         sessions::link(gateway, ConsoleUserId(id), user.generation, purpose, LINK_FOR).await?;
-    let position = gateway.ledger.head().await?;
-    Ok(Invited { user: viewed(gateway, id).await?, link: Some(link), position })
+    Ok(Invited { user: written.value, link: Some(link), position: written.position })
 }
 
 /// For good: their name and address are erased, what they did stays under their id. Scope ADMIN.
@@ -274,7 +274,8 @@ pub async fn remove(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
     let at = gateway.clock.now();
     let context = command::context(gateway, caller);
     let names = sessions::secrets_of(ConsoleUserId(id));
-    let names = &names;
+    let (task, note) = contacts::cleaning_task(id);
+    let (names, noted) = (&names, (&task, &note));
     let ((), position) = command::transact(gateway, &context, None, &|tx| {
         Box::pin(async move {
             tx.execute::<User>(id, UserCommand::Remove { at })
@@ -283,24 +284,28 @@ pub async fn remove(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
             for name in names {
                 tx.put_secret(name, None);
             }
+            tx.put_secret(noted.0, Some(noted.1));
             tx.destroy_key(id);
             Ok(())
         })
     })
     .await?;
+    contacts::clean_up(gateway, task, position).await?;
     Ok(Written { value: viewed(gateway, id).await?, position })
 }
 
+/// Somebody, and the sequence that they were judged at.
 async fn change_one(
     gateway: &Gateway,
     caller: &Caller,
-    id: Uuid,
+    (id, sequence): (Uuid, u64),
     command: UserCommand,
     keeps: Keeps,
 ) -> AppResult<Written<UserView>> {
     keep_an_owner(gateway, id, keeps).await?;
     let context = command::context(gateway, caller);
-    let committed = gateway.bus.execute::<User>(id, command, &context).await;
+    let committed =
+        gateway.bus.execute_expecting::<User>(id, Some(sequence), command, &context).await;
     let committed = committed.map_err(|error| command::refused(error, "input"))?;
     let value = UserView::new(ConsoleUserId(id), &committed.aggregate, committed.sequence)
         .ok_or_else(|| AppError::not_found("user"))?;

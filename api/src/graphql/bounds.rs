@@ -265,6 +265,7 @@ impl<'a> Ruler<'a> {
             ("health", _) if is_account => (HEALTH_COST, 1),
             // It may be the reach.
             ("waitingFor", _) if parent == Some("Campaign") => (REACH_COST, 1),
+            ("changes", _) if parent == Some("Trail") => (REACH_COST, 1),
             ("deliveryStats", _) => (LIST_COST, STATS_ROWS),
             (_, true) => (LIST_COST, self.items(field, operation)),
             ("totalCount" | "totalCountExact" | "size", _) => (COUNT_COST, 1),

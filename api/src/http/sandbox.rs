@@ -11,6 +11,7 @@ use infrastructure::sandbox::http::controls;
 
 use super::{State, authenticate, refusal};
 use crate::app::Gateway;
+use crate::application::error::AppError;
 
 pub fn configure(routes: &mut web::ServiceConfig, gateway: &Gateway) {
     if gateway.config.sandbox.controls {
@@ -28,8 +29,14 @@ async fn admins_only<B: MessageBody>(
     let allowed = match &state {
         Some(state) => authenticate(request.request(), state)
             .await
-            .and_then(|caller| caller.require(Scope::Admin)),
-        None => Err(crate::application::error::AppError::not_found("page")),
+            .and_then(|caller| caller.require(Scope::Admin).map(|()| caller))
+            .and_then(|caller| match caller.is_limited() {
+                true => Err(AppError::forbidden(
+                    "the sandbox's controls are everybody's; use a key that is not limited",
+                )),
+                false => Ok(()),
+            }),
+        None => Err(AppError::not_found("page")),
     };
     match allowed {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),

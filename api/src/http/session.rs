@@ -90,8 +90,11 @@ async fn sign_in(request: HttpRequest, body: web::Bytes, state: web::Data<State>
     let done = async {
         check_origin(&request, &state.gateway)?;
         let SignIn { email, password, code } = read(&body)?;
-        let password = Secret::new(password);
-        sessions::sign_in(&state.gateway, &email, &password, code.as_deref()).await
+        let (password, peer) = (Secret::new(password), peer(&request, &state.gateway));
+        let begun =
+            sessions::sign_in(&state.gateway, &email, &password, code.as_deref(), &peer).await?;
+        leave_the_old(&request, &state.gateway).await?;
+        Ok(begun)
     };
     begun(done.await, &state.gateway, json!({}))
 }
@@ -101,7 +104,10 @@ async fn accept(request: HttpRequest, body: web::Bytes, state: web::Data<State>)
         check_origin(&request, &state.gateway)?;
         let Accept { token, password, name, email } = read(&body)?;
         let person = name.as_deref().zip(email.as_deref());
-        sessions::accept(&state.gateway, &token, person, &Secret::new(password)).await
+        let begun =
+            sessions::accept(&state.gateway, &token, person, &Secret::new(password)).await?;
+        leave_the_old(&request, &state.gateway).await?;
+        Ok(begun)
     };
     begun(done.await, &state.gateway, json!({}))
 }
@@ -135,10 +141,11 @@ async fn change_password(
     begun(done.await, &state.gateway, json!({}))
 }
 
-async fn enrol(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+async fn enrol(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
     let done = async {
         let token = changing(&request, &state.gateway).await?;
-        sessions::enrol(&state.gateway, &token).await
+        let Confirmed { current_password } = read(&body)?;
+        sessions::enrol(&state.gateway, &token, &Secret::new(current_password)).await
     };
     match done.await {
         Ok(enrolment) => answer()
@@ -316,15 +323,44 @@ fn hosts(gateway: &Gateway) -> Vec<String> {
     hosts
 }
 
+/// Whether a proxy that the configuration names stands between, whose word on host and peer counts.
+fn is_behind_proxy(request: &HttpRequest, gateway: &Gateway) -> bool {
+    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    let proxies = &gateway.config.trusted_proxies;
+    peer.is_some_and(|peer| proxies.iter().any(|network| network.contains(&peer)))
+}
+
+/// Whose attempts are counted together.
+fn peer(request: &HttpRequest, gateway: &Gateway) -> String {
+    if is_behind_proxy(request, gateway)
+        && let Some(told) = request.connection_info().realip_remote_addr()
+    {
+        return told.to_owned();
+    }
+    request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default()
+}
+
 /// A name of somebody else's that leads here (DNS rebinding) opens nothing.
 fn check_host(request: &HttpRequest, gateway: &Gateway) -> AppResult<()> {
-    let host = request.connection_info().host().to_lowercase();
-    let own = request.headers().get("host").and_then(|value| value.to_str().ok());
-    let is_ours = |host: &str| hosts(gateway).iter().any(|known| known == host);
-    if is_ours(&host) || own.is_some_and(|host| is_ours(&host.to_lowercase())) {
+    let host = if is_behind_proxy(request, gateway) {
+        request.connection_info().host().to_lowercase()
+    } else {
+        let host = request.headers().get("host").and_then(|value| value.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+        host.unwrap_or_default().to_lowercase()
+    };
+    if hosts(gateway).contains(&host) {
         return Ok(());
     }
     Err(AppError::forbidden("open the console by the address that public_url names"))
+}
+
+/// A browser has one session here.
+async fn leave_the_old(request: &HttpRequest, gateway: &Gateway) -> AppResult<()> {
+    match token(request) {
+        Ok(token) => sessions::replace(gateway, &token).await,
+        Err(_) => Ok(()),
+    }
 }
 
 fn check_origin(request: &HttpRequest, gateway: &Gateway) -> AppResult<()> {

@@ -149,6 +149,10 @@ pub enum UserCommand {
     RevokeSessions {
         at: DateTime<Utc>,
     },
+    /// Somebody else has a link by which they choose another password.
+    GiveLink {
+        at: DateTime<Utc>,
+    },
     EnableSecondFactor {
         at: DateTime<Utc>,
     },
@@ -255,6 +259,7 @@ impl GatewayAggregate for User {
                 Ok(vec![Event::SignedOut { session_id, at }])
             }
             UserCommand::RevokeSessions { at } => Ok(vec![Event::SessionsRevoked { at }]),
+            UserCommand::GiveLink { at } => Ok(vec![Event::LinkGiven { at }]),
             UserCommand::EnableSecondFactor { at } => {
                 Ok(news(!self.has_second_factor, Event::SecondFactorEnabled { at }))
             }
@@ -353,7 +358,7 @@ impl User {
                 self.account_ids = account_ids;
             }
             Event::SignedIn { session_id: _, at } => self.signed_in_at = Some(at),
-            Event::SignedOut { .. } => {}
+            Event::SignedOut { .. } | Event::LinkGiven { .. } => {}
             Event::SessionsRevoked { .. } | Event::PasswordChanged { .. } => self.generation += 1,
             Event::SecondFactorEnabled { .. } => {
                 self.has_second_factor = true;

@@ -51,6 +51,9 @@ pub enum UserEvent {
     /// Every session that they had is over.
     #[serde(rename = "user.sessions_revoked")]
     SessionsRevoked { at: DateTime<Utc> },
+    /// Whoever has the link may choose another password in their place.
+    #[serde(rename = "user.link_given")]
+    LinkGiven { at: DateTime<Utc> },
     #[serde(rename = "user.password_changed")]
     PasswordChanged { at: DateTime<Utc> },
     #[serde(rename = "user.second_factor_enabled")]
@@ -73,6 +76,7 @@ crate::events!(UserEvent {
     SignedIn => "user.signed_in" v 1,
     SignedOut => "user.signed_out" v 1,
     SessionsRevoked => "user.sessions_revoked" v 1,
+    LinkGiven => "user.link_given" v 1,
     PasswordChanged => "user.password_changed" v 1,
     SecondFactorEnabled => "user.second_factor_enabled" v 1,
     SecondFactorDisabled => "user.second_factor_disabled" v 1,

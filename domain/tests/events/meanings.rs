@@ -326,6 +326,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("user.signed_in", "They signed in. `session_id` tells sessions apart and opens nothing."),
     ("user.signed_out", "They signed out."),
     ("user.sessions_revoked", "Every session that they had is over."),
+    (
+        "user.link_given",
+        "Somebody was given a link by which they choose another password, without the old one and \
+         their second factor.",
+    ),
     ("user.password_changed", "They have another password, and every session is over."),
     ("user.second_factor_enabled", "They sign in with a code from an app too, from now on."),
     ("user.second_factor_disabled", "Their password alone is enough."),

@@ -491,6 +491,31 @@ impl KeyRing {
         Ok(Some(secret))
     }
 
+    /// The credential as the store has it at this moment, and what [`Self::swap_secret`] replaces it by.
+    ///
+    /// # Errors
+    /// As [`Self::secret`].
+    pub async fn secret_now(&self, name: &str) -> Result<Option<(Secret, Vec<u8>)>, KeyRingError> {
+        let Some(sealed) = self.0.vault.secret(name).await? else { return Ok(None) };
+        Ok(Some((self.open_secret(name, &sealed)?, sealed)))
+    }
+
+    /// Replaces a credential, or removes it (`None`), if nobody did since it was read. Whether that was so.
+    ///
+    /// # Errors
+    /// [`KeyRingError::Unavailable`].
+    pub async fn swap_secret(
+        &self,
+        name: &str,
+        read: &[u8],
+        secret: Option<&Secret>,
+    ) -> Result<bool, KeyRingError> {
+        let change = self.secret_change(name, secret);
+        let swapped = self.0.vault.swap_secret(name, read, change.sealed.as_deref()).await;
+        self.forget_secret(name);
+        Ok(swapped?)
+    }
+
     /// Puts a credential (`None`: removes it) outside of an append.
     ///
     /// # Errors

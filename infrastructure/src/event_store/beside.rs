@@ -72,6 +72,14 @@ pub trait Vault: Send + Sync + 'static {
     /// All secrets whose name begins with `prefix`, by name.
     async fn secrets(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, LogError>;
 
+    /// Replaces a secret, or removes it (`None`), if it is still `from`. Whether it was.
+    async fn swap_secret(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<bool, LogError>;
+
     /// Replaces a secret, or removes it (`None`), outside of an append.
     async fn put_secret(&self, name: &str, sealed: Option<&[u8]>) -> Result<(), LogError>;
 }

@@ -117,7 +117,8 @@ export const acceptLink = (input: { token: string; password: string; name?: stri
 export const changePassword = (currentPassword: string, password: string) =>
   own(begin(send<SessionBody>("POST", "/session/password", { currentPassword, password })));
 
-export const enrolSecondFactor = () => own(send<{ secret: string; uri: string }>("POST", "/session/second-factor"));
+export const enrolSecondFactor = (currentPassword: string) =>
+  own(send<{ secret: string; uri: string }>("POST", "/session/second-factor", { currentPassword }));
 
 export const confirmSecondFactor = (code: string) =>
   own(begin(send<SessionBody & { recoveryCodes: string[] }>("PUT", "/session/second-factor", { code })));

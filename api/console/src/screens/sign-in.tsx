@@ -85,25 +85,27 @@ function Password({ person }: { person: Person }) {
 function SecondFactor({ person }: { person: Person }) {
   const [enrolment, setEnrolment] = useState<{ secret: string; uri: string } | null>(null);
   const [codes, setCodes] = useState<string[] | null>(null);
-  const [isEnding, setEnding] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [isBusy, setBusy] = useState(false);
-  const begin = async () => {
-    setBusy(true);
-    const reply = await enrolSecondFactor();
-    setBusy(false);
-    setProblem(reply.problem);
+  const [asked, setAsked] = useState<"begin" | "end" | null>(null);
+  const close = () => setAsked(null);
+  const begin = async (password: string) => {
+    const reply = await enrolSecondFactor(password);
     if (reply.body) setEnrolment(reply.body);
+    return reply.problem;
+  };
+  const end = async (password: string) => {
+    const reply = await endSecondFactor(password);
+    if (reply.body) announce(t("factor.ended"), "good");
+    return reply.problem;
   };
   return (
     <Card title={t("factor.title")} actions={<Badge tone={person.hasSecondFactor ? "good" : "muted"}>{t(person.hasSecondFactor ? "people.on" : "people.off")}</Badge>}>
       <p className="muted">{t("factor.help")}</p>
-      <Failure problem={problem} />
-      {!person.hasSecondFactor && !enrolment && <div><Button look="primary" busy={isBusy && t("common.loading")} onPress={() => void begin()}>{t("factor.begin")}</Button></div>}
+      {!person.hasSecondFactor && !enrolment && <div><Button look="primary" onPress={() => setAsked("begin")}>{t("factor.begin")}</Button></div>}
       {!person.hasSecondFactor && enrolment && <Enrol {...enrolment} onCancel={() => setEnrolment(null)} onDone={(made) => { setEnrolment(null); setCodes(made); }} />}
-      {person.hasSecondFactor && <div><Button look="danger" onPress={() => setEnding(true)}>{t("factor.end")}</Button></div>}
+      {person.hasSecondFactor && <div><Button look="danger" onPress={() => setAsked("end")}>{t("factor.end")}</Button></div>}
       {codes && <RecoveryCodes codes={codes} email={person.email} onClose={() => setCodes(null)} />}
-      {isEnding && <EndFactor person={person} onClose={() => setEnding(false)} />}
+      {asked === "begin" && <AskPassword person={person} title={t("factor.begin")} body={t("factor.beginBody")} action={t("common.continue")} look="primary" run={begin} onClose={close} />}
+      {asked === "end" && <AskPassword person={person} title={t("factor.end")} body={t("factor.endBody")} action={t("factor.end")} look="danger" run={end} onClose={close} />}
     </Card>
   );
 }
@@ -181,28 +183,29 @@ function RecoveryCodes({ codes, email, onClose }: { codes: string[]; email: stri
   );
 }
 
-function EndFactor({ person, onClose }: { person: Person; onClose: () => void }) {
+/** That whoever sits there is who signed in, before what could lock them out. */
+function AskPassword({ person, title, body, action, look, run, onClose }: {
+  person: Person; title: string; body: string; action: string; look: "primary" | "danger"; run: (password: string) => Promise<Problem | null>; onClose: () => void;
+}) {
   const [password, setPassword] = useState("");
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setBusy] = useState(false);
-  const end = async (event: FormEvent) => {
+  const submit = async (event: FormEvent) => {
     event.preventDefault();
     setBusy(true);
-    const reply = await endSecondFactor(password);
+    const problem = await run(password);
     setBusy(false);
-    setProblem(reply.problem);
-    if (!reply.body) return;
-    announce(t("factor.ended"), "good");
-    onClose();
+    setProblem(problem);
+    if (!problem) onClose();
   };
   return (
-    <Dialog title={t("factor.end")} isOpen onClose={onClose}>
-      <form className="stack" onSubmit={(event) => void end(event)}>
-        <p>{t("factor.endBody")}</p>
+    <Dialog title={title} isOpen onClose={onClose}>
+      <form className="stack" onSubmit={(event) => void submit(event)}>
+        <p>{body}</p>
         <input type="email" autoComplete="username" value={person.email} readOnly hidden />
         <PasswordInput label={t("password.current")} value={password} onChange={setPassword} error={ofCurrent(problem)} autoFocus />
         {problem && !ofCurrent(problem) && <Failure problem={problem} />}
-        <div className="row end"><Button onPress={onClose}>{t("common.cancel")}</Button><Button type="submit" look="danger" busy={isBusy} isDisabled={!password}>{t("factor.end")}</Button></div>
+        <div className="row end"><Button onPress={onClose}>{t("common.cancel")}</Button><Button type="submit" look={look} busy={isBusy} isDisabled={!password}>{action}</Button></div>
       </form>
     </Dialog>
   );

@@ -78,6 +78,8 @@ pub async fn call(gateway: &Arc<Gateway>, caller: &Caller, call: Call) -> Answer
         Content::Template { template } if error.code == ErrorCode::NotFound => {
             Refusal::no_such_template(&template.name, &template.language.code)
         }
+        // It may be on record all the same: without a key a repetition could send it twice.
+        _ if !has_key => Refusal::of(&error).lasting(),
         _ => Refusal::of(&error),
     })?;
     // From here on it is on record, so that whatever goes wrong must not be answered as if it were not.

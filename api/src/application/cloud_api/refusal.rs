@@ -54,6 +54,12 @@ impl Refusal {
         self
     }
 
+    /// Nothing that programs repeat by themselves.
+    pub(super) fn lasting(mut self) -> Self {
+        self.is_transient &= self.http < 500;
+        self
+    }
+
     pub(super) fn about(mut self, told: Told) -> Self {
         self.told = Some(Box::new(told));
         self

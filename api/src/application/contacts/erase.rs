@@ -88,18 +88,32 @@ pub async fn erase(
         })
     })
     .await?;
+    clean_up(gateway, task, position).await?;
+    written(gateway, caller, ContactId(id), position).await
+}
+
+/// The note of what is to be cleaned after somebody of whom the log alone held something: put in the transaction that erases
+/// them, and done by [`clean_up`] or the next start.
+pub(crate) fn cleaning_task(id: Uuid) -> (String, Secret) {
+    (format!("{TASKS}{id}"), Secret::new(Names::default().to_json()))
+}
+
+/// Cleans what a task names, and waits a while for it.
+///
+/// # Errors
+/// UNAVAILABLE where it takes longer: it goes on all the same.
+pub(crate) async fn clean_up(gateway: &Gateway, task: String, position: Position) -> AppResult<()> {
     gateway.local.tail.forget();
     // Goes on where this caller stops waiting.
     let cleaning = tokio::spawn(Cleaner::of(gateway).clean(task, position));
     match tokio::time::timeout(PATIENCE, cleaning).await {
-        Ok(Ok(cleaned)) => cleaned?,
-        Ok(Err(error)) => return Err(AppError::internal(error)),
+        Ok(Ok(cleaned)) => cleaned,
+        Ok(Err(error)) => Err(AppError::internal(error)),
         Err(_) => {
             let message = "the person is erased from the log; copies are still being cleaned: repeat this to hear of the end";
-            return Err(AppError::new(ErrorCode::Unavailable, message));
+            Err(AppError::new(ErrorCode::Unavailable, message))
         }
     }
-    written(gateway, caller, ContactId(id), position).await
 }
 
 /// Finishes what erasures of before could not, because the gateway stopped or its store was away. Called at every start, and

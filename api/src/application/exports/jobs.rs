@@ -1,14 +1,14 @@
 //! Exports for people without a shell: asked for over HTTP, made in the background, kept for a day for whoever asked. What
 //! was asked for is on disk before it is answered, so that a gateway that is killed goes on with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
 use domain::api_key::Scope;
 use domain::port::Position;
-use domain::primitives::{Actor, ApiKeyId, ConsoleUserId};
+use domain::primitives::{AccountId, Actor, ApiKeyId, ConsoleUserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::sync::{Notify, watch};
@@ -60,6 +60,13 @@ impl Exports {
     }
 }
 
+/// Workspaces and accounts; `None`: all of them.
+type Reach = (Option<BTreeSet<WorkspaceId>>, Option<BTreeSet<AccountId>>);
+
+fn reach_of(caller: &Caller) -> Reach {
+    (caller.workspaces.clone(), caller.accounts.clone())
+}
+
 /// What was asked for, as it is on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -68,6 +75,9 @@ pub(crate) struct Record {
     key: Option<ApiKeyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<ConsoleUserId>,
+    /// What a user could reach when they asked: another reach is another's.
+    #[serde(default)]
+    reach: Reach,
     request: ExportRequest,
     created_at: DateTime<Utc>,
     state: State,
@@ -77,6 +87,7 @@ impl Record {
     /// Whether this caller asked for it.
     fn is_of(&self, caller: &Caller) -> bool {
         (self.key, self.user) == (caller.api_key_id, caller.user_id)
+            && (self.user.is_none() || self.reach == reach_of(caller))
     }
 }
 
@@ -151,7 +162,8 @@ pub async fn start(
     if waiting >= WAITING_PER_KEY {
         return too_many(format!("{waiting} exports of this key are being made; wait for them"));
     }
-    if own.len() >= KEPT_PER_KEY {
+    let kept = own.iter().filter(|record| !matches!(record.state, State::Failed { .. })).count();
+    if kept >= KEPT_PER_KEY {
         return too_many(format!(
             "{KEPT_PER_KEY} exports of this key are kept; they go after a day"
         ));
@@ -164,6 +176,7 @@ pub async fn start(
         id: gateway.ids.next_id(now),
         key: caller.api_key_id,
         user: caller.user_id,
+        reach: reach_of(caller),
         request,
         created_at: now,
         state: State::Waiting,
@@ -376,7 +389,10 @@ async fn try_to_make(
         // As it is now: it may have been revoked since, or given other scopes.
         caller = api_keys::renew(gateway, &caller).await?;
     }
-    let bytes = room(gateway).await?;
+    let own = folder_of(gateway, record.id);
+    let begun = tokio::task::spawn_blocking(move || size_of(&own)).await;
+    // What it has written already is counted again by itself.
+    let bytes = room(gateway).await?.saturating_add(begun.map_err(AppError::internal)?);
     let public_url = gateway.public_url();
     let note = |progress| {
         gateway.local.exports.running().insert(record.id, Some(progress));

@@ -261,7 +261,7 @@ async fn nobody_erased_to(
         true => read::scope(caller).workspaces.unwrap_or_default(),
         false => asked.workspace_ids.clone(),
     };
-    let event_types = vec!["contact.erased".to_owned()];
+    let event_types = ["contact.erased", "user.removed"].map(str::to_owned).to_vec();
     let filter = EventFilter { event_types, workspace_ids, ..EventFilter::default() };
     let (mut after, mut was_erased) = (position, false);
     loop {

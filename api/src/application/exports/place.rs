@@ -492,7 +492,9 @@ fn refuse_what_is_there(place: &Place) -> Result<(), ExportError> {
         let failed = |source| ExportError::Write { path: place.folder.clone(), source };
         for entry in fs::read_dir(&place.folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path != place.lock() {
+            // A note that a kill cut short stands beside where it was to be.
+            let cut_short = place.unfinished_manifest().with_extension("next");
+            if path != place.lock() && path != cut_short {
                 return Err(occupied(&path));
             }
         }

@@ -19,7 +19,7 @@ const PAGE: usize = 500;
 /// How long a log that cannot be read is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// With it, whatever was opened before holds what is to be unreadable.
-const ERASED: &str = "contact.erased";
+const ERASED: [&str; 2] = ["contact.erased", "user.removed"];
 
 pub(in crate::application) struct Tail {
     held: Mutex<Held>,
@@ -141,7 +141,7 @@ impl Held {
 
     fn extend(&mut self, events: Vec<RecordedEvent>, until: Position) {
         for event in events {
-            if event.event_type == ERASED {
+            if ERASED.contains(&event.event_type.as_str()) {
                 self.restart(Position(event.position.0.saturating_sub(1)));
             }
             self.events.push_back(Arc::new(event));
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn nothing_from_before_an_erasure_is_held() {
         let (tail, all) = (tail(15), EventFilter::default());
-        extend(&tail, 15, vec![event(16, "message.sent"), event(17, ERASED)]);
+        extend(&tail, 15, vec![event(16, "message.sent"), event(17, ERASED[0])]);
         assert_eq!(positions(&tail, 15, &all), None);
         assert_eq!(positions(&tail, 16, &all), Some((vec![17], 17, true)));
         tail.forget();

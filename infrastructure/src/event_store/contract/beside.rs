@@ -115,6 +115,14 @@ pub async fn secrets_are_replaced_and_removed(store: &OpenStore, _: &Clock) {
     )
     .await;
     outcomes.iter().map(taken).for_each(drop);
+    store.vault.put_secret("swapped", Some(&[1])).await.unwrap();
+    assert!(!store.vault.swap_secret("swapped", &[9], Some(&[2])).await.unwrap());
+    assert!(store.vault.swap_secret("swapped", &[1], Some(&[2])).await.unwrap());
+    assert!(!store.vault.swap_secret("swapped", &[1], Some(&[3])).await.unwrap());
+    assert_eq!(store.vault.secret("swapped").await.unwrap(), Some(vec![2]));
+    assert!(store.vault.swap_secret("swapped", &[2], None).await.unwrap());
+    assert!(!store.vault.swap_secret("swapped", &[2], Some(&[3])).await.unwrap());
+
     store.vault.put_secret("account%", Some(&[4])).await.unwrap();
     store.vault.put_secret("bccount", Some(&[5])).await.unwrap();
     assert_eq!(store.vault.secret("account/1/token").await.unwrap(), Some(vec![3]));

@@ -163,6 +163,27 @@ impl Vault for PostgresBeside {
             .map_err(unavailable)
     }
 
+    async fn swap_secret(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<bool, LogError> {
+        let query = match to {
+            Some(to) => sqlx::query(
+                "UPDATE secrets SET sealed = $3, updated_at = $4 WHERE name = $1 AND sealed = $2",
+            )
+            .bind(name)
+            .bind(from)
+            .bind(to)
+            .bind(self.now_ms()),
+            None => sqlx::query("DELETE FROM secrets WHERE name = $1 AND sealed = $2")
+                .bind(name)
+                .bind(from),
+        };
+        Ok(query.execute(&self.pool).await.map_err(unavailable)?.rows_affected() > 0)
+    }
+
     async fn put_secret(&self, name: &str, sealed: Option<&[u8]>) -> Result<(), LogError> {
         let query = match sealed {
             Some(sealed) => sqlx::query(

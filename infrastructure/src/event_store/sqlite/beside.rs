@@ -177,6 +177,30 @@ impl Vault for SqliteBeside {
         .await
     }
 
+    async fn swap_secret(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<bool, LogError> {
+        let (name, from, to) = (name.to_owned(), from.to_vec(), to.map(<[u8]>::to_vec));
+        let now = self.now_ms();
+        self.write(move |tx| {
+            let changed = match to {
+                Some(to) => tx.execute(
+                    "UPDATE secrets SET sealed = ?3, updated_at = ?4 WHERE name = ?1 AND sealed = ?2",
+                    rusqlite::params![name, from, to, now],
+                )?,
+                None => tx.execute(
+                    "DELETE FROM secrets WHERE name = ?1 AND sealed = ?2",
+                    rusqlite::params![name, from],
+                )?,
+            };
+            Ok(changed > 0)
+        })
+        .await
+    }
+
     async fn put_secret(&self, name: &str, sealed: Option<&[u8]>) -> Result<(), LogError> {
         let (name, sealed, now) = (name.to_owned(), sealed.map(<[u8]>::to_vec), self.now_ms());
         self.write(move |tx| put_secret(tx, &name, sealed.as_deref(), now)).await
