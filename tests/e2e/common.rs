@@ -232,9 +232,8 @@ pub async fn assert_each_got_it_once(
     assert!(counted.values().all(|times| *times == 1), "somebody got it twice");
 }
 
-/// The read models equal a rebuild from the log.
-pub async fn assert_equal_to_a_rebuild(client: &Client, campaign: &str) {
-    // What WhatsApp told last may be taken and not yet interpreted: nothing has moved over many looks.
+/// Waits until nothing has been recorded for many looks: what WhatsApp told last may be taken and not yet interpreted.
+pub async fn quiet(client: &Client) {
     let still = std::sync::Mutex::new((Value::Null, 0));
     eventually_within(Duration::from_secs(120), "nothing moves any more", || async {
         let data = client.ask("{ projections { position lag } }", json!({})).await;
@@ -244,6 +243,11 @@ pub async fn assert_equal_to_a_rebuild(client: &Client, campaign: &str) {
         (looks >= 40).then_some(())
     })
     .await;
+}
+
+/// The read models equal a rebuild from the log.
+pub async fn assert_equal_to_a_rebuild(client: &Client, campaign: &str) {
+    quiet(client).await;
     let before = snapshot(client, campaign).await;
     for name in ["directory", "contacts", "messages"] {
         client

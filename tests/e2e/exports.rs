@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     approved_template, assert_adds_up, count, import_csv, import_people, key_with, launch,
-    progress_when,
+    progress_when, quiet,
 };
 
 const NUMBER: &str = "402000000000091";
@@ -84,19 +84,6 @@ async fn world(client: &Client, sandbox: &SandboxProcess) -> (String, Value) {
     quiet(client).await;
     let data = client.ask(CAMPAIGN, json!({ "id": campaign })).await;
     (campaign, data["campaign"]["progress"].clone())
-}
-
-/// Waits until nothing has been recorded for many looks.
-async fn quiet(client: &Client) {
-    let still = std::sync::Mutex::new((Value::Null, 0));
-    eventually("nothing moves any more", || async {
-        let data = client.ask("{ projections { position lag } }", json!({})).await;
-        let mut still = still.lock().expect("no panic");
-        let looks = if still.0 == data { still.1 + 1 } else { 0 };
-        *still = (data, looks);
-        (looks >= 20).then_some(())
-    })
-    .await;
 }
 
 /// All exports in all formats, below this folder of the store's.
@@ -184,7 +171,10 @@ async fn read_by_analysts(kind: StoreKind) {
     assert_eq!(marks_in(&folder("personal"), &ERASED), Vec::<&str>::new());
     assert_eq!(marks_in(&folder("personal"), &OTHER).len(), OTHER.len());
     assert_eq!(marks_in(&folder("open"), &all), Vec::<&str>::new());
-    assert_eq!(marks_in(&folder("open"), &["+4477", "Person 7,", "Hello "]), Vec::<&str>::new());
+    assert_eq!(
+        marks_in(&folder("open"), &["+4477", "Person 7,", "Hello Person"]),
+        Vec::<&str>::new()
+    );
 
     // Every format has the same rows, and they say what GraphQL says.
     for (name, found) in open.iter().filter(|(name, _)| name.starts_with("rows of")) {

@@ -8,7 +8,7 @@ use gateway_tests::{
 use infrastructure::sandbox::TemplateEvent;
 use serde_json::{Value, json};
 
-use crate::common::{approved_template, count, import_people, launch, progress_when};
+use crate::common::{approved_template, count, import_people, launch, progress_when, quiet};
 
 const NUMBER: &str = "402000000000041";
 const PEOPLE: u32 = 20;
@@ -75,6 +75,7 @@ async fn interpreting_the_whole_journal_again_changes_nothing() {
         // Entries are interpreted in their order: with this one all before it are.
         says(&sandbox, 0, "the end");
         received(client, "the end").await;
+        quiet(client).await;
         let before = events_after(client, &Value::Null).await;
 
         let future = run(&store, &["journal", "replay", "--since", "2999-01-01T00:00:00Z"]).await;
