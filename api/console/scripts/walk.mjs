@@ -12,7 +12,7 @@ const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir()
   viewport: { width: 1280, height: 900 },
 });
 const page = context.pages()[0] ?? (await context.newPage());
-page.setDefaultTimeout(15_000);
+page.setDefaultTimeout(30_000);
 const errors = [];
 page.on("pageerror", (error) => errors.push(error.message));
 const mark = Date.now().toString(36);

@@ -350,6 +350,9 @@ fn combinations() -> Vec<(&'static str, Value, &'static str)> {
         ("createApiKey", person(json!({ "scopes": [] })), "input.scopes"),
         ("createApiKey", person(json!({ "expiresAt": "2001-01-01T09:00:00Z" })), "input.expiresAt"),
         ("createApiKey", person(json!({ "accountIds": [] })), "input.accountIds"),
+        ("inviteUser", person(json!({ "email": "canary at home" })), "input.email"),
+        ("inviteUser", person(json!({ "name": " " })), "input.name"),
+        ("inviteUser", person(json!({ "accountIds": [] })), "input.accountIds"),
     ]
 }
 

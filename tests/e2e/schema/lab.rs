@@ -179,6 +179,11 @@ impl Lab {
         let message = self.message(&account, contact, None).await;
         let key = json!({ "name": name, "scopes": ["READ"], "workspaceIds": [workspace], "accountIds": [account] });
         let key = self.create("createApiKey", "CreateApiKeyInput", key, "apiKey").await;
+        let user = json!({
+            "email": format!("canary.{account}@shop.example"), "name": "Canary Person", "role": "VIEWER",
+            "workspaceIds": [workspace], "accountIds": [account],
+        });
+        let user = self.create("inviteUser", "InviteUserInput", user, "user").await;
         let endpoint = json!({ "workspaceId": workspace, "url": "https://93.184.215.14/hook", "accountIds": [account] });
         let endpoint = self
             .create("createWebhookEndpoint", "CreateWebhookEndpointInput", endpoint, "endpoint")
@@ -190,6 +195,7 @@ impl Lab {
             (Kind::Campaign, campaign),
             (Kind::Message, message),
             (Kind::ApiKey, key),
+            (Kind::User, user),
         ])
     }
 

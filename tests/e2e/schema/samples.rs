@@ -17,10 +17,11 @@ pub enum Kind {
     Message,
     ApiKey,
     WebhookEndpoint,
+    User,
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Workspace,
         Self::Account,
         Self::Template,
@@ -31,6 +32,7 @@ impl Kind {
         Self::Message,
         Self::ApiKey,
         Self::WebhookEndpoint,
+        Self::User,
     ];
 
     fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Kind {
             Self::Message => "message",
             Self::ApiKey => "apikey",
             Self::WebhookEndpoint => "webhook",
+            Self::User => "user",
         }
     }
 
@@ -160,6 +163,7 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("trail", json!({ "aggregateType": "contact", "id": contact })),
         done("webhookEndpoints", json!({})),
         done("apiKeys", json!({})),
+        done("users", json!({})),
         done("projections", json!({})),
         done("createWorkspace", json!({ "name": "Third" })),
         done("updateWorkspace", json!({ "input": { "id": workspace, "approvalThreshold": 1000 } })),
@@ -260,6 +264,17 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
             json!({ "input": { "name": "another", "scopes": ["READ"], "workspaceIds": [workspace], "accountIds": [account] } }),
         ),
         done("revokeApiKey", json!({ "id": id(Kind::ApiKey) })),
+        done(
+            "inviteUser",
+            json!({ "input": { "email": "another@shop.example", "name": "Canary Friend", "role": "VIEWER",
+                               "workspaceIds": [workspace], "accountIds": [account] } }),
+        ),
+        done("updateUser", json!({ "input": { "id": id(Kind::User), "name": "Canary Other" } })),
+        done("resetUser", json!({ "id": id(Kind::User) })),
+        done("suspendUser", json!({ "id": id(Kind::User) })),
+        done("reinstateUser", json!({ "id": id(Kind::User) })),
+        done("revokeUserSessions", json!({ "id": id(Kind::User) })),
+        done("removeUser", json!({ "id": id(Kind::User) })),
         done("rebuildProjection", json!({ "name": "contacts" })),
         done("disconnectAccount", json!({ "id": account, "reason": "moved" })),
     ]
