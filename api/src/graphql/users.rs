@@ -225,7 +225,7 @@ impl UserMutation {
         Ok(users::reinstate(gateway, caller, &id).await?.into())
     }
 
-    /// Ends every session of theirs. One's own, or scope ADMIN.
+    /// Ends every session of theirs. Scope ADMIN, except for one's own.
     async fn revoke_user_sessions(&self, ctx: &Context<'_>, id: ID) -> Answer<UserPayload> {
         let (gateway, caller) = asked(ctx);
         Ok(users::revoke_sessions(gateway, caller, &id).await?.into())
