@@ -26,6 +26,8 @@ const OTHER: [&str; 4] =
 const FORMULA: &str = "=cmd|' /C calc'!A0";
 const CAMPAIGN: &str = "query($id: ID!) { campaign(id: $id) { progress { recipients accepted sent delivered read failed skipped \
                         cost { amount currency } failures { code count } } } }";
+/// What may still hold what is known of somebody.
+const EXPORTED: &str = "query($id: ID!) { contact(id: $id) { erased personalExports(first: 50) { type actor { kind } data } } }";
 const ERASE: &str = "mutation($id: ID!) { eraseContact(id: $id, reason: \"asked by letter\") { contact { erased } } }";
 
 async fn contact_of(client: &Client, number: &str) -> String {
@@ -170,6 +172,16 @@ async fn read_by_analysts(kind: StoreKind) {
     );
     assert_eq!(marks_in(&folder("personal"), &ERASED), Vec::<&str>::new());
     assert_eq!(marks_in(&folder("personal"), &OTHER).len(), OTHER.len());
+    // Whoever erased them is told of the files that hold them, and of no later ones.
+    let told = client.ask(EXPORTED, json!({ "id": erased })).await;
+    let told = told["contact"]["personalExports"].as_array().expect("a list");
+    assert_eq!(told.len(), 9, "{told:?}");
+    for export in told {
+        assert_eq!(export["type"], "workspace.personal_data_exported");
+        assert_eq!(export["actor"]["kind"], "SYSTEM");
+    }
+    let newest = &told[0]["data"];
+    assert_eq!([&newest["dataset"], &newest["format"]], ["campaigns", "ndjson"]);
     assert_eq!(marks_in(&folder("open"), &all), Vec::<&str>::new());
     assert_eq!(
         marks_in(&folder("open"), &["+4477", "Person 7,", "Hello Person"]),
@@ -634,6 +646,10 @@ async fn over_http(kind: StoreKind) {
     let gone = http.get(analyst, &id).send().await.expect("an answer");
     assert_eq!(gone.status(), 409);
     assert!(gone.text().await.expect("a body").contains("erased since"));
+    let told = client.ask(EXPORTED, json!({ "id": erased })).await;
+    let told = told["contact"]["personalExports"].as_array().expect("a list");
+    let told: Vec<&Value> = told.iter().map(|export| &export["data"]["export_id"]).collect();
+    assert_eq!(told, [&json!(id)]);
     let traces = store.marks_in_files(&[ERASED[2]], |name| name.contains("exports/"));
     assert_eq!(traces, Vec::<String>::new());
 

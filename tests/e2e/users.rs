@@ -124,6 +124,31 @@ async fn first_owner(gateway: &Binary) -> Browser {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_owners_never_end_each_other() {
+    for kind in stores() {
+        let store = Store::fresh(kind).await;
+        let gateway = Binary::start(&store, None, &BinaryOptions::default()).await;
+        let client = gateway.client.clone();
+        let ana = first_owner(&gateway).await;
+        let ana_id = ana.viewer().await["id"].as_str().expect("an id").to_owned();
+        let (bo_id, link) = invited(&ana, "bo@shop.example", "OWNER", json!({})).await;
+        assert_eq!(Browser::new(&client).accept(&link, PASSWORD, None).await.0, 200);
+        let suspend = "mutation($id: ID!) { suspendUser(id: $id) { position } }";
+        let reinstate = "mutation($id: ID!) { reinstateUser(id: $id) { position } }";
+        for _ in 0..8 {
+            let (ana, bo) = tokio::join!(
+                client.query(suspend, json!({ "id": ana_id })),
+                client.query(suspend, json!({ "id": bo_id }))
+            );
+            assert!(ana.is_ok() != bo.is_ok(), "{kind:?}: one of them stays: {ana:?} {bo:?}");
+            let gone = if ana.is_ok() { &ana_id } else { &bo_id };
+            client.ask(reinstate, json!({ "id": gone })).await;
+        }
+        gateway.terminate().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_link_to_a_removed_user_everybody_may_do_what_their_role_says() {
     for kind in stores() {
         let store = Store::fresh(kind).await;

@@ -1,5 +1,6 @@
 //! What this process alone remembers: all of it can be lost.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::api_keys::KeyCache;
@@ -17,7 +18,7 @@ use super::workspaces::KnownWorkspaces;
 pub struct Local {
     pub(crate) keys: KeyCache,
     pub(crate) forecasts: Forecasts,
-    pub(crate) exports: Exports,
+    pub(crate) exports: Arc<Exports>,
     pub(crate) imports: Running,
     pub(crate) uploads: Uploads,
     pub(in crate::application) calls: Calls,

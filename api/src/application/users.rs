@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use domain::account::Account;
 use domain::api_key::Scope;
 use domain::port::{EventFeed, Position};
 use domain::primitives::{AccountId, Actor, ConsoleUserId, WorkspaceId};
-use domain::user::{InviteUser, Role, User, UserChange, UserCommand};
+use domain::user::{InviteUser, Role, User, UserChange, UserCommand, UserError};
 use domain::workspace::Workspace;
 use infrastructure::crypto::secret::Secret;
-use infrastructure::ledger::Context;
+use infrastructure::ledger::{Context, Transaction};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -270,7 +270,7 @@ pub async fn reset(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<In
 pub async fn remove(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Written<UserView>> {
     caller.require(Scope::Admin)?;
     let (id, _, _) = manageable(gateway, caller, id).await?;
-    keep_an_owner(gateway, id, Keeps::Nothing).await?;
+    let left = left_in_charge(gateway, id, Keeps::Nothing).await?;
     let at = gateway.clock.now();
     let context = command::context(gateway, caller);
     let names = sessions::secrets_of(ConsoleUserId(id));
@@ -278,6 +278,7 @@ pub async fn remove(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<W
     let (names, noted) = (&names, (&task, &note));
     let ((), position) = command::transact(gateway, &context, None, &|tx| {
         Box::pin(async move {
+            leave_in_charge(tx, left, id, at).await?;
             tx.execute::<User>(id, UserCommand::Remove { at })
                 .await
                 .map_err(|error| command::refused(error, ""))?;
@@ -302,38 +303,54 @@ async fn change_one(
     command: UserCommand,
     keeps: Keeps,
 ) -> AppResult<Written<UserView>> {
-    keep_an_owner(gateway, id, keeps).await?;
-    let context = command::context(gateway, caller);
-    let committed =
-        gateway.bus.execute_expecting::<User>(id, Some(sequence), command, &context).await;
-    let committed = committed.map_err(|error| command::refused(error, "input"))?;
-    let value = UserView::new(ConsoleUserId(id), &committed.aggregate, committed.sequence)
-        .ok_or_else(|| AppError::not_found("user"))?;
-    Ok(Written { value, position: committed.position })
+    let left = left_in_charge(gateway, id, keeps).await?;
+    let (context, at, command) = (command::context(gateway, caller), gateway.clock.now(), &command);
+    let ((), position) = command::transact(gateway, &context, None, &|tx| {
+        Box::pin(async move {
+            leave_in_charge(tx, left, id, at).await?;
+            tx.execute_expecting::<User>(id, Some(sequence), command.clone())
+                .await
+                .map_err(|error| command::refused(error, "input"))?;
+            Ok(())
+        })
+    })
+    .await?;
+    Ok(Written { value: viewed(gateway, id).await?, position })
 }
 
-/// Refuses what would leave nobody who owns the whole gateway and can sign in.
-async fn keep_an_owner(gateway: &Gateway, id: Uuid, keeps: Keeps) -> AppResult<()> {
+/// That this owner is left makes the other's going part of their own history: if they go at the same moment, one of the two
+/// is too late.
+async fn leave_in_charge(
+    tx: &mut Transaction<'_>,
+    left: Option<Uuid>,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> AppResult<()> {
+    let Some(left) = left else { return Ok(()) };
+    let command = UserCommand::LeaveInCharge { instead_of: ConsoleUserId(id), at };
+    tx.execute::<User>(left, command).await.map_err(|error| command::refused(error, ""))?;
+    Ok(())
+}
+
+/// Who owns the gateway where this owner goes; `None` where they stay, or never were one. Refuses what would leave nobody who
+/// owns the whole gateway and can sign in.
+async fn left_in_charge(gateway: &Gateway, id: Uuid, keeps: Keeps) -> AppResult<Option<Uuid>> {
     if keeps == Keeps::Ownership {
-        return Ok(());
+        return Ok(None);
     }
     let head = gateway.ledger.head().await?;
     let known = gateway.read.wait_for(projections::names::DIRECTORY, head, DIRECTORY_PATIENCE);
     known.await.map_err(AppError::unavailable)?;
     let users = read::queries(gateway).all_users(&projections::Scope::everything()).await?;
-    let owns = |user: &User| {
-        user.role == Role::Owner
-            && user.workspace_ids.is_none()
-            && user.account_ids.is_none()
-            && user.is_active()
-    };
-    let is_one = users.iter().any(|stored| stored.id == id && owns(&stored.state));
-    if is_one && !users.iter().any(|stored| stored.id != id && owns(&stored.state)) {
-        return Err(AppError::conflict(
-            "nobody else owns the gateway; make somebody else an owner first",
-        ));
+    let (own, others): (Vec<_>, Vec<_>) = users
+        .into_iter()
+        .filter(|stored| stored.state.owns_everything())
+        .partition(|stored| stored.id == id);
+    if own.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let left = others.first().ok_or_else(|| AppError::conflict(UserError::NoOwner.to_string()))?;
+    Ok(Some(left.id))
 }
 
 /// Somebody who reaches no further than the caller.

@@ -132,7 +132,12 @@ pub async fn run(global: Global, args: ExportArgs) -> anyhow::Result<()> {
     let place = Place::of(&args.out, &request);
     let manifest = match global.url {
         Some(_) => from_gateway(&Client::connect(&global).await?, &request, &place).await?,
-        None => from_store(&global, &request, &place, args.rows_per_file).await?,
+        None => {
+            if request.personal {
+                note(&global, &request).await?;
+            }
+            from_store(&global, &request, &place, args.rows_per_file).await?
+        }
     };
     eprintln!(
         "{} rows in {} files, positions {} to {}",
@@ -149,6 +154,26 @@ pub async fn run(global: Global, args: ExportArgs) -> anyhow::Result<()> {
         false => println!("{}", place.result().display()),
     }
     Ok(())
+}
+
+/// That personal data is exported is a fact of its own, which the gateway that owns the log writes down before.
+async fn note(global: &Global, request: &ExportRequest) -> anyhow::Result<()> {
+    let client = Client::connect(global).await?;
+    let noted = client.post_json("/exports/beside", &body_of(request)).await;
+    client.close().await;
+    noted.map(|_| ()).context("the log could not take down that personal data is exported")
+}
+
+/// What a gateway is asked for over HTTP.
+fn body_of(request: &ExportRequest) -> Value {
+    let filter = &request.filter;
+    json!({
+        "dataset": request.dataset, "format": request.format, "personal": request.personal, "raw": request.raw,
+        "filter": {
+            "after": filter.after.to_string(), "from": filter.from, "to": filter.to, "types": filter.types,
+            "workspaceIds": filter.workspace_ids, "accountIds": filter.account_ids, "campaignIds": filter.campaign_ids,
+        },
+    })
 }
 
 /// The log is only read, beside the gateway that runs on it.
@@ -169,7 +194,7 @@ async fn from_store(
         request,
         place,
         bounds: Bounds { rows_per_file, bytes: u64::MAX },
-        stop: None,
+        is_to_stop: &|| false,
         on_progress: &|progress| shown.tell(progress),
     };
     let exported = export(&job).await;
@@ -223,15 +248,7 @@ async fn from_gateway(
             bail!("{} is there already; give another place, or remove it first", path.display());
         }
     }
-    let filter = &request.filter;
-    let body = json!({
-        "dataset": request.dataset, "format": request.format, "personal": request.personal, "raw": request.raw,
-        "filter": {
-            "after": filter.after.to_string(), "from": filter.from, "to": filter.to, "types": filter.types,
-            "workspaceIds": filter.workspace_ids, "accountIds": filter.account_ids, "campaignIds": filter.campaign_ids,
-        },
-    });
-    let started = client.post_json("/exports", &body).await?;
+    let started = client.post_json("/exports", &body_of(request)).await?;
     let id = started["export"]["id"].as_str().context("the gateway named no export")?.to_owned();
     let path = format!("/exports/{id}");
     let manifest: Manifest = loop {

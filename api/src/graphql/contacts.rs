@@ -4,15 +4,16 @@ use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
 use domain::port::AggregateType;
-use domain::primitives::ContactId;
+use domain::primitives::{ContactId, WorkspaceId};
 
 use super::connection::{
     ContactConnection, Counted, EventConnection, MessageConnection, page_args,
 };
 use super::enums::{ConsentStatus, TemplateCategory};
-use super::events::history;
+use super::events::{Event, history};
 use super::scalars::{Instant, Json, PhoneNumber, Place, TimeZone};
 use super::session::{Answer, all, asked, change};
+use crate::application::exports::noted;
 use crate::application::view::{ConsentView, ContactView, IdentityView, Written};
 use crate::application::{contacts, messages};
 
@@ -22,6 +23,8 @@ use crate::application::{contacts, messages};
 pub struct Contact {
     #[graphql(skip)]
     key: ContactId,
+    #[graphql(skip)]
+    workspace: WorkspaceId,
     /// Its id.
     id: ID,
     /// In E.164, where known.
@@ -71,6 +74,7 @@ impl From<ContactView> for Contact {
         };
         Self {
             key: view.id,
+            workspace: view.workspace_id,
             id: view.id.0.into(),
             user_id: view.user_id().map(str::to_owned),
             identities: view.identities.iter().map(identity).collect(),
@@ -117,6 +121,19 @@ impl Contact {
         )
         .await?;
         Ok(MessageConnection::new(page, Counted::Messages(filter)))
+    }
+
+    /// Exports with personal data that may hold what is known of this person: each is the fact that it was asked for, since
+    /// the contact was added and until it was erased. No erasure reaches a file that was handed over. The newest first.
+    /// Scope PERSONAL.
+    async fn personal_exports(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+    ) -> Answer<Vec<Event>> {
+        let (gateway, caller) = asked(ctx);
+        let found = noted::of_contact(gateway, caller, self.key, self.workspace, first).await?;
+        Ok(found.into_iter().map(Event::from).collect())
     }
 
     /// Every fact about this contact, in order.

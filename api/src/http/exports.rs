@@ -14,10 +14,11 @@ use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use uuid::Uuid;
 
+use super::auth::LocalUser;
 use super::{State, authenticate, refusal};
 use crate::application::error::{AppError, AppResult};
 use crate::application::exports::jobs::{self, Download, ExportStatus, ExportView, Piece};
-use crate::application::exports::{Dataset, ExportFilter, ExportRequest, Format};
+use crate::application::exports::{Dataset, noted, ExportFilter, ExportRequest, Format};
 
 /// What is asked for is short.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -32,6 +33,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
                 .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
                 .route(web::post().to(start)),
         )
+        .route("/exports/beside", web::post().to(note))
         .route("/exports/{id}", web::get().to(get));
 }
 
@@ -46,6 +48,22 @@ async fn start(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
             .json(shown(&export)),
         Err(error) => refusal(&error),
     }
+}
+
+/// Takes down that the command line is about to export personal data from the log's own files. Only whoever owns those
+/// files, through the socket beside them, has this route.
+async fn note(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    if request.conn_data::<LocalUser>().is_none() {
+        return refusal(&AppError::not_found("export"));
+    }
+    let noted = async {
+        let caller = authenticate(&request, &state).await?;
+        let gateway = &state.gateway;
+        let id = gateway.ids.next_id(gateway.clock.now());
+        noted::note(gateway, &caller, id, &read(&body)?).await?;
+        Ok(json!({ "export": { "id": id } }))
+    };
+    noted.await.map_or_else(|error| refusal(&error), |noted| HttpResponse::Ok().json(noted))
 }
 
 async fn get(request: HttpRequest, id: web::Path<String>, state: web::Data<State>) -> HttpResponse {

@@ -165,6 +165,11 @@ pub enum UserCommand {
     Reinstate {
         at: DateTime<Utc>,
     },
+    /// Another owner is to go, for as long as this one stays.
+    LeaveInCharge {
+        instead_of: ConsoleUserId,
+        at: DateTime<Utc>,
+    },
     Remove {
         at: DateTime<Utc>,
     },
@@ -180,6 +185,8 @@ pub enum UserError {
     Suspended,
     #[error("this user has not accepted the invitation yet")]
     NotJoined,
+    #[error("nobody else owns the gateway; make somebody else an owner first")]
+    NoOwner,
 }
 
 impl DomainError for UserError {
@@ -189,18 +196,19 @@ impl DomainError for UserError {
             Self::Invalid { .. } => "USER_INVALID",
             Self::Suspended => "USER_SUSPENDED",
             Self::NotJoined => "USER_NOT_JOINED",
+            Self::NoOwner => "USER_LAST_OWNER",
         }
     }
 
     fn field(&self) -> Option<String> {
         match self {
             Self::Invalid { field, .. } => Some((*field).to_owned()),
-            Self::NotFound | Self::Suspended | Self::NotJoined => None,
+            Self::NotFound | Self::Suspended | Self::NotJoined | Self::NoOwner => None,
         }
     }
 
     fn is_conflict(&self) -> bool {
-        matches!(self, Self::Suspended | Self::NotJoined)
+        matches!(self, Self::Suspended | Self::NotJoined | Self::NoOwner)
     }
 }
 
@@ -236,6 +244,7 @@ impl GatewayAggregate for User {
         if self.removed_at.is_some() {
             return match command {
                 UserCommand::Remove { .. } => Ok(vec![]),
+                UserCommand::LeaveInCharge { .. } => Err(UserError::NoOwner),
                 _ => Err(UserError::NotFound),
             };
         }
@@ -272,6 +281,12 @@ impl GatewayAggregate for User {
             UserCommand::Reinstate { at } => {
                 Ok(news(self.suspended_at.is_some(), Event::Reinstated { at }))
             }
+            UserCommand::LeaveInCharge { instead_of, at } => {
+                if !self.owns_everything() || self.id == Some(instead_of) {
+                    return Err(UserError::NoOwner);
+                }
+                Ok(vec![Event::LeftInCharge { instead_of, at }])
+            }
             UserCommand::Remove { at } => Ok(vec![Event::Removed { at }]),
         }
     }
@@ -285,6 +300,14 @@ impl User {
     /// May sign in, and use a session of the present generation.
     pub fn is_active(&self) -> bool {
         self.joined_at.is_some() && self.suspended_at.is_none() && self.removed_at.is_none()
+    }
+
+    /// May do everything, everywhere.
+    pub fn owns_everything(&self) -> bool {
+        self.is_active()
+            && self.role == Role::Owner
+            && self.workspace_ids.is_none()
+            && self.account_ids.is_none()
     }
 
     fn invite(&self, invite: InviteUser) -> Result<Vec<Event>, UserError> {
@@ -373,6 +396,7 @@ impl User {
                 self.generation += 1;
             }
             Event::Reinstated { .. } => self.suspended_at = None,
+            Event::LeftInCharge { .. } => {}
             Event::Removed { at } => {
                 self.removed_at = Some(at);
                 self.email = None;

@@ -64,6 +64,9 @@ pub enum UserEvent {
     Suspended { at: DateTime<Utc> },
     #[serde(rename = "user.reinstated")]
     Reinstated { at: DateTime<Utc> },
+    /// Another owner went, and this one is among those who are left.
+    #[serde(rename = "user.left_in_charge")]
+    LeftInCharge { instead_of: ConsoleUserId, at: DateTime<Utc> },
     /// For good: name and address are erased, what they did stays under their id.
     #[serde(rename = "user.removed")]
     Removed { at: DateTime<Utc> },
@@ -82,5 +85,6 @@ crate::events!(UserEvent {
     SecondFactorDisabled => "user.second_factor_disabled" v 1,
     Suspended => "user.suspended" v 1,
     Reinstated => "user.reinstated" v 1,
+    LeftInCharge => "user.left_in_charge" v 1,
     Removed => "user.removed" v 1,
 });

@@ -51,6 +51,13 @@ pub enum WorkspaceCommand {
         card: RateCard,
         at: DateTime<Utc>,
     },
+    /// Before anything of it is handed over.
+    NotePersonalExport {
+        export_id: Uuid,
+        dataset: String,
+        format: String,
+        at: DateTime<Utc>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,12 +76,23 @@ pub enum WorkspaceEvent {
     /// The whole card, as it is from now on.
     #[serde(rename = "workspace.rate_card_updated")]
     RateCardUpdated { rates: RateCard, at: DateTime<Utc> },
+    /// Somebody asked for a file with personal data of this workspace: what is in it, no erasure reaches.
+    #[serde(rename = "workspace.personal_data_exported")]
+    PersonalDataExported {
+        export_id: Uuid,
+        /// `events`, `messages` or `campaigns`.
+        dataset: String,
+        /// `parquet`, `csv` or `ndjson`.
+        format: String,
+        at: DateTime<Utc>,
+    },
 }
 
 crate::events!(WorkspaceEvent {
     Created => "workspace.created" v 1,
     Updated => "workspace.updated" v 1,
     RateCardUpdated => "workspace.rate_card_updated" v 1,
+    PersonalDataExported => "workspace.personal_data_exported" v 1,
 });
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +152,12 @@ impl GatewayAggregate for Workspace {
                     vec![]
                 })
             }
+            WorkspaceCommand::NotePersonalExport { export_id, dataset, format, at } => {
+                if self.id.is_none() {
+                    return Err(WorkspaceError::NotFound);
+                }
+                Ok(vec![WorkspaceEvent::PersonalDataExported { export_id, dataset, format, at }])
+            }
         }
     }
 }
@@ -181,6 +205,7 @@ impl Workspace {
                 self.approval_threshold = approval_threshold;
             }
             WorkspaceEvent::RateCardUpdated { rates, .. } => self.rate_card = rates,
+            WorkspaceEvent::PersonalDataExported { .. } => {}
         }
     }
 }

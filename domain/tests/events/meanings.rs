@@ -19,6 +19,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
          one message, and the first day it holds.",
     ),
     (
+        "workspace.personal_data_exported",
+        "Somebody asked for a file with personal data of this workspace; written before any of it is \
+         handed over. No erasure reaches such a file.",
+    ),
+    (
         "account.connected",
         "A WhatsApp number was connected. Credentials are in the key ring; the event has their \
          names there and fingerprints that tell equal ones.",
@@ -336,6 +341,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("user.second_factor_disabled", "Their password alone is enough."),
     ("user.suspended", "They cannot sign in, and every session is over."),
     ("user.reinstated", "They can sign in again."),
+    (
+        "user.left_in_charge",
+        "Another owner went, and this one is among those who are left. Recorded together with what made \
+         the other go, so that no two owners end each other's ownership at the same moment.",
+    ),
     (
         "user.removed",
         "For good: name and address are erased. What they did stays on record under their id.",

@@ -28,7 +28,7 @@ use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::command;
 use crate::application::error::{AppError, AppResult, ErrorCode};
-use crate::application::exports::jobs as exports;
+use crate::application::exports::jobs::{self as exports, Exports};
 use crate::application::view::{ContactView, Written};
 use crate::worker::all_accounts;
 
@@ -139,6 +139,7 @@ struct Cleaner {
     keys: KeyRing,
     sandbox: Sandbox,
     clock: Arc<dyn Clock>,
+    exports: Arc<Exports>,
     data_dir: PathBuf,
 }
 
@@ -152,6 +153,7 @@ impl Cleaner {
             keys: gateway.keys.clone(),
             sandbox: gateway.sandbox.sandbox.clone(),
             clock: gateway.clock.clone(),
+            exports: gateway.local.exports.clone(),
             data_dir: gateway.config.data_dir(),
         }
     }
@@ -165,7 +167,7 @@ impl Cleaner {
         self.forget_in_sandbox(&names).await.map_err(AppError::unavailable)?;
         let contacts: Vec<Uuid> = names.contacts.iter().copied().collect();
         self.media.erase(&contacts).await.map_err(AppError::unavailable)?;
-        exports::forget_personal(&self.data_dir).await?;
+        exports::forget_personal(&self.exports, &self.data_dir).await?;
         self.journal.erase(&names.person()).await.map_err(AppError::unavailable)?;
         scrub(&self.read, &self.database, position, self.clock.as_ref()).await?;
         self.keys.put_secret(&task, None).await.map_err(AppError::unavailable)?;

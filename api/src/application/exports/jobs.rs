@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Bounds, ExportError, ExportRequest, Job, Manifest, Place, Progress, ROWS_PER_FILE, check,
-    export, nobody_erased_to,
+    export, nobody_erased_to, noted,
 };
 use crate::app::Gateway;
 use crate::application::api_keys;
@@ -40,6 +41,8 @@ pub struct Exports {
     running: Mutex<HashMap<Uuid, Option<Progress>>>,
     /// Up to where it is known that nobody was erased whom an export with personal data may be about.
     unerased_to: Mutex<HashMap<Uuid, Position>>,
+    /// How often somebody was erased: what is being written with personal data stops there, and is begun anew.
+    erasures: AtomicU64,
     /// One start at a time looks whether there is room.
     starting: tokio::sync::Mutex<()>,
     wake: Notify,
@@ -181,6 +184,9 @@ pub async fn start(
         created_at: now,
         state: State::Waiting,
     };
+    if record.request.personal {
+        noted::note(gateway, caller, record.id, &record.request).await?;
+    }
     make_private(&folder(gateway)).await.map_err(AppError::unavailable)?;
     make_private(&folder_of(gateway, record.id)).await.map_err(AppError::unavailable)?;
     save(gateway, &record).await.map_err(AppError::unavailable)?;
@@ -321,14 +327,26 @@ pub(crate) async fn sweep(gateway: &Gateway) -> AppResult<()> {
     Ok(())
 }
 
-/// Removes the files of all exports with personal data that are completed: somebody was erased.
+/// Removes the files of all exports with personal data: somebody was erased. Those that are being made are begun anew.
 ///
 /// # Errors
 /// UNAVAILABLE where a file cannot be removed.
-pub(crate) async fn forget_personal(data_dir: &Path) -> AppResult<()> {
-    for record in records_below(&data_dir.join(FOLDER)).await? {
-        if record.request.personal && record.state == State::Completed {
-            withdraw(&data_dir.join(FOLDER), record).await?;
+pub(crate) async fn forget_personal(exports: &Exports, data_dir: &Path) -> AppResult<()> {
+    exports.erasures.fetch_add(1, Ordering::SeqCst);
+    let folder = data_dir.join(FOLDER);
+    for record in records_below(&folder).await? {
+        if !record.request.personal {
+            continue;
+        }
+        match record.state {
+            State::Completed => {
+                withdraw(&folder, record).await?;
+            }
+            // One that is being made discards by itself what it has.
+            State::Waiting if exports.running().contains_key(&record.id) => {}
+            State::Waiting | State::Failed { .. } => {
+                remove(&folder.join(record.id.to_string()).join(FILES)).await?;
+            }
         }
     }
     Ok(())
@@ -394,6 +412,12 @@ async fn try_to_make(
     // What it has written already is counted again by itself.
     let bytes = room(gateway).await?.saturating_add(begun.map_err(AppError::internal)?);
     let public_url = gateway.public_url();
+    let exports = &gateway.local.exports;
+    let erasures = exports.erasures.load(Ordering::SeqCst);
+    let is_to_stop = || {
+        let was_anybody_erased = exports.erasures.load(Ordering::SeqCst) != erasures;
+        *stop.borrow() || (record.request.personal && was_anybody_erased)
+    };
     let note = |progress| {
         gateway.local.exports.running().insert(record.id, Some(progress));
     };
@@ -404,7 +428,7 @@ async fn try_to_make(
         request: &record.request,
         place: &place,
         bounds: Bounds { rows_per_file: ROWS_PER_FILE, bytes },
-        stop: Some(stop),
+        is_to_stop: &is_to_stop,
         on_progress: &note,
     };
     export(&job).await.map(|_| ())

@@ -5,6 +5,7 @@
 mod cells;
 mod encode;
 pub mod jobs;
+pub mod noted;
 mod place;
 mod rows;
 mod table;
@@ -20,7 +21,7 @@ use domain::primitives::WorkspaceId;
 use infrastructure::crypto::{KeyRing, KeyRingError};
 use infrastructure::ledger::Ledger;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use url::Url;
 use uuid::Uuid;
 
@@ -141,8 +142,8 @@ pub struct Job<'a> {
     pub request: &'a ExportRequest,
     pub place: &'a Place,
     pub bounds: Bounds,
-    /// Asked for between pages of the log.
-    pub stop: Option<watch::Receiver<bool>>,
+    /// Asked between pages of the log: `true` stops it.
+    pub is_to_stop: &'a (dyn Fn() -> bool + Send + Sync),
     /// Told of every page.
     pub on_progress: &'a (dyn Fn(Progress) + Send + Sync),
 }
@@ -225,7 +226,7 @@ async fn feed(
         Rows::new(job.ledger, job.public_url, job.caller, job.request, (after, range.to));
     let mut count = 0;
     loop {
-        if job.stop.as_ref().is_some_and(|stop| *stop.borrow()) {
+        if (job.is_to_stop)() {
             return Ok(());
         }
         let batch = rows.next().await?;
