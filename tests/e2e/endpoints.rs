@@ -173,8 +173,12 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
         assert_eq!((&seen["enabled"], &seen["lastFailure"]), (&json!(true), &Value::Null));
         let before: BTreeSet<String> =
             receiver.taken().iter().map(|event| event["id"].to_string()).collect();
-        let replay = "mutation($id: ID!) { replayWebhook(id: $id, after: \"0\") { endpoint { replay { until } } } }";
-        client.ask(replay, json!({ "id": id })).await;
+        let preview = "{ webhookEndpoints(first: 1) { nodes { replayPreview(after: \"0\", eventsPerSecond: 100) { events exact requests secondsAtLeast } } } }";
+        let preview = client.ask(preview, json!({})).await;
+        let preview = preview["webhookEndpoints"]["nodes"][0]["replayPreview"].clone();
+        let replay = "mutation($id: ID!) { replayWebhook(id: $id, after: \"0\", eventsPerSecond: 100) { endpoint { replay { until eventsPerSecond } } } }";
+        let begun = client.ask(replay, json!({ "id": id })).await;
+        assert_eq!(begun["replayWebhook"]["endpoint"]["replay"]["eventsPerSecond"], 100);
         let again = eventually("the replay is through", || async {
             let seen = endpoint(client, &id).await;
             let again: Vec<Value> = receiver
@@ -188,6 +192,9 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
         .await;
         let ids_again: BTreeSet<String> =
             again.iter().map(|event| event["id"].to_string()).collect();
+        let events = ids_again.len() as u64;
+        let foretold = json!({ "events": events, "exact": true, "requests": events, "secondsAtLeast": events.div_ceil(100) });
+        assert_eq!(preview, foretold);
         assert!(before.is_subset(&ids_again), "something is missing");
         for sequences in sequences(&again).values() {
             assert!(sequences.is_sorted(), "{sequences:?}");

@@ -31,6 +31,11 @@ use crate::app::Gateway;
 const ENDPOINTS_MAX: usize = 50;
 /// Types or accounts of one endpoint.
 const FILTER_MAX: usize = 200;
+/// Events of one request to an endpoint that takes batches.
+pub(crate) const BATCH_EVENTS: usize = 100;
+/// Events that a preview of a replay counts.
+const PREVIEWED: u64 = 20_000;
+const PREVIEW_PAGE: usize = 1_000;
 
 /// An endpoint to make.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +73,20 @@ pub struct ReplayRequest {
     pub recorded_from: Option<DateTime<Utc>>,
     /// Empty: what the endpoint wants.
     pub types: Vec<String>,
+    /// `None`: as for what is new.
+    pub events_per_second: Option<i32>,
+}
+
+/// What a replay would send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayPreview {
+    pub events: u64,
+    /// `false`: estimated from the first of them.
+    pub exact: bool,
+    /// Fewer than the events where they go in batches.
+    pub requests: u64,
+    /// Where its rate is bounded: how long it takes at least.
+    pub seconds_at_least: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -354,7 +373,22 @@ pub async fn replay(
 ) -> AppResult<WrittenEndpoint> {
     caller.require(Scope::Manage)?;
     let (id, _) = living(gateway, caller, id).await?;
+    let at = gateway.clock.now();
+    let replay = &planned(gateway, request, at).await?;
+    execute(gateway, caller, id, &|| {
+        vec![WebhookEndpointCommand::Replay { replay: replay.clone(), at }]
+    })
+    .await
+}
+
+/// A replay as it would be begun now.
+async fn planned(
+    gateway: &Gateway,
+    request: ReplayRequest,
+    at: DateTime<Utc>,
+) -> AppResult<Replay> {
     check_wanted(&request.types, "types")?;
+    let events_per_second = command::positive(request.events_per_second, "eventsPerSecond")?;
     let head = gateway.ledger.head().await?;
     for (position, field) in [(Some(request.after), "after"), (request.until, "until")] {
         if let Some(position) = position.filter(|position| *position > head) {
@@ -362,19 +396,70 @@ pub async fn replay(
             return Err(AppError::invalid(field, problem));
         }
     }
-    let at = gateway.clock.now();
-    let replay = Replay {
+    Ok(Replay {
         id: gateway.ids.next_id(at),
         after: request.after,
         until: request.until.unwrap_or(head),
         recorded_from: request.recorded_from.map(infrastructure::clock::truncate_to_ms),
         types: request.types,
-    };
-    let replay = &replay;
-    execute(gateway, caller, id, &|| {
-        vec![WebhookEndpointCommand::Replay { replay: replay.clone(), at }]
+        events_per_second,
     })
-    .await
+}
+
+/// What [`replay`] would send, counted in the log and from 20,000 events on estimated. Scope READ.
+///
+/// # Errors
+/// As [`replay`].
+pub async fn preview_replay(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    request: ReplayRequest,
+) -> AppResult<ReplayPreview> {
+    caller.require(Scope::Read)?;
+    let (_, endpoint) = living(gateway, caller, id).await?;
+    let replay = planned(gateway, request, gateway.clock.now()).await?;
+    let filter = filter_of(&endpoint, Some(&replay));
+    let (mut place, mut counted, mut is_whole) = (replay.after, 0, false);
+    while counted < PREVIEWED && !is_whole {
+        let page = gateway.ledger.read_after(place, &filter, PREVIEW_PAGE).await?;
+        let wanted = page.events.iter().filter(|event| {
+            event.position <= replay.until && wants(&endpoint, &replay.types, event)
+        });
+        counted += wanted.count() as u64;
+        place = page.scanned_to.min(replay.until);
+        is_whole = page.at_head || place >= replay.until;
+    }
+    let (looked_at, whole) = (place.0 - replay.after.0, replay.until.0 - replay.after.0);
+    let events = match is_whole {
+        true => counted,
+        false => (counted as f64 / looked_at.max(1) as f64 * whole as f64) as u64,
+    };
+    let rate = replay.events_per_second.or(endpoint.events_per_second);
+    Ok(ReplayPreview {
+        events,
+        exact: is_whole,
+        requests: if endpoint.batch { events.div_ceil(BATCH_EVENTS as u64) } else { events },
+        seconds_at_least: rate.map(|rate| events.div_ceil(u64::from(rate.max(1)))),
+    })
+}
+
+/// What a lane of this endpoint reads; [`wants`] says which of it is sent.
+pub(crate) fn filter_of(
+    endpoint: &WebhookEndpoint,
+    replay: Option<&Replay>,
+) -> domain::port::EventFilter {
+    let types = replay.map(|replay| &replay.types).filter(|types| !types.is_empty());
+    domain::port::EventFilter {
+        aggregate_types: AggregateType::ALL
+            .into_iter()
+            .filter(|it| !matches!(it, AggregateType::ApiKey | AggregateType::User))
+            .collect(),
+        event_types: types.unwrap_or(&endpoint.types).clone(),
+        workspace_ids: endpoint.workspace_id.iter().map(|id| id.0).collect(),
+        recorded_from: replay.and_then(|replay| replay.recorded_from),
+        ..domain::port::EventFilter::default()
+    }
 }
 
 /// Sends an endpoint nothing any more, for good. Scope MANAGE.

@@ -266,6 +266,7 @@ impl<'a> Ruler<'a> {
             // It may be the reach.
             ("waitingFor", _) if parent == Some("Campaign") => (REACH_COST, 1),
             ("changes", _) if parent == Some("Trail") => (REACH_COST, 1),
+            ("replayPreview", _) => (REACH_COST, 1),
             ("deliveryStats", _) => (LIST_COST, STATS_ROWS),
             (_, true) => (LIST_COST, self.items(field, operation)),
             ("totalCount" | "totalCountExact" | "size", _) => (COUNT_COST, 1),

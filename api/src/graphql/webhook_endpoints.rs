@@ -62,6 +62,21 @@ pub struct WebhookReplay {
     recorded_from: Option<Instant>,
     /// Only these types; empty: those that the endpoint wants.
     types: Vec<String>,
+    /// Events in a second, at most; null: as for what is new.
+    events_per_second: Option<i32>,
+}
+
+/// What a replay would send.
+#[derive(Clone, Copy, Debug, SimpleObject)]
+pub struct ReplayPreview {
+    /// Events of it.
+    events: i32,
+    /// Whether they were counted; from 20,000 on they are estimated.
+    exact: bool,
+    /// Requests of it: fewer than events where they go in batches.
+    requests: i32,
+    /// How long it takes at least, where a rate bounds it.
+    seconds_at_least: Option<i32>,
 }
 
 /// The last attempt that failed.
@@ -125,6 +140,7 @@ impl From<WebhookEndpointView> for WebhookEndpoint {
                 until: Place(replay.until),
                 recorded_from: replay.recorded_from.map(Instant),
                 types: replay.types,
+                events_per_second: replay.events_per_second.map(int),
             }),
             previous_secret_until: view.previous_secret_until.map(Instant),
             created_at: Instant(view.created_at),
@@ -174,6 +190,33 @@ impl WebhookEndpoint {
     /// Everything up to here was answered 2xx.
     async fn delivered_position(&self, ctx: &Context<'_>) -> Answer<Place> {
         Ok(Place(self.view.taken_to(self.standing(ctx).await?)))
+    }
+
+    /// What `replayWebhook` with the same arguments would send, without sending it.
+    async fn replay_preview(
+        &self,
+        ctx: &Context<'_>,
+        after: Place,
+        until: Option<Place>,
+        recorded_from: Option<Instant>,
+        types: Option<Vec<String>>,
+        events_per_second: Option<i32>,
+    ) -> Answer<ReplayPreview> {
+        let (gateway, caller) = asked(ctx);
+        let request = ReplayRequest {
+            after: after.0,
+            until: until.map(|place| place.0),
+            recorded_from: recorded_from.map(|at| at.0),
+            types: types.unwrap_or_default(),
+            events_per_second,
+        };
+        let found = webhook_endpoints::preview_replay(gateway, caller, &self.id, request).await?;
+        Ok(ReplayPreview {
+            events: int(found.events),
+            exact: found.exact,
+            requests: int(found.requests),
+            seconds_at_least: found.seconds_at_least.map(int),
+        })
     }
 
     /// How many positions of the log lie behind that.
@@ -363,6 +406,8 @@ impl WebhookEndpointMutation {
         #[graphql(desc = "Only these types; none: those that the endpoint wants.")] types: Option<
             Vec<String>,
         >,
+        #[graphql(desc = "Events in a second, at most; left out: as for what is new.")]
+        events_per_second: Option<i32>,
     ) -> Answer<WebhookEndpointPayload> {
         let (gateway, caller) = asked(ctx);
         let request = ReplayRequest {
@@ -370,6 +415,7 @@ impl WebhookEndpointMutation {
             until: until.map(|place| place.0),
             recorded_from: recorded_from.map(|at| at.0),
             types: types.unwrap_or_default(),
+            events_per_second,
         };
         Ok(webhook_endpoints::replay(gateway, caller, &id, request).await?.into())
     }

@@ -215,6 +215,7 @@ impl GatewayAggregate for WebhookEndpoint {
             }
             WebhookEndpointCommand::Replay { replay, at } => {
                 check_types(&replay.types)?;
+                check_rate(replay.events_per_second)?;
                 if replay.after >= replay.until {
                     return Err(invalid(
                         "after",
@@ -376,6 +377,10 @@ fn check(
     if account_ids.len() > ACCOUNTS_MAX {
         return Err(invalid("accountIds", format!("give at most {ACCOUNTS_MAX}")));
     }
+    check_rate(events_per_second)
+}
+
+fn check_rate(events_per_second: Option<u32>) -> Result<(), WebhookEndpointError> {
     if events_per_second.is_some_and(|rate| !(1..=EVENTS_PER_SECOND_MAX).contains(&rate)) {
         return Err(invalid("eventsPerSecond", format!("use 1 to {EVENTS_PER_SECOND_MAX}")));
     }
@@ -422,6 +427,7 @@ mod tests {
             until: Position(90),
             recorded_from: None,
             types: vec![],
+            events_per_second: None,
         };
         WebhookEndpointCommand::Replay { replay, at: at(3) }
     }

@@ -31,6 +31,9 @@ pub struct Replay {
     /// Only events of these types; empty: of those that the endpoint wants.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<String>,
+    /// At most so many events in a second; `None`: as for what is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use domain::port::{AggregateType, EventFeed, EventFilter, Fence, Position};
+use domain::port::{EventFeed, Fence, Position};
 use domain::primitives::Actor;
 use domain::webhook_endpoint::{
     Health, PauseReason, Replay, WebhookEndpoint, WebhookEndpointCommand, retry_wait,
@@ -21,15 +21,13 @@ use super::book::Book;
 use super::shipment::{self, Outcome, Shipment, Shipped};
 use crate::app::Gateway;
 use crate::application::following::SharedLog;
-use crate::application::webhook_endpoints::wants;
+use crate::application::webhook_endpoints::{BATCH_EVENTS, filter_of, wants};
 
 /// Requests under way at once.
 const REQUESTS: usize = 64;
 /// The same of batches.
 const BATCHES: usize = 4;
-/// Events of one batch.
-const BATCH_EVENTS: usize = 100;
-/// Its bytes.
+/// Bytes of one batch.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Events read at once.
 const PAGE: usize = 200;
@@ -265,18 +263,7 @@ impl Work {
     async fn try_read(&mut self) -> anyhow::Result<bool> {
         let gateway = &self.lane.gateway;
         let endpoint = &self.endpoint;
-        let types = if self.types.is_empty() { &endpoint.types } else { &*self.types };
-        let recorded_from = self.lane.replay.as_ref().and_then(|replay| replay.recorded_from);
-        let filter = EventFilter {
-            aggregate_types: AggregateType::ALL
-                .into_iter()
-                .filter(|it| *it != AggregateType::ApiKey)
-                .collect(),
-            event_types: types.clone(),
-            workspace_ids: endpoint.workspace_id.iter().map(|id| id.0).collect(),
-            recorded_from,
-            ..EventFilter::default()
-        };
+        let filter = filter_of(endpoint, self.lane.replay.as_ref());
         let page = self.log.read_after(self.book.read_to(), &filter, PAGE).await?;
         let until = self.lane.replay.as_ref().map_or(Position(u64::MAX), |replay| replay.until);
         let wanted = page
@@ -316,7 +303,8 @@ impl Work {
             if picks.is_empty() {
                 return;
             }
-            if let Some(rate) = self.endpoint.events_per_second {
+            let own = self.lane.replay.as_ref().and_then(|replay| replay.events_per_second);
+            if let Some(rate) = own.or(self.endpoint.events_per_second) {
                 let events: usize = picks.iter().map(|pick| pick.items.len().max(1)).sum();
                 let spent = Duration::microseconds(
                     i64::try_from(events).unwrap_or(i64::MAX).saturating_mul(1_000_000)
