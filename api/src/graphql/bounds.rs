@@ -262,7 +262,7 @@ impl<'a> Ruler<'a> {
         let is_account = parent == Some("Account");
         let (own, times) = match (name, is_list) {
             ("reach", _) if is_account => (REACH_COST, 1),
-            ("health", _) if is_account => (HEALTH_COST, 1),
+            ("health" | "loopTest", _) if is_account => (HEALTH_COST, 1),
             // It may be the reach.
             ("waitingFor", _) if parent == Some("Campaign") => (REACH_COST, 1),
             ("changes", _) if parent == Some("Trail") => (REACH_COST, 1),

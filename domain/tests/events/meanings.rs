@@ -54,6 +54,16 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "WhatsApp changed how many people may be reached in a moving 24 h outside service \
          windows. `null`: unlimited.",
     ),
+    (
+        "account.loop_test_started",
+        "Somebody asked for a loop test of the number: what this person writes to it until \
+         `expires_at` is answered once. The phone is sealed with the person's own key.",
+    ),
+    (
+        "account.loop_test_received",
+        "The person of the loop test wrote. `message_id` is what they wrote, `answer_id` the \
+         message that answers it.",
+    ),
     ("template.drafted", "A template was written, or found at WhatsApp (then with `whatsapp_id`)."),
     (
         "template.updated",
