@@ -215,8 +215,8 @@ pub struct ImportView {
     pub added: u64,
     pub updated: u64,
     pub rejected: u64,
-    /// The first thousand.
-    pub errors: Vec<ImportRowError>,
+    /// The first thousand; `None`: not looked up, see `imports::errors`.
+    pub errors: Option<Vec<ImportRowError>>,
     pub errors_truncated: bool,
     pub started_at: Option<DateTime<Utc>>,
     pub undone_at: Option<DateTime<Utc>>,
@@ -522,7 +522,7 @@ impl ImportView {
             added: import.totals.added,
             updated: import.totals.updated,
             rejected: import.totals.rejected,
-            errors: import.errors.clone(),
+            errors: Some(import.errors.clone()),
             errors_truncated: import.errors_truncated,
             started_at: import.started_at,
             undone_at: import.undone_at,

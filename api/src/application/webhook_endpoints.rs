@@ -546,17 +546,36 @@ async fn check_url(gateway: &Gateway, text: &str) -> AppResult<Url> {
     }
 }
 
+/// One endpoint that hears nothing which the caller could not. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND, also for one that was deleted; STALE.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    min_position: Option<Position>,
+) -> AppResult<WebhookEndpointView> {
+    caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind.
+    read::wait_directory(gateway, min_position).await?;
+    let (id, endpoint) = living(gateway, caller, id).await?;
+    WebhookEndpointView::new(id, &endpoint).ok_or_else(|| AppError::not_found("webhook endpoint"))
+}
+
 /// Endpoints, oldest first, those that hear nothing which the caller could not. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; VALIDATION_FAILED for a page that is none.
+/// FORBIDDEN; VALIDATION_FAILED for a page that is none; STALE.
 pub async fn list(
     gateway: &Gateway,
     caller: &Caller,
     page: PageArgs,
+    min_position: Option<Position>,
 ) -> AppResult<Page<WebhookEndpointView>> {
     caller.require(Scope::Read)?;
     let page = read::page_request(page)?;
+    read::wait_directory(gateway, min_position).await?;
     let found = read::queries(gateway).webhook_endpoints(&read::scope(caller), &page).await?;
     Ok(read::page(found, |stored| {
         WebhookEndpointView::new(WebhookEndpointId(stored.id), &stored.state)

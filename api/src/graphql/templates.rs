@@ -164,9 +164,16 @@ pub(super) struct TemplateQuery;
 #[Object]
 impl TemplateQuery {
     /// One template. Scope READ.
-    async fn template(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<Template>> {
+    async fn template(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<Template>> {
         let (gateway, caller) = asked(ctx);
-        Ok(Some(templates::get(gateway, caller, &id).await?.into()))
+        let min_position = min_position.map(|place| place.0);
+        Ok(Some(templates::get(gateway, caller, &id, min_position).await?.into()))
     }
 
     /// Templates, oldest first. Scope READ.

@@ -277,6 +277,19 @@ pub(super) struct WebhookEndpointQuery;
 
 #[Object]
 impl WebhookEndpointQuery {
+    /// One endpoint. Scope READ.
+    async fn webhook_endpoint(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<WebhookEndpoint>> {
+        let (gateway, caller) = asked(ctx);
+        let min_position = min_position.map(|place| place.0);
+        Ok(Some(webhook_endpoints::get(gateway, caller, &id, min_position).await?.into()))
+    }
+
     /// The endpoints, oldest first. Scope READ.
     async fn webhook_endpoints(
         &self,
@@ -285,10 +298,13 @@ impl WebhookEndpointQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
     ) -> Answer<WebhookEndpointConnection> {
         let (gateway, caller) = asked(ctx);
         let page = page_args(first, after, last, before);
-        let page = webhook_endpoints::list(gateway, caller, page).await?;
+        let min_position = min_position.map(|place| place.0);
+        let page = webhook_endpoints::list(gateway, caller, page, min_position).await?;
         Ok(WebhookEndpointConnection::new(page, Counted::WebhookEndpoints))
     }
 }
