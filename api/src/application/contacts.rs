@@ -62,7 +62,7 @@ pub struct TagCount {
 ///
 /// # Errors
 /// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED, also where it is not clear which workspace is meant.
-pub async fn tags(
+pub async fn used_tags(
     gateway: &Gateway,
     caller: &Caller,
     search: Option<String>,

@@ -13,7 +13,8 @@ use domain::port::Position;
 use domain::pricing::{Amount, Bill, Cost, RateCard, cost};
 use domain::primitives::WorkspaceId;
 use projections::{
-    QUARTER_S, StatsCounts, StatsKey, StatsMeasure, StatsPart, StatsPartCount, StatsParts, StatsQuery,
+    QUARTER_S, StatsCounts, StatsKey, StatsMeasure, StatsPart, StatsPartCount, StatsParts,
+    StatsQuery,
 };
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -112,7 +113,8 @@ pub async fn delivery(
     caller.require(Scope::Read)?;
     check::at_most(&filter.campaign_ids, FILTER_MAX, "filter.campaignIds")?;
     let workspace = filter.workspace_id.as_deref();
-    let workspaces_of = accounts(gateway, caller, workspace, &filter.account_ids, "filter.").await?;
+    let workspaces_of =
+        accounts(gateway, caller, workspace, &filter.account_ids, "filter.").await?;
     let mut campaigns = vec![];
     for id in &filter.campaign_ids {
         campaigns.push(command::known::<Campaign>(gateway, caller, id, "campaign").await?.0);

@@ -21,7 +21,7 @@ use super::view::{TemplateView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
-pub use whatsapp::{SyncResult, delete, submit, sync};
+pub use whatsapp::{SyncResult, TemplateSample, delete, submit, sync, upload_sample};
 
 /// Bytes of a template's components as JSON: a carousel of ten cards has about 20 kB.
 const COMPONENTS_BYTES_MAX: usize = 128 * 1024;

@@ -14,8 +14,8 @@ use super::enums::{CampaignStatus, RetryScope, SkipReason, WhenPast};
 use super::events::history;
 use super::messages::{MessageFilter, MessagePayload};
 use super::scalars::{Decimal, Instant, Json, LocalDateTime, PhoneNumber, Place, TimeZone};
-use super::session::{Answer, all, asked, change, int, load, replace, session, texts};
 use super::segments::SegmentPreview;
+use super::session::{Answer, all, asked, change, int, load, replace, session, texts};
 use super::templates::Template;
 use crate::application::view::{CampaignView, Written};
 use crate::application::{AppResult, accounts, campaigns, messages, templates};
@@ -176,10 +176,12 @@ impl Campaign {
     async fn progress_over_time(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "2 to 500.", default = 120)] points: i32,
+        #[graphql(desc = "2 to 500.", default_with = "Some(120)")] points: Option<i32>,
     ) -> Answer<Vec<ProgressPoint>> {
         let (gateway, caller) = asked(ctx);
-        let curve = campaigns::curve(gateway, caller, &self.view, self.as_of, points).await?;
+        let curve =
+            campaigns::curve(gateway, caller, &self.view, self.as_of, points.unwrap_or(120))
+                .await?;
         let point = |(at, counts): (DateTime<Utc>, projections::CampaignCounts)| ProgressPoint {
             at: Instant(at),
             queued: int(counts.pending),

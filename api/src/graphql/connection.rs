@@ -70,9 +70,7 @@ impl Counted {
             }
             Self::ApiKeys => api_keys::total(gateway, caller).await,
             Self::Users => users::total(gateway, caller).await,
-            Self::Imports(workspace) => {
-                imports::total(gateway, caller, workspace.as_deref()).await
-            }
+            Self::Imports(workspace) => imports::total(gateway, caller, workspace.as_deref()).await,
         }
     }
 }

@@ -348,7 +348,7 @@ impl ContactQuery {
     ) -> Answer<Vec<TagCount>> {
         let (gateway, caller) = asked(ctx);
         let workspace_id = workspace_id.as_ref().map(|id| id.as_str());
-        let tags = contacts::tags(gateway, caller, search, workspace_id, first).await?;
+        let tags = contacts::used_tags(gateway, caller, search, workspace_id, first).await?;
         let count = |tag: contacts::TagCount| TagCount { tag: tag.tag, count: int(tag.count) };
         Ok(tags.into_iter().map(count).collect())
     }

@@ -3,6 +3,8 @@
 use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use domain::port::AggregateType;
 use domain::primitives::TemplateId;
 
@@ -11,8 +13,8 @@ use super::enums::{QualityRating, TemplateCategory, TemplateStatus};
 use super::events::history;
 use super::scalars::{Instant, Json, Place};
 use super::session::{Answer, all, asked, int, replace, texts};
-use crate::application::templates;
 use crate::application::view::{TemplateView, Written};
+use crate::application::{AppError, templates};
 
 /// A message that WhatsApp has to approve, in one language.
 #[derive(Clone, SimpleObject)]
@@ -204,11 +206,44 @@ impl TemplateQuery {
     }
 }
 
+/// A sample that was uploaded.
+#[derive(SimpleObject)]
+pub struct TemplateSamplePayload {
+    /// What goes into example.header_handle.
+    handle: String,
+}
+
 #[derive(Default)]
 pub(super) struct TemplateMutation;
 
 #[Object]
 impl TemplateMutation {
+    /// A file for the sample of a template's image, video or document header (WhatsApp's resumable upload): what goes into
+    /// example.header_handle. Records nothing. Scope MANAGE.
+    async fn upload_template_sample(
+        &self,
+        ctx: &Context<'_>,
+        account_id: ID,
+        file_name: String,
+        #[graphql(desc = "image/jpeg, image/png, video/mp4 or application/pdf.")] mime_type: String,
+        #[graphql(desc = "base64, at most 3 MB of it decoded: a request has no room for more.")]
+        data: String,
+    ) -> Answer<TemplateSamplePayload> {
+        let (gateway, caller) = asked(ctx);
+        let content = STANDARD.decode(data.as_bytes()).map_err(|_| {
+            AppError::invalid("data", "use the file's bytes in base64, as RFC 4648 has it")
+        })?;
+        let sample = templates::TemplateSample {
+            account_id: account_id.0,
+            file_name,
+            mime_type,
+            content: content.into(),
+        };
+        Ok(TemplateSamplePayload {
+            handle: templates::upload_sample(gateway, caller, sample).await?,
+        })
+    }
+
     /// Drafts a template here. Scope MANAGE.
     async fn create_template(
         &self,

@@ -390,6 +390,20 @@ impl WebhookEndpointMutation {
         Ok(webhook_endpoints::replay(gateway, caller, &id, request).await?.into())
     }
 
+    /// One delivery again, at once and beside the endpoint's order, marked as such: with the header `webhook-replay: 1` and the
+    /// same id. It is tried a single time; `deliveries` tells what became of it. Scope MANAGE.
+    async fn resend_webhook(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "The position of an event that the endpoint is sent.")]
+        event_position: Place,
+    ) -> Answer<WebhookEndpointPayload> {
+        let session = session(ctx);
+        let (gateway, caller) = (&session.gateway, &session.caller);
+        Ok(webhook_endpoints::resend(gateway, caller, &id, event_position.0).await?.into())
+    }
+
     /// Sends an endpoint nothing any more, for good. Scope MANAGE.
     async fn delete_webhook_endpoint(
         &self,

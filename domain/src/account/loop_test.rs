@@ -274,9 +274,8 @@ mod tests {
     #[test]
     fn it_passes_when_the_answer_was_on_the_phone_in_time() {
         let test = given([start(0), wrote(3, None, 5, 6)]).loop_test.unwrap();
-        let told = |answer: Option<&Message>, now| {
-            test.state(AccountStatus::Connected, answer, at(now))
-        };
+        let told =
+            |answer: Option<&Message>, now| test.state(AccountStatus::Connected, answer, at(now));
         let request = || MessageCommand::RequestSend { attempt: 1, send_by: at(20), at: at(11) };
         let taken = || MessageCommand::RecordAccepted {
             attempt: 1,
@@ -285,7 +284,10 @@ mod tests {
             at: at(12),
         };
         let open = given([start(0)]).loop_test.unwrap();
-        assert_eq!(open.state(AccountStatus::Paused, None, at(1)), LoopTestState::WaitingForInbound);
+        assert_eq!(
+            open.state(AccountStatus::Paused, None, at(1)),
+            LoopTestState::WaitingForInbound
+        );
         assert_eq!(open.state(AccountStatus::Connected, None, at(600)), LoopTestState::Expired);
         assert_eq!(told(None, 7), LoopTestState::WaitingForAcceptance, "not planned yet");
         assert_eq!(told(Some(&answer([])), 12), LoopTestState::WaitingForAcceptance);

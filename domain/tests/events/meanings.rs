@@ -323,6 +323,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("webhook_endpoint.replay_completed", "All of the replay was taken."),
     ("webhook_endpoint.deleted", "It is sent nothing any more, for good."),
     (
+        "webhook_endpoint.resend_requested",
+        "Somebody asked for the event at `position` once more, at once and beside the others' \
+         order. What became of it is told by the endpoint's deliveries.",
+    ),
+    (
         "user.invited",
         "Somebody may choose a password and sign in to the console. Without `workspace_ids` or \
          `account_ids`: to all of them.",

@@ -7,7 +7,7 @@ use domain::account::{Account, AccountCommand, AccountProvider, AccountStatus, L
 use domain::api_key::Scope;
 use domain::contact::{ContactChanges, ContactOrigin};
 use domain::message::Message;
-use domain::primitives::{AccountId, Actor, ContactId, MessageId, PhoneNumber, Wamid};
+use domain::primitives::{AccountId, Actor, ContactId, MessageId, Wamid};
 use infrastructure::ledger::Context;
 use serde_json::json;
 use tracing::warn;
@@ -45,8 +45,7 @@ pub async fn start_loop_test(
     caller.require(Scope::Manage)?;
     let (id, loaded) = command::known::<Account>(gateway, caller, id, "account").await?;
     let phone = Home::of(&loaded.aggregate).phone(phone, "phone")?;
-    let workspace =
-        loaded.aggregate.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
+    let workspace = loaded.aggregate.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
     let now = gateway.clock.now();
     let context = command::context(gateway, caller);
     let new_contact = ContactId(gateway.ids.next_id(now));
@@ -57,11 +56,8 @@ pub async fn start_loop_test(
             Box::pin(async move {
                 let contact_id = known.unwrap_or(new_contact);
                 // First: a number that is given up meets nobody.
-                let start = AccountCommand::StartLoopTest {
-                    contact_id,
-                    phone: phone.clone(),
-                    at: now,
-                };
+                let start =
+                    AccountCommand::StartLoopTest { contact_id, phone: phone.clone(), at: now };
                 let started = tx.execute::<Account>(id, start).await;
                 started.map_err(|error| command::refused(error, ""))?;
                 if known.is_none() {

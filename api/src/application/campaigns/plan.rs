@@ -63,7 +63,8 @@ pub async fn create(
             Once::Done(id, position) => (id, position),
             Once::Now(idempotency) => {
                 check_account(&account)?;
-                let audience = audience(gateway, caller, workspace_id, input.audience, AUDIENCE).await?;
+                let audience =
+                    audience(gateway, caller, workspace_id, input.audience, AUDIENCE).await?;
                 let now = gateway.clock.now();
                 let plan = CampaignPlan {
                     name: input.name,

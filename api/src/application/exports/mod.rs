@@ -6,6 +6,7 @@ mod cells;
 mod encode;
 pub mod jobs;
 mod place;
+pub mod report;
 mod rows;
 mod table;
 #[cfg(test)]

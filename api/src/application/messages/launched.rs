@@ -15,12 +15,8 @@ use crate::application::events;
 /// Streams read at once.
 const STREAMS_AT_ONCE: usize = 100;
 /// What somebody does so that a message that there is goes out again.
-const ASKED_AGAIN: [&str; 4] = [
-    "message.retry_scheduled",
-    "message.queued",
-    "message.scheduled",
-    "message.in_doubt_resolved",
-];
+const ASKED_AGAIN: [&str; 4] =
+    ["message.retry_scheduled", "message.queued", "message.scheduled", "message.in_doubt_resolved"];
 
 /// Who asked for each of these messages: who last had it sent again, else who launched its campaign, else who sent it. One
 /// that the caller may not see is left out. Scope READ.
@@ -82,9 +78,11 @@ fn is_somebody(event: &RecordedEvent) -> bool {
 }
 
 fn asked_again(history: &[RecordedEvent]) -> Option<Actor> {
-    let again = history.iter().skip(1).rev().find(|event| {
-        ASKED_AGAIN.contains(&event.event_type.as_str()) && is_somebody(event)
-    });
+    let again = history
+        .iter()
+        .skip(1)
+        .rev()
+        .find(|event| ASKED_AGAIN.contains(&event.event_type.as_str()) && is_somebody(event));
     again.map(|event| event.metadata.actor.clone())
 }
 

@@ -240,7 +240,9 @@ async fn answer_loop_test(
 ) -> Result<(), ItemError> {
     match loop_test::answer(gateway, account_id, message_id, wamid).await {
         Ok(()) => Ok(()),
-        Err(error) if error.code == ErrorCode::Unavailable => Err(ItemError::StoreAway(error.into())),
+        Err(error) if error.code == ErrorCode::Unavailable => {
+            Err(ItemError::StoreAway(error.into()))
+        }
         Err(error) => {
             warn!(account.id = %account_id, %error, "a loop test could not be answered");
             Ok(())
