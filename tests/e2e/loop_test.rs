@@ -12,7 +12,7 @@ use crate::schema::samples::Kind;
 const NUMBER: &str = "402000000000071";
 const ANA: &str = "+447700900171";
 const LOOP_TEST: &str = "query($id: ID!) { account(id: $id) { status loopTest { startedAt expiresAt state inboundAt acceptedAt \
-                         deliveredAt message { id status to contactId preview } } \
+                         deliveredAt message { id status to contactId launchedBy { kind } } } \
                          history(first: 100) { nodes { type data } } } }";
 const START: &str = "mutation($id: ID!, $phone: PhoneNumber!) { testAccount(id: $id, phone: $phone) { account { loopTest { \
                      state inboundAt message { id } } } position } }";
@@ -85,6 +85,7 @@ async fn a_message_from_ones_own_phone_is_answered_once_and_the_answer_is_told_o
             (&test["message"]["status"], &test["message"]["to"]),
             (&json!("DELIVERED"), &json!(ANA))
         );
+        assert_eq!(test["message"]["launchedBy"]["kind"], "API_KEY", "who asked for the test");
         writes(&sandbox, ANA, "thanks");
         received(client, 4).await;
         told(&sandbox).await;

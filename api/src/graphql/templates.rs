@@ -3,8 +3,6 @@
 use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use domain::port::AggregateType;
 use domain::primitives::TemplateId;
 
@@ -13,8 +11,8 @@ use super::enums::{QualityRating, TemplateCategory, TemplateStatus};
 use super::events::history;
 use super::scalars::{Instant, Json, Place};
 use super::session::{Answer, all, asked, int, replace, texts};
+use crate::application::templates;
 use crate::application::view::{TemplateView, Written};
-use crate::application::{AppError, templates};
 
 /// A message that WhatsApp has to approve, in one language.
 #[derive(Clone, SimpleObject)]
@@ -230,15 +228,8 @@ impl TemplateMutation {
         data: String,
     ) -> Answer<TemplateSamplePayload> {
         let (gateway, caller) = asked(ctx);
-        let content = STANDARD.decode(data.as_bytes()).map_err(|_| {
-            AppError::invalid("data", "use the file's bytes in base64, as RFC 4648 has it")
-        })?;
-        let sample = templates::TemplateSample {
-            account_id: account_id.0,
-            file_name,
-            mime_type,
-            content: content.into(),
-        };
+        let sample =
+            templates::TemplateSample { account_id: account_id.0, file_name, mime_type, data };
         Ok(TemplateSamplePayload {
             handle: templates::upload_sample(gateway, caller, sample).await?,
         })

@@ -21,6 +21,8 @@ use crate::application::error::{AppError, AppResult, ErrorCode};
 use crate::application::messages;
 use crate::application::view::{LoopTestView, MessageView, Written};
 
+/// In whose name the answer goes out.
+pub(crate) const PROCESS: &str = "loop-test";
 /// What the gateway answers.
 const ANSWER: &str = "Loop test: your message has arrived, and this is the answer.";
 /// What the sandbox's phone writes.
@@ -163,7 +165,7 @@ pub(crate) async fn answer(
     }
     let Some(inbound) = gateway.bus.load::<Message>(message_id.0).await? else { return Ok(()) };
     let Some(header) = &inbound.aggregate.header else { return Ok(()) };
-    let actor = Actor::process("loop-test");
+    let actor = Actor::process(PROCESS);
     let mut context = Context::new(actor, gateway.ids.next_id(now));
     if let Some(thread) = inbound.thread {
         context = context.because_of(thread);

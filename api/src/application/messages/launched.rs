@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::api_key::Scope;
 use domain::port::{AggregateType, EventFeed, Position, RecordedEvent, StreamId};
-use domain::primitives::{Actor, ActorKind, CampaignId, MessageId};
+use domain::primitives::{Actor, ActorKind, MessageId};
 use uuid::Uuid;
 
 use crate::app::Gateway;
+use crate::application::accounts::loop_test;
 use crate::application::caller::Caller;
 use crate::application::error::AppResult;
 use crate::application::events;
@@ -18,7 +19,8 @@ const STREAMS_AT_ONCE: usize = 100;
 const ASKED_AGAIN: [&str; 4] =
     ["message.retry_scheduled", "message.queued", "message.scheduled", "message.in_doubt_resolved"];
 
-/// Who asked for each of these messages: who last had it sent again, else who launched its campaign, else who sent it. One
+/// Who asked for each of these messages: who last had it sent again, else who launched its campaign or started its loop test,
+/// else who sent it. One
 /// that the caller may not see is left out. Scope READ.
 ///
 /// # Errors
@@ -30,7 +32,7 @@ pub async fn launched_by(
 ) -> AppResult<HashMap<MessageId, Actor>> {
     caller.require(Scope::Read)?;
     let mut found = HashMap::new();
-    let mut of_campaigns: Vec<(MessageId, CampaignId, Position, Actor)> = vec![];
+    let mut carried_out: Vec<(MessageId, StreamId, Position, Actor)> = vec![];
     for ids in ids.chunks(STREAMS_AT_ONCE) {
         let streams: Vec<StreamId> =
             ids.iter().map(|id| StreamId::new(AggregateType::Message, id.0)).collect();
@@ -41,24 +43,21 @@ pub async fn launched_by(
             let id = MessageId(id);
             if let Some(actor) = asked_again(&history) {
                 found.insert(id, actor);
-            } else if let Some(campaign) = campaign_of(first) {
-                of_campaigns.push((id, campaign, first.position, first.metadata.actor.clone()));
+            } else if let Some(parent) = parent_of(first) {
+                carried_out.push((id, parent, first.position, first.metadata.actor.clone()));
             } else {
                 found.insert(id, first.metadata.actor.clone());
             }
         }
     }
-    let campaigns: BTreeSet<StreamId> = of_campaigns
-        .iter()
-        .map(|(_, campaign, ..)| StreamId::new(AggregateType::Campaign, campaign.0))
-        .collect();
-    let campaigns: Vec<StreamId> = campaigns.into_iter().collect();
+    let parents: BTreeSet<StreamId> = carried_out.iter().map(|(_, parent, ..)| *parent).collect();
+    let parents: Vec<StreamId> = parents.into_iter().collect();
     let mut histories = HashMap::new();
-    for streams in campaigns.chunks(STREAMS_AT_ONCE) {
+    for streams in parents.chunks(STREAMS_AT_ONCE) {
         histories.extend(by_stream(gateway.ledger.read_streams(streams).await?));
     }
-    for (id, campaign, position, first) in of_campaigns {
-        let launcher = histories.get(&campaign.0).and_then(|history| launcher(history, position));
+    for (id, parent, position, first) in carried_out {
+        let launcher = histories.get(&parent.id).and_then(|history| launcher(history, position));
         found.insert(id, launcher.unwrap_or(first));
     }
     Ok(found)
@@ -86,17 +85,21 @@ fn asked_again(history: &[RecordedEvent]) -> Option<Actor> {
     again.map(|event| event.metadata.actor.clone())
 }
 
-/// A test is sent by whoever tests.
-fn campaign_of(first: &RecordedEvent) -> Option<CampaignId> {
+/// What a message carries out: a campaign, whose tests are sent by whoever tests, or a number's loop test.
+fn parent_of(first: &RecordedEvent) -> Option<StreamId> {
+    if first.metadata.actor == Actor::process(loop_test::PROCESS) {
+        return first.account_id.map(|id| StreamId::new(AggregateType::Account, id));
+    }
     let header = first.data.get("header").unwrap_or(&first.data);
     if header.get("is_test").is_some_and(|is_test| is_test == true) {
         return None;
     }
-    Uuid::try_parse(header.get("campaign_id")?.as_str()?).ok().map(CampaignId)
+    let campaign = Uuid::try_parse(header.get("campaign_id")?.as_str()?).ok()?;
+    Some(StreamId::new(AggregateType::Campaign, campaign))
 }
 
-/// Who launched the run of a campaign that a message at `position` is of. A second person's yes carries out what the first
-/// one asked for.
+/// Who launched the run of a campaign, or started the loop test, that a message at `position` is of. A second person's yes
+/// carries out what the first one asked for.
 fn launcher(history: &[RecordedEvent], position: Position) -> Option<Actor> {
     let mut asked = None;
     let mut launched = None;
@@ -108,6 +111,7 @@ fn launcher(history: &[RecordedEvent], position: Position) -> Option<Actor> {
             "campaign.scheduled" | "campaign.started" if is_somebody(event) => {
                 launched = asked.take().or_else(|| Some(event.metadata.actor.clone()));
             }
+            "account.loop_test_started" => launched = Some(event.metadata.actor.clone()),
             _ => {}
         }
     }

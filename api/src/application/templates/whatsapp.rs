@@ -1,6 +1,8 @@
 //! Templates at WhatsApp: handed in for review, listed, deleted. Every call comes before the event that records it; a
 //! crash in between is put right by the next submission or sync, which find the template by its name there.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
@@ -285,7 +287,8 @@ pub struct TemplateSample {
     pub account_id: String,
     pub file_name: String,
     pub mime_type: String,
-    pub content: Bytes,
+    /// base64, as RFC 4648 has it.
+    pub data: String,
 }
 
 impl std::fmt::Debug for TemplateSample {
@@ -322,7 +325,10 @@ pub async fn upload_sample(
         let problem = format!("WhatsApp takes {} as samples", SAMPLE_TYPES.join(", "));
         return Err(AppError::invalid("mimeType", problem));
     }
-    if sample.content.is_empty() || sample.content.len() > SAMPLE_BYTES_MAX {
+    let content = STANDARD
+        .decode(sample.data.as_bytes())
+        .map_err(|_| AppError::invalid("data", "use the file's bytes in base64"))?;
+    if content.is_empty() || content.len() > SAMPLE_BYTES_MAX {
         let problem = format!("use a file of 1 to {SAMPLE_BYTES_MAX} bytes");
         return Err(AppError::invalid("data", problem));
     }
@@ -339,7 +345,7 @@ pub async fn upload_sample(
     let sample = Sample {
         mime_type: sample.mime_type,
         file_name: sample.file_name,
-        content: sample.content,
+        content: Bytes::from(content),
     };
     api.upload_sample(&access, &app_id, &sample).await.map_err(unreachable)
 }
