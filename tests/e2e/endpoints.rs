@@ -218,6 +218,80 @@ async fn events_arrive_signed_and_in_order_and_again_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_event_comes_once_more_at_once_and_only_what_the_endpoint_is_sent() {
+    for kind in stores() {
+        let store = Store::fresh(kind).await;
+        let gateway = Binary::start(&store, None, &options(0)).await;
+        let client = &gateway.client;
+        let receiver = Receiver::start().await;
+        let types = json!({ "types": ["segment.created"] });
+        let (id, secret) = create(client, &receiver.url, types).await;
+        let ids = segments(client).await;
+        has_all(&receiver, &ids, 1, "everything arrived").await;
+        let first = receiver.received().into_iter().next().expect("one");
+        let position = first.json()["position"].as_str().expect("a position").to_owned();
+
+        let resend = "mutation($id: ID!, $at: Position!) { resendWebhook(id: $id, eventPosition: $at) { endpoint { id } position } }";
+        let so_far = receiver.received().len();
+        // One that is refused is told of like any other, and is not tried again.
+        receiver.behave(Manners { status: 500, body: "no".to_owned(), ..Manners::default() });
+        client.ask(resend, json!({ "id": id, "at": position })).await;
+        receiver.behave(Manners::default());
+        client.ask(resend, json!({ "id": id, "at": position })).await;
+        let again = receiver.received().split_off(so_far);
+        assert_eq!(again.len(), 2, "each a single time");
+        for request in &again {
+            assert!(request.is_signed_by(&secret));
+            assert_eq!(request.header("webhook-id"), first.header("webhook-id"));
+            assert_eq!(request.header("webhook-replay"), "1");
+            assert_eq!(request.json(), first.json());
+        }
+        let seen = eventually("both attempts are on record", || async {
+            let query = "query($id: ID!) { webhookEndpoint(id: $id) { lag deliveries(first: 100) { nodes { status isReplay \
+                         eventPosition response } } } }";
+            let seen = client.ask(query, json!({ "id": id })).await["webhookEndpoint"].clone();
+            let nodes = seen["deliveries"]["nodes"].as_array()?.clone();
+            let replays: Vec<Value> =
+                nodes.into_iter().filter(|node| node["isReplay"] == true).collect();
+            (replays.len() == 2).then_some(replays)
+        })
+        .await;
+        let of = |node: &Value| (node["status"].clone(), node["eventPosition"].clone());
+        assert_eq!(
+            seen.iter().map(of).collect::<Vec<_>>(),
+            [(json!(200), json!(position)), (json!(500), json!(position))]
+        );
+
+        // What it asked for, what there is, and what is its workspace's: nothing else.
+        let other =
+            "mutation { addContact(input: { phoneNumber: \"+447700900462\" }) { position } }";
+        let other = client.ask(other, json!({})).await["addContact"]["position"].clone();
+        let elsewhere = "mutation { createWorkspace(name: \"Elsewhere\") { position } }";
+        let elsewhere =
+            client.ask(elsewhere, json!({})).await["createWorkspace"]["position"].clone();
+        let so_far = receiver.received().len();
+        for (at, problem) in [
+            (other, "is not sent this event (contact.added)"),
+            (elsewhere, "no event of the endpoint's workspace"),
+            (json!("999999999"), "has not reached"),
+        ] {
+            let error =
+                client.query(resend, json!({ "id": id, "at": at })).await.expect_err("refused");
+            assert_eq!(error.code, "VALIDATION_FAILED", "{error:?}");
+            assert!(format!("{error:?}").contains(problem), "{error:?}");
+            assert!(format!("{error:?}").contains("eventPosition"), "{error:?}");
+        }
+        let pause = "mutation($id: ID!) { updateWebhookEndpoint(input: { id: $id, enabled: false }) { position } }";
+        client.ask(pause, json!({ "id": id })).await;
+        let error =
+            client.query(resend, json!({ "id": id, "at": position })).await.expect_err("paused");
+        assert_eq!(error.code, "CONFLICT", "{error:?}");
+        assert_eq!(receiver.received().len(), so_far);
+        gateway.terminate().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_in_trouble_gets_everything_in_the_end_and_holds_up_nobody() {
     for kind in stores() {
         let store = Store::fresh(kind).await;

@@ -129,6 +129,119 @@ fn marks_in(folder: &Path, marks: &[&'static str]) -> Vec<&'static str> {
     found
 }
 
+/// Lines of a campaign's report, as a reader of CSV has them; the first one has the names.
+async fn report(client: &Client, path: &str) -> (u16, Vec<BTreeMap<String, String>>) {
+    let answer = client.http().get(format!("{}{path}", client.base)).bearer_auth(&client.key);
+    let answer = answer.send().await.expect("an answer");
+    let (status, body) = (answer.status().as_u16(), answer.text().await.expect("a body"));
+    let mut lines = body.lines().map(|line| {
+        // No cell of these tests has a comma or a line's end in it.
+        line.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect::<Vec<_>>()
+    });
+    let names = lines.next().unwrap_or_default();
+    let rows = lines.map(|cells| names.iter().cloned().zip(cells).collect());
+    (status, rows.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaigns_report_has_a_safe_line_for_each_recipient_and_people_only_for_who_may_see_them()
+ {
+    for kind in stores() {
+        let store = Store::fresh(kind).await;
+        let sandbox = SandboxProcess::start(92).await;
+        let gateway = Binary::start(&store, Some(&sandbox), &BinaryOptions::default()).await;
+        let client = &gateway.client;
+        let account = sandbox.connect(client, NUMBER, 500).await;
+        // More than a page of them.
+        let people = 620_u64;
+        let mut csv = format!("phone,name\n+447700900299,{FORMULA}\n+447700900298,Nobody At All\n");
+        for index in 0..people - 2 {
+            csv.push_str(&format!("+{},Person {index}\n", 447_700_901_000_u64 + index));
+        }
+        import_csv(client, &csv, "all").await;
+        let template = approved_template(client, &account, "offers").await;
+        let campaign = launch(client, &account, &template, "all").await;
+        let test =
+            "mutation($id: ID!) { testCampaign(id: $id, to: \"+447700900297\") { position } }";
+        client.ask(test, json!({ "id": campaign })).await;
+        let done = progress_when(client, &campaign, Duration::from_secs(90), "it is over", |c| {
+            c["status"] == "COMPLETED" && count(c, "delivered") == people
+        })
+        .await;
+        assert_adds_up(&done);
+        quiet(client).await;
+        let path = format!("/campaigns/{campaign}/report.csv");
+        let (status, lines) = report(client, &path).await;
+        assert_eq!(
+            (status, lines.len() as u64),
+            (200, people),
+            "a line each, and none of the test"
+        );
+        let of = |phone: &str| {
+            let safe = format!("'{phone}");
+            lines.iter().find(|line| line["phone"] == safe).unwrap_or_else(|| panic!("no {phone}"))
+        };
+        let line = of("+447700900299");
+        assert_eq!(
+            (&line["name"][..], &line["status"][..]),
+            (&format!("'{FORMULA}")[..], "DELIVERED")
+        );
+        assert!(line["delivered_at"].ends_with('Z') && line["failure_code"].is_empty(), "{line:?}");
+        let each: std::collections::BTreeSet<&str> =
+            lines.iter().map(|line| &line["contact_id"][..]).collect();
+        assert_eq!(each.len() as u64, people);
+
+        // The same curve as the counters', for whoever comes later.
+        let curve = "query($id: ID!) { campaign(id: $id) { progressOverTime(points: 10) { at queued accepted delivered } } }";
+        let data = client.ask(curve, json!({ "id": campaign })).await;
+        let points = data["campaign"]["progressOverTime"].as_array().expect("points").clone();
+        assert!((2..=10).contains(&points.len()), "{points:?}");
+        let last = points.last().expect("a point");
+        assert_eq!(
+            (&last["delivered"], &last["queued"]),
+            (&json!(people), &json!(0)),
+            "{points:?}"
+        );
+        let rises: Vec<u64> =
+            points.iter().map(|point| point["accepted"].as_u64().expect("a count")).collect();
+        assert!(rises.is_sorted() && rises[0] < people, "{rises:?}");
+        let counts = "query($from: DateTime!) { messageCounts(from: $from) { recipients accepted delivered failed failures { code } } }";
+        let from = "2020-01-01T00:00:00Z";
+        let data = client.ask(counts, json!({ "from": from })).await;
+        // The test is a message too.
+        assert_eq!(data["messageCounts"]["recipients"], json!(people + 1), "{data}");
+        assert_eq!(data["messageCounts"]["delivered"], json!(people + 1), "{data}");
+        let launched = "query($id: ID!) { campaign(id: $id) { messages(first: 3) { nodes { launchedBy { kind } } } } }";
+        let data = client.ask(launched, json!({ "id": campaign })).await;
+        for node in data["campaign"]["messages"]["nodes"].as_array().expect("messages") {
+            assert_eq!(node["launchedBy"]["kind"], "API_KEY", "{data}");
+        }
+        let audience = "query($a: AudienceInput!) { audiencePreview(audience: $a, first: 3) { count sample { id } } }";
+        let data = client.ask(audience, json!({ "a": { "tags": ["all"] } })).await;
+        let preview = &data["audiencePreview"];
+        assert_eq!(
+            (&preview["count"], preview["sample"].as_array().map(Vec::len)),
+            (&json!(people), Some(3))
+        );
+        let data = client.ask("{ tags(search: \"AL\") { tag count } }", json!({})).await;
+        assert_eq!(data["tags"], json!([{ "tag": "all", "count": people }]));
+
+        let reader = client.with_key(&key_with(client, &["READ"]).await);
+        let (status, masked) = report(&reader, &path).await;
+        assert_eq!((status, masked.len() as u64), (200, people));
+        assert!(
+            masked.iter().all(|line| !line.contains_key("phone") && !line.contains_key("name"))
+        );
+        let (status, _) =
+            report(&reader, "/campaigns/0190a0a0-0000-7000-8000-000000000000/report.csv").await;
+        assert_eq!(status, 404);
+        let sender = client.with_key(&key_with(client, &["SEND"]).await);
+        assert_eq!(report(&sender, &path).await.0, 403);
+        gateway.terminate().await;
+        sandbox.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn duckdb_and_pandas_read_what_graphql_says_and_nothing_of_people_unless_asked() {
     for kind in stores() {

@@ -27,6 +27,7 @@ mod journal;
 mod kurrentdb;
 mod launch;
 mod limits;
+mod loop_test;
 mod main_job;
 mod media;
 mod merged;

@@ -2,6 +2,7 @@
 
 mod connect;
 mod health;
+pub(crate) mod loop_test;
 pub(crate) mod sandbox;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +31,7 @@ use crate::app::Gateway;
 
 pub use connect::{ConnectAccount, connect};
 pub use health::{health, reach};
+pub use loop_test::{loop_test, start_loop_test};
 
 /// Changes to an account. `None`: left as it is; `Some(None)`: cleared.
 #[derive(Clone, Debug, Default)]
@@ -410,7 +412,15 @@ pub async fn get(
             (id, loaded.aggregate)
         }
     };
-    AccountView::new(AccountId(id), &account).ok_or_else(|| AppError::not_found("account"))
+    let view = AccountView::new(AccountId(id), &account);
+    let view = view.ok_or_else(|| AppError::not_found("account"))?;
+    Ok(AccountView { as_of, ..view })
+}
+
+/// Where WhatsApp reaches the gateway for this account; `None` where no `public_url` is configured.
+pub fn webhook_url(gateway: &Gateway, account: &AccountView) -> Option<String> {
+    let public = gateway.config.public_url.as_ref()?;
+    public.join(&account.webhook_path).ok().map(Into::into)
 }
 
 fn filter_of(filter: &AccountFilter) -> AppResult<projections::AccountFilter> {

@@ -272,14 +272,16 @@ fn may_manage(caller: &Caller, key: &ApiKey) -> bool {
 /// Keys, oldest first, those that reach no further than the caller. Scope ADMIN.
 ///
 /// # Errors
-/// FORBIDDEN; VALIDATION_FAILED for a page that is none.
+/// FORBIDDEN; VALIDATION_FAILED for a page that is none; STALE.
 pub async fn list(
     gateway: &Gateway,
     caller: &Caller,
     page: PageArgs,
+    min_position: Option<Position>,
 ) -> AppResult<Page<ApiKeyView>> {
     caller.require(Scope::Admin)?;
     let page = read::page_request(page)?;
+    read::wait_directory(gateway, min_position).await?;
     let found = read::queries(gateway).api_keys(&read::scope(caller), &page).await?;
     Ok(read::page(found, |stored| {
         let id = ApiKeyId(stored.id);

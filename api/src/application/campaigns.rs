@@ -38,12 +38,13 @@ use super::{check, read};
 use crate::app::Gateway;
 
 use audience::PEOPLE_MAX;
+pub use audience::preview as preview_audience;
 pub use cancellation::{Cancellation, cancellation};
 pub(crate) use forecast::Forecasts;
 pub use forecast::{CampaignForecast, ForecastMessage, forecast, sample};
 pub use plan::create;
 pub(crate) use plan::{check_account, normalised, values};
-pub use progress::{CampaignProgress, FailureCount, progress, progress_as_of};
+pub use progress::{CampaignProgress, FailureCount, curve, progress, progress_as_of};
 pub use retry::{RetryScope, retry, test};
 pub use waiting::waiting_for;
 

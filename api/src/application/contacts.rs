@@ -16,7 +16,7 @@ use domain::primitives::{ContactId, PhoneNumber, WorkspaceId};
 use domain::segment::Segment;
 use domain::template::TemplateCategory;
 use infrastructure::phone;
-use projections::names;
+use projections::{WordKind, names};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::command;
 use super::error::{AppError, AppResult};
-use super::page::{Page, PageArgs, Total};
+use super::page::{self, Page, PageArgs, Total};
 use super::view::{ContactView, Written};
 use super::{check, read};
 use crate::app::Gateway;
@@ -49,6 +49,37 @@ const FILTER_NUMBERS_MAX: usize = 1_000;
 const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
 /// Where consent comes from when the API's caller does not say.
 const API_SOURCE: &str = "api";
+
+/// A tag, and how many contacts have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagCount {
+    pub tag: String,
+    pub count: u64,
+}
+
+/// The tags that are in use, the most used first: of the thousand most used of the workspace those that `search` is part
+/// of, in whatever capitals. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED, also where it is not clear which workspace is meant.
+pub async fn used_tags(
+    gateway: &Gateway,
+    caller: &Caller,
+    search: Option<String>,
+    workspace_id: Option<&str>,
+    first: Option<i32>,
+) -> AppResult<Vec<TagCount>> {
+    caller.require(Scope::Read)?;
+    check::search(search.as_ref())?;
+    let first = page::limit(first, "first")?;
+    let workspace = command::workspace(gateway, caller, workspace_id, "workspaceId").await?;
+    let known = read::queries(gateway).vocabulary(workspace.0, WordKind::Tag).await?;
+    let part = search.map(|text| text.trim().to_lowercase()).unwrap_or_default();
+    let used = known
+        .into_iter()
+        .filter(|(tag, contacts)| *contacts > 0 && tag.to_lowercase().contains(&part));
+    Ok(used.take(first).map(|(tag, count)| TagCount { tag, count }).collect())
+}
 
 /// A person to add, or to find and update.
 #[derive(Clone, Default, Serialize)]

@@ -16,8 +16,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::api_key::Scope;
 use domain::contact::ConsentStatus;
-use domain::import::{Import, ImportCommand, ImportConsent, ImportSource, ImportStatus};
-use domain::port::Fence;
+use domain::import::{
+    Import, ImportCommand, ImportConsent, ImportRowError, ImportSource, ImportStatus,
+};
+use domain::port::{Fence, Position};
 use domain::primitives::{Actor, ImportId, WorkspaceId};
 use futures::{Stream, StreamExt};
 use infrastructure::import::{
@@ -34,6 +36,7 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::command::{self, Once};
 use super::error::{AppError, AppResult, ErrorCode};
+use super::page::{Page, PageArgs, Total};
 use super::view::{ImportView, Written};
 use super::{check, contacts, read};
 use crate::app::Gateway;
@@ -578,9 +581,82 @@ pub async fn undo(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Wri
 /// One import, with its counts as of now and the first thousand rows that were turned away. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND.
-pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<ImportView> {
+/// FORBIDDEN; NOT_FOUND; STALE.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    min_position: Option<Position>,
+) -> AppResult<ImportView> {
     caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind.
+    read::wait_directory(gateway, min_position).await?;
     let (id, loaded) = command::known::<Import>(gateway, caller, id, "import").await?;
     ImportView::new(ImportId(id), &loaded.aggregate).ok_or_else(|| AppError::not_found("import"))
+}
+
+/// Imports, newest first, without the rows that were turned away: see [`errors`]. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for the workspace; VALIDATION_FAILED for a page that is none; STALE.
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    workspace_id: Option<&str>,
+    page: PageArgs,
+    min_position: Option<Position>,
+) -> AppResult<Page<ImportView>> {
+    caller.require(Scope::Read)?;
+    let page = read::page_request(page)?;
+    read::wait_directory(gateway, min_position).await?;
+    let scope = scope_of(gateway, caller, workspace_id).await?;
+    let found = read::queries(gateway).imports(&scope, &page).await?;
+    Ok(read::page(found, |stored| {
+        let view = ImportView::new(ImportId(stored.id), &stored.state)?;
+        Some(ImportView { errors: None, ..view })
+    }))
+}
+
+/// How many [`list`] would go through. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for the workspace.
+pub async fn total(
+    gateway: &Gateway,
+    caller: &Caller,
+    workspace_id: Option<&str>,
+) -> AppResult<Total> {
+    caller.require(Scope::Read)?;
+    let scope = scope_of(gateway, caller, workspace_id).await?;
+    Ok(read::total(read::queries(gateway).count_imports(&scope).await?))
+}
+
+async fn scope_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    workspace_id: Option<&str>,
+) -> AppResult<projections::Scope> {
+    let workspace = match workspace_id {
+        Some(id) => Some(command::workspace(gateway, caller, Some(id), "workspaceId").await?.0),
+        None => None,
+    };
+    Ok(read::scope(caller).within(workspace))
+}
+
+/// The first rows that an import turned away which the caller was shown, in the order of the file.
+///
+/// # Errors
+/// UNAVAILABLE.
+pub async fn errors(
+    gateway: &Gateway,
+    id: ImportId,
+    first: usize,
+) -> AppResult<Vec<ImportRowError>> {
+    let rows = read::queries(gateway).import_errors(id.0, first).await?;
+    let error = |row: projections::ImportErrorRow| ImportRowError {
+        row: row.row,
+        column: row.column,
+        message: row.message,
+    };
+    Ok(rows.into_iter().map(error).collect())
 }

@@ -1,6 +1,7 @@
 //! Messages: sent singly and in batches, moved, cancelled, settled, looked up.
 
 mod content;
+mod launched;
 mod send;
 
 use std::collections::HashMap;
@@ -26,7 +27,8 @@ use super::{check, read};
 use crate::app::Gateway;
 
 pub(crate) use content::{PARAMETER_COUNT, PARAMETER_FORMAT};
-pub(crate) use send::{TestSend, send_test};
+pub use launched::launched_by;
+pub(crate) use send::{Reply, TestSend, holder_of_number, reply, send_test};
 pub use send::{send, send_many};
 
 /// Messages of one `sendMessages`.

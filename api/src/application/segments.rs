@@ -193,9 +193,16 @@ fn campaigns_of(rule: &Rule, found: &mut Vec<CampaignId>) {
 /// One segment. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND.
-pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<SegmentView> {
+/// FORBIDDEN; NOT_FOUND; STALE.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    min_position: Option<Position>,
+) -> AppResult<SegmentView> {
     caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind; whom it holds is not.
+    read::wait_all(gateway, min_position).await?;
     let (id, segment) = living(gateway, caller, id).await?;
     SegmentView::new(id, &segment, caller).ok_or_else(|| AppError::not_found("segment"))
 }
@@ -203,14 +210,16 @@ pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<Segm
 /// Segments, oldest first. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; VALIDATION_FAILED for a page that is none.
+/// FORBIDDEN; VALIDATION_FAILED for a page that is none; STALE.
 pub async fn list(
     gateway: &Gateway,
     caller: &Caller,
     page: PageArgs,
+    min_position: Option<Position>,
 ) -> AppResult<Page<SegmentView>> {
     caller.require(Scope::Read)?;
     let page = read::page_request(page)?;
+    read::wait_all(gateway, min_position).await?;
     let found = read::queries(gateway).segments(&read::scope(caller), &page).await?;
     Ok(read::page(found, |stored| SegmentView::new(SegmentId(stored.id), &stored.state, caller)))
 }

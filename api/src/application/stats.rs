@@ -13,7 +13,8 @@ use domain::port::Position;
 use domain::pricing::{Amount, Bill, Cost, RateCard, cost};
 use domain::primitives::WorkspaceId;
 use projections::{
-    StatsCounts, StatsKey, StatsMeasure, StatsPart, StatsPartCount, StatsParts, StatsQuery,
+    QUARTER_S, StatsCounts, StatsKey, StatsMeasure, StatsPart, StatsPartCount, StatsParts,
+    StatsQuery,
 };
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -110,7 +111,10 @@ pub async fn delivery(
     min_position: Option<Position>,
 ) -> AppResult<Vec<StatsRow>> {
     caller.require(Scope::Read)?;
-    let workspaces_of = accounts(gateway, caller, &filter).await?;
+    check::at_most(&filter.campaign_ids, FILTER_MAX, "filter.campaignIds")?;
+    let workspace = filter.workspace_id.as_deref();
+    let workspaces_of =
+        accounts(gateway, caller, workspace, &filter.account_ids, "filter.").await?;
     let mut campaigns = vec![];
     for id in &filter.campaign_ids {
         campaigns.push(command::known::<Campaign>(gateway, caller, id, "campaign").await?.0);
@@ -166,6 +170,102 @@ pub async fn delivery(
     Ok(tables.into_rows(&buckets, &group_by, &cards))
 }
 
+/// Whose messages are counted, and when: by their cohort, as [`projections::StatsBasis::Cohort`] says it.
+#[derive(Clone, Debug)]
+pub struct CountsFilter {
+    pub workspace_id: Option<String>,
+    pub account_ids: Vec<String>,
+    pub from: DateTime<Utc>,
+    /// Exclusive; `None`: now.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// What became of the messages of a period: `recipients = pending + in_doubt + accepted + failed + cancelled + skipped`, as in
+/// a campaign's progress.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MessageCounts {
+    counts: [u64; StatsMeasure::COUNT],
+    /// The most frequent first.
+    pub failures: Vec<FailureCount>,
+    pub cost: Option<Cost>,
+}
+
+impl MessageCounts {
+    pub fn count(&self, measure: StatsMeasure) -> u64 {
+        self.counts[measure as usize]
+    }
+
+    /// Expired ones too.
+    pub fn failed(&self) -> u64 {
+        self.count(StatsMeasure::Failed) + self.count(StatsMeasure::Expired)
+    }
+
+    pub fn recipients(&self) -> u64 {
+        use StatsMeasure::{Accepted, Cancelled, InDoubt, Queued, Skipped};
+        let others = [Queued, InDoubt, Accepted, Cancelled, Skipped];
+        others.into_iter().map(|measure| self.count(measure)).sum::<u64>() + self.failed()
+    }
+}
+
+/// The counts of a period, from counters: in the same time for any number of messages. `parts`: what of the details is
+/// wanted. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for an id; VALIDATION_FAILED for a period that ends before it begins, or one with more details than
+/// one answer is made from.
+pub async fn counts(
+    gateway: &Gateway,
+    caller: &Caller,
+    filter: CountsFilter,
+    parts: StatsParts,
+) -> AppResult<MessageCounts> {
+    caller.require(Scope::Read)?;
+    let workspace = filter.workspace_id.as_deref();
+    let workspaces_of = accounts(gateway, caller, workspace, &filter.account_ids, "").await?;
+    let to = filter.to.unwrap_or_else(|| gateway.clock.now());
+    // What is asked for from now on is nothing yet.
+    if filter.to.is_some_and(|to| to <= filter.from) {
+        return Err(AppError::invalid("to", "use an instant after `from`"));
+    }
+    if to <= filter.from || workspaces_of.is_empty() {
+        return Ok(MessageCounts::default());
+    }
+    let quarter = QUARTER_S * 1_000;
+    let first = filter.from.timestamp_millis().div_euclid(quarter);
+    let end = (to.timestamp_millis() - 1).div_euclid(quarter) + 1;
+    let query = StatsQuery {
+        basis: projections::StatsBasis::Cohort,
+        buckets: vec![first..end],
+        accounts: workspaces_of.keys().copied().collect(),
+        campaigns: None,
+        group_by: vec![],
+    };
+    let queries = read::queries(gateway);
+    let counts = queries.stats_counts(&query, 2).await?;
+    let _turn = AT_ONCE.acquire().await.map_err(AppError::internal)?;
+    let found = queries.stats_parts(&query, parts, PARTS_MAX + 1).await?;
+    if found.len() > PARTS_MAX {
+        return Err(AppError::invalid(
+            "from",
+            "that is too much to find costs and failures of; ask for a shorter time, or select fewer of these fields",
+        ));
+    }
+    let ids = workspaces_of.values().map(|id| WorkspaceId(*id));
+    let cards = workspaces::rate_cards(gateway, ids).await?;
+    let mut tables = Tables::new(counts, false);
+    for part in found {
+        let workspace = workspaces_of.get(&part.account_id).copied().unwrap_or_default();
+        tables.add(part, WorkspaceId(workspace));
+    }
+    let bucket = Bucket { start: filter.from, quarters: first..end };
+    let row = tables.into_rows(&[bucket], &BTreeSet::new(), &cards).into_iter().next();
+    Ok(row.map_or_else(MessageCounts::default, |row| MessageCounts {
+        counts: row.counts,
+        failures: row.failures,
+        cost: row.cost,
+    }))
+}
+
 fn too_many_rows() -> AppError {
     let problem = format!(
         "the answer would have more than {ROWS_MAX} rows, one for each bucket and group; ask for a shorter time, longer \
@@ -174,27 +274,29 @@ fn too_many_rows() -> AppError {
     AppError::invalid("filter.groupBy", problem)
 }
 
-/// The accounts that are asked for, with their workspaces.
+/// The accounts that are asked for, with their workspaces. `prefix` is where they stand in the caller's input.
 async fn accounts(
     gateway: &Gateway,
     caller: &Caller,
-    filter: &StatsFilter,
+    workspace_id: Option<&str>,
+    account_ids: &[String],
+    prefix: &str,
 ) -> AppResult<BTreeMap<Uuid, Uuid>> {
-    check::at_most(&filter.account_ids, FILTER_MAX, "filter.accountIds")?;
-    check::at_most(&filter.campaign_ids, FILTER_MAX, "filter.campaignIds")?;
-    let workspace = match filter.workspace_id.as_deref() {
+    check::at_most(account_ids, FILTER_MAX, &format!("{prefix}accountIds"))?;
+    let workspace = match workspace_id {
         Some(id) => {
-            Some(command::workspace(gateway, caller, Some(id), "filter.workspaceId").await?.0)
+            let field = format!("{prefix}workspaceId");
+            Some(command::workspace(gateway, caller, Some(id), &field).await?.0)
         }
         None => None,
     };
-    let asked = command::accounts(gateway, caller, &filter.account_ids).await?;
+    let asked = command::accounts(gateway, caller, account_ids).await?;
     let asked = read::asked(asked.into_iter().map(|id| id.0).collect());
     let scope = read::scope(caller).within(workspace);
     let found = read::queries(gateway).stats_accounts(&scope, asked.as_deref()).await?;
     if found.len() > ACCOUNTS_MAX {
         let problem = format!("more than {ACCOUNTS_MAX} accounts are in sight; name some of them");
-        return Err(AppError::invalid("filter.accountIds", problem));
+        return Err(AppError::invalid(format!("{prefix}accountIds"), problem));
     }
     Ok(found.into_iter().collect())
 }

@@ -21,7 +21,7 @@ use super::view::{TemplateView, Written};
 use super::{check, read};
 use crate::app::Gateway;
 
-pub use whatsapp::{SyncResult, delete, submit, sync};
+pub use whatsapp::{SyncResult, TemplateSample, delete, submit, sync, upload_sample};
 
 /// Bytes of a template's components as JSON: a carousel of ten cards has about 20 kB.
 const COMPONENTS_BYTES_MAX: usize = 128 * 1024;
@@ -154,9 +154,16 @@ async fn written(
 /// One template. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND.
-pub async fn get(gateway: &Gateway, caller: &Caller, id: &str) -> AppResult<TemplateView> {
+/// FORBIDDEN; NOT_FOUND; STALE.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    min_position: Option<Position>,
+) -> AppResult<TemplateView> {
     caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind; what is shown within it is not.
+    read::wait_all(gateway, min_position).await?;
     let (id, loaded) = command::known::<Template>(gateway, caller, id, "template").await?;
     TemplateView::new(TemplateId(id), &loaded.aggregate)
         .ok_or_else(|| AppError::not_found("template"))

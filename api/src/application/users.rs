@@ -386,10 +386,16 @@ async fn viewed(gateway: &Gateway, id: Uuid) -> AppResult<UserView> {
 /// People, oldest first, those who reach no further than the caller. Scope ADMIN.
 ///
 /// # Errors
-/// FORBIDDEN; VALIDATION_FAILED for a page that is none.
-pub async fn list(gateway: &Gateway, caller: &Caller, page: PageArgs) -> AppResult<Page<UserView>> {
+/// FORBIDDEN; VALIDATION_FAILED for a page that is none; STALE.
+pub async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    page: PageArgs,
+    min_position: Option<Position>,
+) -> AppResult<Page<UserView>> {
     caller.require(Scope::Admin)?;
     let page = read::page_request(page)?;
+    read::wait_directory(gateway, min_position).await?;
     let found = read::queries(gateway).users(&read::scope(caller), &page).await?;
     Ok(read::page(found, |stored| {
         UserView::new(ConsoleUserId(stored.id), &stored.state, stored.sequence)

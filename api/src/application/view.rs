@@ -4,7 +4,8 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use domain::account::{
-    Account, AccountProvider, AccountStatus, InDoubtPolicy, QuietHours, Restriction,
+    Account, AccountProvider, AccountStatus, InDoubtPolicy, LoopTest, LoopTestState, QuietHours,
+    Restriction,
 };
 use domain::api_key::{ApiKey, Scope};
 use domain::campaign::{Audience, Campaign, CampaignStatus, WhenPast};
@@ -82,6 +83,23 @@ pub struct AccountView {
     /// The URL path to enter at Meta as the callback.
     pub webhook_path: String,
     pub connected_at: DateTime<Utc>,
+    /// The last one; see `accounts::loop_test` for what it has come to.
+    pub loop_test: Option<LoopTest>,
+    /// As it was known then; `None`: as it is now.
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+/// What a loop test has come to.
+#[derive(Clone, Debug)]
+pub struct LoopTestView {
+    pub started_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub state: LoopTestState,
+    pub inbound_at: Option<DateTime<Utc>>,
+    pub accepted_at: Option<DateTime<Utc>>,
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// The answer that the gateway sent.
+    pub message: Option<MessageView>,
 }
 
 /// Unique people reached outside a service window in the moving 24 h, over all numbers of the portfolio.
@@ -197,8 +215,8 @@ pub struct ImportView {
     pub added: u64,
     pub updated: u64,
     pub rejected: u64,
-    /// The first thousand.
-    pub errors: Vec<ImportRowError>,
+    /// The first thousand; `None`: not looked up, see `imports::errors`.
+    pub errors: Option<Vec<ImportRowError>>,
     pub errors_truncated: bool,
     pub started_at: Option<DateTime<Utc>>,
     pub undone_at: Option<DateTime<Utc>>,
@@ -396,6 +414,8 @@ impl AccountView {
             reach_limit: account.limit.and_then(|limit| limit.people_per_day),
             webhook_path: super::accounts::callback_path(id),
             connected_at: account.connected_at?,
+            loop_test: account.loop_test.clone(),
+            as_of: None,
         })
     }
 }
@@ -502,7 +522,7 @@ impl ImportView {
             added: import.totals.added,
             updated: import.totals.updated,
             rejected: import.totals.rejected,
-            errors: import.errors.clone(),
+            errors: Some(import.errors.clone()),
             errors_truncated: import.errors_truncated,
             started_at: import.started_at,
             undone_at: import.undone_at,

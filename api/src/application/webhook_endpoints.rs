@@ -1,10 +1,12 @@
 //! Webhook endpoints: URLs that events are sent to, how far each has heard, and what it answered.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use chrono::{DateTime, Utc};
 use domain::api_key::Scope;
-use domain::port::{AggregateType, EventFeed, Position, RecordedEvent};
+use domain::port::{AggregateType, EventFeed, EventFilter, Position, RecordedEvent};
 use domain::primitives::{AccountId, WebhookEndpointId, WorkspaceId};
 use domain::webhook_endpoint::{
     CreateWebhookEndpoint as Create, EndpointChange, EndpointStatus, PauseReason, Replay,
@@ -16,16 +18,18 @@ use infrastructure::outbound::client::PostError;
 use infrastructure::outbound::signature;
 use infrastructure::outbound::store::{Attempt, AttemptsAsked, COUNTED_MAX};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
 use super::caller::Caller;
 use super::command::{self, Once};
-use super::error::{AppError, AppResult};
+use super::error::{AppError, AppResult, ErrorCode};
 use super::events::check_types;
 use super::page::{self, Edge, Page, PageArgs, Total};
 use super::read;
 use crate::app::Gateway;
+use crate::worker::endpoints::resend;
 
 /// Endpoints of one workspace.
 const ENDPOINTS_MAX: usize = 50;
@@ -462,6 +466,82 @@ pub(crate) fn filter_of(
     }
 }
 
+/// How long the answer waits for the endpoint's. It is sent all the same.
+const RESEND_PATIENCE: StdDuration = StdDuration::from_secs(5);
+/// Events that are sent once more at the same time.
+static RESENDS: Semaphore = Semaphore::const_new(16);
+
+/// Delivers one event again, at once and beside the endpoint's order, a single time, under the same id and marked as a
+/// replay is. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED on `eventPosition` where nothing that is the workspace's lies there, or what
+/// the endpoint is not sent; CONFLICT where the endpoint is paused or disabled; RATE_LIMITED.
+pub async fn resend(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    id: &str,
+    position: Position,
+) -> AppResult<WrittenEndpoint> {
+    caller.require(Scope::Manage)?;
+    let (id, endpoint) = living(gateway, caller, id).await?;
+    let event = event_at(gateway, &endpoint, position).await?;
+    let at = gateway.clock.now();
+    let permit = RESENDS.try_acquire().map_err(|_| {
+        AppError::new(
+            ErrorCode::RateLimited,
+            "too many events are being sent again right now; try again in a moment",
+        )
+    })?;
+    let ready = resend::prepare(gateway, id.0, Arc::new(endpoint), event).await?;
+    let written =
+        execute(gateway, caller, id, &|| vec![WebhookEndpointCommand::Resend { position, at }])
+            .await?;
+    let sender = gateway.clone();
+    // Goes on where this caller stops waiting.
+    let sending = tokio::spawn(async move {
+        ready.send(sender).await;
+        drop(permit);
+    });
+    if let Ok(Err(error)) = tokio::time::timeout(RESEND_PATIENCE, sending).await {
+        return Err(AppError::internal(error));
+    }
+    Ok(written)
+}
+
+/// The event of the endpoint's workspace at a position, where the endpoint is sent it. What is another workspace's is as if
+/// nothing were there.
+async fn event_at(
+    gateway: &Gateway,
+    endpoint: &WebhookEndpoint,
+    position: Position,
+) -> AppResult<RecordedEvent> {
+    let refused = |problem: String| Err(AppError::invalid("eventPosition", problem));
+    let head = gateway.ledger.head().await?;
+    if position > head {
+        return refused(format!("the log has not reached {position}, it ends at {head}"));
+    }
+    let filter = EventFilter {
+        workspace_ids: endpoint.workspace_id.iter().map(|id| id.0).collect(),
+        ..EventFilter::default()
+    };
+    let before = Position(position.0.saturating_sub(1));
+    let page = gateway.ledger.read_after(before, &filter, 1).await?;
+    let Some(event) = page.events.into_iter().find(|event| event.position == position) else {
+        return refused(format!(
+            "no event of the endpoint's workspace is at {position}; use the eventPosition of a delivery, or the position of \
+             an event"
+        ));
+    };
+    if !wants(endpoint, &[], &event) {
+        return refused(format!(
+            "the endpoint is not sent this event ({}): it asks for other types or accounts, or nobody outside is sent it",
+            event.event_type
+        ));
+    }
+    Ok(event)
+}
+
 /// Sends an endpoint nothing any more, for good. Scope MANAGE.
 ///
 /// # Errors
@@ -501,10 +581,10 @@ async fn execute(
     let ((), position) = command::transact(gateway, &context, None, &|tx| {
         Box::pin(async move {
             for command in commands() {
-                let prefix = if matches!(command, WebhookEndpointCommand::Replay { .. }) {
-                    ""
-                } else {
-                    "input"
+                let prefix = match command {
+                    WebhookEndpointCommand::Replay { .. }
+                    | WebhookEndpointCommand::Resend { .. } => "",
+                    _ => "input",
                 };
                 tx.execute::<WebhookEndpoint>(id.0, command)
                     .await
@@ -631,17 +711,36 @@ async fn check_url(gateway: &Gateway, text: &str) -> AppResult<Url> {
     }
 }
 
+/// One endpoint that hears nothing which the caller could not. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND, also for one that was deleted; STALE.
+pub async fn get(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    min_position: Option<Position>,
+) -> AppResult<WebhookEndpointView> {
+    caller.require(Scope::Read)?;
+    // Folded from the log, which is never behind.
+    read::wait_directory(gateway, min_position).await?;
+    let (id, endpoint) = living(gateway, caller, id).await?;
+    WebhookEndpointView::new(id, &endpoint).ok_or_else(|| AppError::not_found("webhook endpoint"))
+}
+
 /// Endpoints, oldest first, those that hear nothing which the caller could not. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; VALIDATION_FAILED for a page that is none.
+/// FORBIDDEN; VALIDATION_FAILED for a page that is none; STALE.
 pub async fn list(
     gateway: &Gateway,
     caller: &Caller,
     page: PageArgs,
+    min_position: Option<Position>,
 ) -> AppResult<Page<WebhookEndpointView>> {
     caller.require(Scope::Read)?;
     let page = read::page_request(page)?;
+    read::wait_directory(gateway, min_position).await?;
     let found = read::queries(gateway).webhook_endpoints(&read::scope(caller), &page).await?;
     Ok(read::page(found, |stored| {
         WebhookEndpointView::new(WebhookEndpointId(stored.id), &stored.state)

@@ -192,13 +192,16 @@ pub async fn set_rate_card(
 /// What messages cost, as somebody wrote it down; empty until somebody did. Scope READ.
 ///
 /// # Errors
-/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where it is not clear which workspace is meant.
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED where it is not clear which workspace is meant; STALE.
 pub async fn rate_card(
     gateway: &Gateway,
     caller: &Caller,
     workspace_id: Option<String>,
+    min_position: Option<Position>,
 ) -> AppResult<RateCardView> {
     caller.require(Scope::Read)?;
+    // The card is folded from the log, which is never behind; which workspaces there are is not.
+    read::wait_directory(gateway, min_position).await?;
     let workspace_id =
         command::workspace(gateway, caller, workspace_id.as_deref(), "workspaceId").await?;
     let workspace = command::folded::<Workspace>(gateway, workspace_id.0, "workspace").await?;

@@ -6,8 +6,9 @@ use async_graphql::{
 use domain::port::AggregateType;
 
 use super::connection::{AccountConnection, Counted, EventConnection, page_args};
-use super::enums::{AccountProvider, AccountStatus, InDoubtAction, QualityRating};
+use super::enums::{AccountProvider, AccountStatus, InDoubtAction, LoopTestState, QualityRating};
 use super::events::history;
+use super::messages::Message;
 use super::scalars::{Instant, LocalTime, PhoneNumber, Place, TimeZone};
 use super::session::{Answer, all, asked, change, int, replace};
 use crate::application::view::{self, AccountView, Written};
@@ -106,6 +107,17 @@ impl Account {
         Ok(checks.into_iter().map(HealthCheck::from).collect())
     }
 
+    /// Where WhatsApp reaches the gateway: public_url and webhookPath together; null where no public_url is configured.
+    async fn webhook_url(&self, ctx: &Context<'_>) -> Option<String> {
+        accounts::webhook_url(asked(ctx).0, &self.view)
+    }
+
+    /// The last loop test, null where there was none.
+    async fn loop_test(&self, ctx: &Context<'_>) -> Answer<Option<LoopTest>> {
+        let (gateway, caller) = asked(ctx);
+        Ok(accounts::loop_test(gateway, caller, &self.view).await?.map(Into::into))
+    }
+
     /// Every fact about this account, in order.
     async fn history(
         &self,
@@ -114,6 +126,40 @@ impl Account {
         after: Option<String>,
     ) -> Answer<EventConnection> {
         history(ctx, AggregateType::Account, self.view.id.0, first, after).await
+    }
+}
+
+/// Proves the whole way of a message: the owner writes from their own phone to the number (inbound), the gateway answers
+/// (outbound, free inside the service window), WhatsApp reports the answer delivered (status).
+#[derive(Clone, SimpleObject)]
+pub struct LoopTest {
+    /// When it was asked for.
+    started_at: Instant,
+    /// Ten minutes after the start; what has not happened by then failed.
+    expires_at: Instant,
+    /// How far it has come.
+    state: LoopTestState,
+    /// When the person wrote, by WhatsApp's clock.
+    inbound_at: Option<Instant>,
+    /// When WhatsApp took the answer.
+    accepted_at: Option<Instant>,
+    /// When the answer was on the phone.
+    delivered_at: Option<Instant>,
+    /// The answer that the gateway sent.
+    message: Option<Message>,
+}
+
+impl From<view::LoopTestView> for LoopTest {
+    fn from(view: view::LoopTestView) -> Self {
+        Self {
+            started_at: Instant(view.started_at),
+            expires_at: Instant(view.expires_at),
+            state: view.state.into(),
+            inbound_at: view.inbound_at.map(Instant),
+            accepted_at: view.accepted_at.map(Instant),
+            delivered_at: view.delivered_at.map(Instant),
+            message: view.message.map(Into::into),
+        }
     }
 }
 
@@ -568,5 +614,17 @@ impl AccountMutation {
     ) -> Answer<AccountPayload> {
         let (gateway, caller) = asked(ctx);
         Ok(accounts::disconnect(gateway, caller, &id, reason).await?.into())
+    }
+
+    /// Starts a loop test: whoever has this phone writes to the number within ten minutes. On a SANDBOX account the sandbox's
+    /// phone writes by itself. Scope MANAGE.
+    async fn test_account(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        phone: PhoneNumber,
+    ) -> Answer<AccountPayload> {
+        let (gateway, caller) = asked(ctx);
+        Ok(accounts::start_loop_test(gateway, caller, &id, &phone.0).await?.into())
     }
 }

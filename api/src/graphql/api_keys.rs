@@ -102,9 +102,13 @@ impl ApiKeyQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
     ) -> Answer<ApiKeyConnection> {
         let (gateway, caller) = asked(ctx);
-        let page = api_keys::list(gateway, caller, page_args(first, after, last, before)).await?;
+        let page = page_args(first, after, last, before);
+        let min_position = min_position.map(|place| place.0);
+        let page = api_keys::list(gateway, caller, page, min_position).await?;
         Ok(ApiKeyConnection::new(page, Counted::ApiKeys))
     }
 }

@@ -45,6 +45,9 @@ const HEALTH_COST: u64 = 50;
 /// Rows that statistics are taken to have: most have far fewer than they may.
 const STATS_ROWS: u64 = 1_000;
 
+/// Points of a curve where nothing is said.
+const CURVE_POINTS: u64 = 120;
+
 fn too_complex(message: String) -> AppError {
     AppError::new(ErrorCode::QueryTooComplex, message)
 }
@@ -262,11 +265,13 @@ impl<'a> Ruler<'a> {
         let is_account = parent == Some("Account");
         let (own, times) = match (name, is_list) {
             ("reach", _) if is_account => (REACH_COST, 1),
-            ("health", _) if is_account => (HEALTH_COST, 1),
+            ("health" | "loopTest", _) if is_account => (HEALTH_COST, 1),
             // It may be the reach.
             ("waitingFor", _) if parent == Some("Campaign") => (REACH_COST, 1),
             ("changes", _) if parent == Some("Trail") => (REACH_COST, 1),
             ("replayPreview", _) => (REACH_COST, 1),
+            ("progressOverTime", _) => (LIST_COST, CURVE_POINTS),
+            ("launchedBy", _) if parent == Some("Message") => (LIST_COST, 1),
             ("deliveryStats", _) => (LIST_COST, STATS_ROWS),
             (_, true) => (LIST_COST, self.items(field, operation)),
             ("totalCount" | "totalCountExact" | "size", _) => (COUNT_COST, 1),

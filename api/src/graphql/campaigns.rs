@@ -14,6 +14,7 @@ use super::enums::{CampaignStatus, RetryScope, SkipReason, WhenPast};
 use super::events::history;
 use super::messages::{MessageFilter, MessagePayload};
 use super::scalars::{Decimal, Instant, Json, LocalDateTime, PhoneNumber, Place, TimeZone};
+use super::segments::SegmentPreview;
 use super::session::{Answer, all, asked, change, int, load, replace, session, texts};
 use super::templates::Template;
 use crate::application::view::{CampaignView, Written};
@@ -133,7 +134,8 @@ impl Campaign {
         }
         // The read model may not know a new one yet.
         let (gateway, caller) = asked(ctx);
-        Ok(templates::get(gateway, caller, &self.view.template_id.to_string()).await?.into())
+        let id = self.view.template_id.to_string();
+        Ok(templates::get(gateway, caller, &id, None).await?.into())
     }
 
     /// What holds a running campaign up as a whole, and until when where that is known: its account, its template, or the
@@ -169,6 +171,29 @@ impl Campaign {
         Ok(known.map_or_else(|| CampaignProgress::none(&self.view), CampaignProgress::from))
     }
 
+    /// The curve of a run, from the counters by second and minute: at most `points` moments, evenly spread, from the start to
+    /// the last change. Counts as in `progress`; empty before the start.
+    async fn progress_over_time(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "2 to 500.", default_with = "Some(120)")] points: Option<i32>,
+    ) -> Answer<Vec<ProgressPoint>> {
+        let (gateway, caller) = asked(ctx);
+        let curve =
+            campaigns::curve(gateway, caller, &self.view, self.as_of, points.unwrap_or(120))
+                .await?;
+        let point = |(at, counts): (DateTime<Utc>, projections::CampaignCounts)| ProgressPoint {
+            at: Instant(at),
+            queued: int(counts.pending),
+            accepted: int(counts.accepted),
+            delivered: int(counts.delivered),
+            read: int(counts.read),
+            failed: int(counts.failed),
+            skipped: int(counts.skipped),
+        };
+        Ok(curve.into_iter().map(point).collect())
+    }
+
     /// Its messages, one per recipient, those that were skipped included.
     async fn messages(
         &self,
@@ -200,6 +225,25 @@ impl Campaign {
     ) -> Answer<EventConnection> {
         history(ctx, AggregateType::Campaign, self.view.id.0, first, after).await
     }
+}
+
+/// A campaign's counts at one moment.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct ProgressPoint {
+    /// The moment.
+    at: Instant,
+    /// Not sent yet.
+    queued: i32,
+    /// WhatsApp took them.
+    accepted: i32,
+    /// On the phone.
+    delivered: i32,
+    /// Read.
+    read: i32,
+    /// Not delivered.
+    failed: i32,
+    /// Left out before sending.
+    skipped: i32,
 }
 
 /// What a cancellation came in time for. Settles within moments, when stopping is 0.
@@ -780,6 +824,22 @@ pub(super) struct CampaignQuery;
 
 #[Object]
 impl CampaignQuery {
+    /// Who an audience reaches now: the same counting as previewSegment, for segments, tags and contacts together. Scope READ;
+    /// where a segment of it asks for attributes, PERSONAL too.
+    async fn audience_preview(
+        &self,
+        ctx: &Context<'_>,
+        audience: AudienceInput,
+        #[graphql(desc = "May be left out where the key has only one.")] workspace_id: Option<ID>,
+        #[graphql(desc = "How many contacts the sample has.")] first: Option<i32>,
+    ) -> Answer<SegmentPreview> {
+        let (gateway, caller) = asked(ctx);
+        let workspace_id = workspace_id.as_ref().map(|id| id.as_str());
+        let preview =
+            campaigns::preview_audience(gateway, caller, audience.into(), workspace_id, first);
+        Ok(preview.await?.into())
+    }
+
     /// One campaign. Scope READ.
     async fn campaign(
         &self,

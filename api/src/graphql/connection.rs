@@ -9,6 +9,7 @@ use super::api_keys::ApiKey;
 use super::campaigns::Campaign;
 use super::contacts::Contact;
 use super::events::Event;
+use super::imports::ContactImport;
 use super::messages::Message;
 use super::segments::Segment;
 use super::session::{Answer, asked, int};
@@ -16,8 +17,8 @@ use super::templates::Template;
 use super::users::User;
 use super::webhook_endpoints::{WebhookDelivery, WebhookEndpoint};
 use crate::application::{
-    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, messages, segments,
-    templates, users, webhook_endpoints,
+    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, imports, messages,
+    segments, templates, users, webhook_endpoints,
 };
 
 /// What part of a list this is.
@@ -48,6 +49,8 @@ pub(super) enum Counted {
     Deliveries(WebhookEndpointId, bool),
     ApiKeys,
     Users,
+    /// Of this workspace.
+    Imports(Option<String>),
 }
 
 impl Counted {
@@ -67,6 +70,7 @@ impl Counted {
             }
             Self::ApiKeys => api_keys::total(gateway, caller).await,
             Self::Users => users::total(gateway, caller).await,
+            Self::Imports(workspace) => imports::total(gateway, caller, workspace.as_deref()).await,
         }
     }
 }
@@ -171,6 +175,8 @@ connections! {
     ApiKeyConnection, ApiKeyEdge, ApiKey;
     /// A page of users.
     UserConnection, UserEdge, User;
+    /// A page of imports.
+    ContactImportConnection, ContactImportEdge, ContactImport;
 }
 
 impl PageInfo {

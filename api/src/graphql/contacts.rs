@@ -12,7 +12,7 @@ use super::connection::{
 use super::enums::{ConsentStatus, TemplateCategory};
 use super::events::{Event, history};
 use super::scalars::{Instant, Json, PhoneNumber, Place, TimeZone};
-use super::session::{Answer, all, asked, change};
+use super::session::{Answer, all, asked, change, int};
 use crate::application::exports::noted;
 use crate::application::view::{ConsentView, ContactView, IdentityView, Written};
 use crate::application::{contacts, messages};
@@ -341,11 +341,35 @@ impl From<Written<ContactView>> for ContactPayload {
     }
 }
 
+/// A tag that is in use.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct TagCount {
+    /// The tag.
+    tag: String,
+    /// How many contacts have it.
+    count: i32,
+}
+
 #[derive(Default)]
 pub(super) struct ContactQuery;
 
 #[Object]
 impl ContactQuery {
+    /// The tags that are in use, the most used first, of the thousand most used. Scope READ.
+    async fn tags(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "A part of the tag, in whatever capitals.")] search: Option<String>,
+        #[graphql(desc = "May be left out where the key has only one.")] workspace_id: Option<ID>,
+        #[graphql(desc = "How many, at most 500; 50 where left out.")] first: Option<i32>,
+    ) -> Answer<Vec<TagCount>> {
+        let (gateway, caller) = asked(ctx);
+        let workspace_id = workspace_id.as_ref().map(|id| id.as_str());
+        let tags = contacts::used_tags(gateway, caller, search, workspace_id, first).await?;
+        let count = |tag: contacts::TagCount| TagCount { tag: tag.tag, count: int(tag.count) };
+        Ok(tags.into_iter().map(count).collect())
+    }
+
     /// One contact. Scope READ.
     async fn contact(
         &self,

@@ -30,6 +30,24 @@ pub enum AccountProvider {
     Sandbox,
 }
 
+/// How far a loop test has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::account::LoopTestState")]
+pub enum LoopTestState {
+    /// Nobody has written from the phone yet.
+    WaitingForInbound,
+    /// The message arrived; WhatsApp has not taken the answer yet.
+    WaitingForAcceptance,
+    /// WhatsApp has the answer; it is not on the phone yet.
+    WaitingForDelivery,
+    /// There and back.
+    Passed,
+    /// The answer cannot get there as things stand; `message`, or the account's statusReason, says why.
+    Failed,
+    /// Ten minutes are over.
+    Expired,
+}
+
 /// Whether an account sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::account::AccountStatus")]

@@ -23,6 +23,12 @@ pub struct Actor {
     name: Option<String>,
 }
 
+impl From<domain::primitives::Actor> for Actor {
+    fn from(actor: domain::primitives::Actor) -> Self {
+        Self { kind: actor.kind.into(), id: actor.id, name: actor.name }
+    }
+}
+
 /// One fact, as recorded. As a CloudEvent: id, type, subject, time, data keep these names.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct Event {
@@ -77,7 +83,7 @@ impl From<EventView> for Event {
             external_id: view.external_id,
             occurred_at: Instant(view.occurred_at),
             recorded_at: Instant(view.recorded_at),
-            actor: Actor { kind: view.actor.kind.into(), id: view.actor.id, name: view.actor.name },
+            actor: view.actor.into(),
             correlation_id: view.correlation_id.into(),
             causation_id: view.causation_id.map(ID::from),
             data: Json(view.data),

@@ -2,7 +2,9 @@
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 use domain::import::{ImportRowError, ImportSource};
+use domain::primitives::ImportId;
 
+use super::connection::{ContactImportConnection, Counted, page_args};
 use super::enums::{ConsentStatus, ImportStatus};
 use super::scalars::{Instant, Json, Place};
 use super::session::{Answer, asked, int};
@@ -15,7 +17,9 @@ use crate::application::view::{ImportView, Written};
 #[graphql(complex)]
 pub struct ContactImport {
     #[graphql(skip)]
-    row_errors: Vec<ImportRowError>,
+    key: ImportId,
+    #[graphql(skip)]
+    row_errors: Option<Vec<ImportRowError>>,
     /// Its id.
     id: ID,
     /// The workspace that the contacts go to.
@@ -45,6 +49,7 @@ pub struct ContactImport {
 impl From<ImportView> for ContactImport {
     fn from(view: ImportView) -> Self {
         Self {
+            key: view.id,
             row_errors: view.errors,
             id: view.id.0.into(),
             workspace_id: view.workspace_id.0.into(),
@@ -67,13 +72,18 @@ impl ContactImport {
     /// The rejected rows, first ones first; cells are never quoted.
     async fn errors(
         &self,
+        ctx: &Context<'_>,
         #[graphql(desc = "How many, at most 500; 50 where left out.")] first: Option<i32>,
     ) -> Answer<Vec<ImportError>> {
         let count = page::limit(first, "first")?;
-        let errors = self.row_errors.iter().take(count).map(|error| ImportError {
+        let errors = match &self.row_errors {
+            Some(known) => known.iter().take(count).cloned().collect(),
+            None => imports::errors(asked(ctx).0, self.key, count).await?,
+        };
+        let errors = errors.into_iter().map(|error| ImportError {
             row: int(error.row),
-            column: error.column.clone(),
-            message: error.message.clone(),
+            column: error.column,
+            message: error.message,
         });
         Ok(errors.collect())
     }
@@ -137,9 +147,38 @@ pub(super) struct ImportQuery;
 impl ImportQuery {
     /// One import. Scope READ.
     #[graphql(name = "import")]
-    async fn contact_import(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<ContactImport>> {
+    async fn contact_import(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<ContactImport>> {
         let (gateway, caller) = asked(ctx);
-        Ok(Some(imports::get(gateway, caller, &id).await?.into()))
+        let min_position = min_position.map(|place| place.0);
+        Ok(Some(imports::get(gateway, caller, &id, min_position).await?.into()))
+    }
+
+    /// Imports, newest first. Scope READ.
+    #[expect(clippy::too_many_arguments, reason = "a list takes these")]
+    async fn imports(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of this workspace only.")] workspace_id: Option<ID>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<ContactImportConnection> {
+        let (gateway, caller) = asked(ctx);
+        let workspace_id = workspace_id.map(|id| id.0);
+        let page = page_args(first, after, last, before);
+        let min_position = min_position.map(|place| place.0);
+        let page =
+            imports::list(gateway, caller, workspace_id.as_deref(), page, min_position).await?;
+        Ok(ContactImportConnection::new(page, Counted::Imports(workspace_id)))
     }
 }
 

@@ -9,7 +9,7 @@ use super::campaigns::Campaign;
 use super::connection::{Counted, EventConnection, MessageConnection, page_args};
 use super::contacts::Contact;
 use super::enums::{InDoubtResolution, MediaKind, MessageDirection, MessageStatus, SkipReason};
-use super::events::history;
+use super::events::{Actor, history};
 use super::scalars::{Instant, Json, PhoneNumber, Place};
 use super::session::{Answer, all, asked, int, load, session, texts};
 use crate::application::view::{MessageView, Written};
@@ -164,6 +164,11 @@ impl Message {
     async fn campaign(&self, ctx: &Context<'_>) -> Answer<Option<Campaign>> {
         let Some(id) = self.keys.campaign else { return Ok(None) };
         Ok(load(&session(ctx).campaigns, id).await?.map(Campaign::from))
+    }
+
+    /// Who brought it about in the end: who launched the campaign, sent it, or asked for it to be sent again.
+    async fn launched_by(&self, ctx: &Context<'_>) -> Answer<Option<Actor>> {
+        Ok(load(&session(ctx).launchers, self.keys.id).await?.map(Actor::from))
     }
 
     /// Every fact about this message, in order: the audit trail.

@@ -216,7 +216,7 @@ mod tests {
         let provider = input.fields.iter().find(|field| field.name == "provider").unwrap();
         assert_eq!(provider.values, ["CLOUD_API", "SANDBOX"]);
         let queries = catalogue.iter().filter(|field| field.kind == FieldKind::Query).count();
-        assert_eq!((queries, catalogue.len() - queries), (27, 57));
+        assert_eq!((queries, catalogue.len() - queries), (32, 60));
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
+use domain::port::AggregateType;
 use domain::primitives::SegmentId;
 
-use super::connection::{ContactConnection, Counted, SegmentConnection, page_args};
+use super::connection::{
+    ContactConnection, Counted, EventConnection, SegmentConnection, page_args,
+};
 use super::contacts::Contact;
+use super::events::history;
 use super::scalars::{Json, Place};
 use super::session::{Answer, asked, int, replace};
 use crate::application::segments;
@@ -66,6 +70,16 @@ impl Segment {
                 .await?;
         Ok(ContactConnection::new(page, Counted::SegmentContacts(self.key)))
     }
+
+    /// Every fact about this segment, in order.
+    async fn history(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Answer<EventConnection> {
+        history(ctx, AggregateType::Segment, self.key.0, first, after).await
+    }
 }
 
 /// A rule: {all|any|not: [...]} over {tag}, {attribute, op, value}, {consent}, {language}, {timeZone},
@@ -91,6 +105,15 @@ pub struct SegmentPreview {
     sample: Vec<Contact>,
 }
 
+impl From<segments::SegmentPreview> for SegmentPreview {
+    fn from(preview: segments::SegmentPreview) -> Self {
+        Self {
+            count: int(preview.count),
+            sample: preview.sample.into_iter().map(Contact::from).collect(),
+        }
+    }
+}
+
 /// What became of a segment.
 #[derive(SimpleObject)]
 pub struct SegmentPayload {
@@ -112,9 +135,16 @@ pub(super) struct SegmentQuery;
 #[Object]
 impl SegmentQuery {
     /// One segment. Scope READ.
-    async fn segment(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<Segment>> {
+    async fn segment(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<Segment>> {
         let (gateway, caller) = asked(ctx);
-        Ok(Some(segments::get(gateway, caller, &id).await?.into()))
+        let min_position = min_position.map(|place| place.0);
+        Ok(Some(segments::get(gateway, caller, &id, min_position).await?.into()))
     }
 
     /// Count and sample of a rule that is not saved yet. Scope READ; for a rule about attributes, PERSONAL too.
@@ -127,11 +157,7 @@ impl SegmentQuery {
     ) -> Answer<SegmentPreview> {
         let (gateway, caller) = asked(ctx);
         let workspace_id = workspace_id.as_ref().map(|id| id.as_str());
-        let preview = segments::preview(gateway, caller, rule.0, workspace_id, first).await?;
-        Ok(SegmentPreview {
-            count: int(preview.count),
-            sample: preview.sample.into_iter().map(Contact::from).collect(),
-        })
+        Ok(segments::preview(gateway, caller, rule.0, workspace_id, first).await?.into())
     }
 
     /// Segments, oldest first. Scope READ.
@@ -142,9 +168,13 @@ impl SegmentQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
     ) -> Answer<SegmentConnection> {
         let (gateway, caller) = asked(ctx);
-        let page = segments::list(gateway, caller, page_args(first, after, last, before)).await?;
+        let page = page_args(first, after, last, before);
+        let min_position = min_position.map(|place| place.0);
+        let page = segments::list(gateway, caller, page, min_position).await?;
         Ok(SegmentConnection::new(page, Counted::Segments))
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, MaybeUndefined};
-use domain::primitives::{AccountId, CampaignId, ContactId, TemplateId, WebhookEndpointId};
+use domain::primitives::{
+    AccountId, Actor, CampaignId, ContactId, MessageId, TemplateId, WebhookEndpointId,
+};
 use futures::future::BoxFuture;
 
 use crate::app::Gateway;
@@ -16,7 +18,7 @@ use crate::application::events::HistoryRequest;
 use crate::application::view::{AccountView, CampaignView, ContactView, EventView, TemplateView};
 use crate::application::webhook_endpoints::StandingView;
 use crate::application::{
-    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, events, templates,
+    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, events, messages, templates,
     webhook_endpoints,
 };
 
@@ -34,6 +36,7 @@ pub(super) struct Session {
     pub progress: DataLoader<Progress>,
     pub histories: DataLoader<Histories>,
     pub standings: DataLoader<Standings>,
+    pub launchers: DataLoader<Launchers>,
 }
 
 impl Session {
@@ -48,6 +51,7 @@ impl Session {
             progress: loader(Progress(asker())),
             histories: loader(Histories(asker())),
             standings: loader(Standings(asker())),
+            launchers: loader(Launchers(asker())),
             gateway,
             caller,
         }
@@ -93,6 +97,7 @@ loaders! {
     Progress: CampaignId => CampaignProgress, campaigns::progress;
     Histories: HistoryRequest => Page<EventView>, events::histories;
     Standings: WebhookEndpointId => StandingView, webhook_endpoints::standings;
+    Launchers: MessageId => Actor, messages::launched_by;
 }
 
 /// Turns that a request gets before its loaders go: a long list is resolved in several.

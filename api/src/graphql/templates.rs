@@ -164,9 +164,16 @@ pub(super) struct TemplateQuery;
 #[Object]
 impl TemplateQuery {
     /// One template. Scope READ.
-    async fn template(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<Template>> {
+    async fn template(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<Template>> {
         let (gateway, caller) = asked(ctx);
-        Ok(Some(templates::get(gateway, caller, &id).await?.into()))
+        let min_position = min_position.map(|place| place.0);
+        Ok(Some(templates::get(gateway, caller, &id, min_position).await?.into()))
     }
 
     /// Templates, oldest first. Scope READ.
@@ -197,11 +204,37 @@ impl TemplateQuery {
     }
 }
 
+/// A sample that was uploaded.
+#[derive(SimpleObject)]
+pub struct TemplateSamplePayload {
+    /// What goes into example.header_handle.
+    handle: String,
+}
+
 #[derive(Default)]
 pub(super) struct TemplateMutation;
 
 #[Object]
 impl TemplateMutation {
+    /// A file for the sample of a template's image, video or document header (WhatsApp's resumable upload): what goes into
+    /// example.header_handle. Records nothing. Scope MANAGE.
+    async fn upload_template_sample(
+        &self,
+        ctx: &Context<'_>,
+        account_id: ID,
+        file_name: String,
+        #[graphql(desc = "image/jpeg, image/png, video/mp4 or application/pdf.")] mime_type: String,
+        #[graphql(desc = "base64, at most 3 MB of it decoded: a request has no room for more.")]
+        data: String,
+    ) -> Answer<TemplateSamplePayload> {
+        let (gateway, caller) = asked(ctx);
+        let sample =
+            templates::TemplateSample { account_id: account_id.0, file_name, mime_type, data };
+        Ok(TemplateSamplePayload {
+            handle: templates::upload_sample(gateway, caller, sample).await?,
+        })
+    }
+
     /// Drafts a template here. Scope MANAGE.
     async fn create_template(
         &self,

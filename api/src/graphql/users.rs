@@ -162,9 +162,13 @@ impl UserQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
     ) -> Answer<UserConnection> {
         let (gateway, caller) = asked(ctx);
-        let page = users::list(gateway, caller, page_args(first, after, last, before)).await?;
+        let page = page_args(first, after, last, before);
+        let min_position = min_position.map(|place| place.0);
+        let page = users::list(gateway, caller, page, min_position).await?;
         Ok(UserConnection::new(page, Counted::Users))
     }
 }

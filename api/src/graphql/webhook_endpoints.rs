@@ -320,6 +320,19 @@ pub(super) struct WebhookEndpointQuery;
 
 #[Object]
 impl WebhookEndpointQuery {
+    /// One endpoint. Scope READ.
+    async fn webhook_endpoint(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
+    ) -> Answer<Option<WebhookEndpoint>> {
+        let (gateway, caller) = asked(ctx);
+        let min_position = min_position.map(|place| place.0);
+        Ok(Some(webhook_endpoints::get(gateway, caller, &id, min_position).await?.into()))
+    }
+
     /// The endpoints, oldest first. Scope READ.
     async fn webhook_endpoints(
         &self,
@@ -328,10 +341,13 @@ impl WebhookEndpointQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
     ) -> Answer<WebhookEndpointConnection> {
         let (gateway, caller) = asked(ctx);
         let page = page_args(first, after, last, before);
-        let page = webhook_endpoints::list(gateway, caller, page).await?;
+        let min_position = min_position.map(|place| place.0);
+        let page = webhook_endpoints::list(gateway, caller, page, min_position).await?;
         Ok(WebhookEndpointConnection::new(page, Counted::WebhookEndpoints))
     }
 }
@@ -418,6 +434,20 @@ impl WebhookEndpointMutation {
             events_per_second,
         };
         Ok(webhook_endpoints::replay(gateway, caller, &id, request).await?.into())
+    }
+
+    /// One delivery again, at once and beside the endpoint's order, marked as such: with the header `webhook-replay: 1` and the
+    /// same id. It is tried a single time; `deliveries` tells what became of it. Scope MANAGE.
+    async fn resend_webhook(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "The position of an event that the endpoint is sent.")]
+        event_position: Place,
+    ) -> Answer<WebhookEndpointPayload> {
+        let session = session(ctx);
+        let (gateway, caller) = (&session.gateway, &session.caller);
+        Ok(webhook_endpoints::resend(gateway, caller, &id, event_position.0).await?.into())
     }
 
     /// Sends an endpoint nothing any more, for good. Scope MANAGE.

@@ -224,9 +224,13 @@ impl WorkspaceQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "May be left out where the key has one workspace only.")]
         workspace_id: Option<ID>,
+        #[graphql(desc = "Waits until this position can be seen, at most 5 s, else STALE.")]
+        min_position: Option<Place>,
     ) -> Answer<RateCard> {
         let (gateway, caller) = asked(ctx);
-        Ok(workspaces::rate_card(gateway, caller, workspace_id.map(|id| id.0)).await?.into())
+        let workspace_id = workspace_id.map(|id| id.0);
+        let min_position = min_position.map(|place| place.0);
+        Ok(workspaces::rate_card(gateway, caller, workspace_id, min_position).await?.into())
     }
 
     /// The workspaces that the key may see. Scope READ.

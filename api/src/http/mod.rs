@@ -1,6 +1,7 @@
 //! What answers over HTTP: health, Meta's webhook, GraphQL, imports, media, the journal, the sandbox's controls and the console.
 
 mod auth;
+mod campaigns;
 mod cloud_api;
 pub mod console;
 mod events;
@@ -66,6 +67,7 @@ impl Server {
                 .configure(graphql::configure)
                 .configure(events::configure)
                 .configure(exports::configure)
+                .configure(campaigns::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)
@@ -117,6 +119,7 @@ impl Server {
                 .configure(graphql::configure)
                 .configure(events::configure)
                 .configure(exports::configure)
+                .configure(campaigns::configure)
                 .configure(imports::configure)
                 .configure(journal::configure)
                 .configure(media::configure)

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::app::Gateway;
-use crate::application::accounts::{callback_path, sandbox};
+use crate::application::accounts::{callback_path, loop_test, sandbox};
 use crate::worker::all_accounts;
 
 /// Checks are repeated this often while nothing changes; Meta counts these calls against a budget of 200 an hour.
@@ -113,6 +113,8 @@ async fn onboard(
     let Some(provider) = account.provider else { return Ok(false) };
     if provider == AccountProvider::Sandbox {
         sandbox::provision(gateway, id, account).await?;
+        // Where a crash came before the phone could write.
+        loop_test::write_in_sandbox(gateway, id).await;
     }
     let api = gateway.api_of(provider);
     let access = gateway.access(account).await?;

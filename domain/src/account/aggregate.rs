@@ -10,8 +10,9 @@ use super::event::{
     AccountEvent, AccountProvider, AccountStatus, Credential, CredentialRef, InDoubtPolicy,
     MessagingLimit, PauseCause, Restriction,
 };
+use super::loop_test::{LOOP_TEST_MINUTES, LoopTest, LoopTestReceipt};
 use crate::port::AggregateType;
-use crate::primitives::{DailyHours, WorkspaceId};
+use crate::primitives::{ContactId, DailyHours, MessageId, Personal, PhoneNumber, WorkspaceId};
 use crate::template::{Quality, TemplateCategory};
 use crate::{DomainError, GatewayAggregate, Identity, aggregate};
 
@@ -63,6 +64,9 @@ pub struct Account {
     pub limit: Option<MessagingLimit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<DateTime<Utc>>,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loop_test: Option<LoopTest>,
 }
 
 /// What its owner can change.
@@ -160,6 +164,24 @@ pub enum AccountCommand {
         limit: MessagingLimit,
         at: DateTime<Utc>,
     },
+    /// Waits for this person to write, in the place of whoever was waited for before.
+    StartLoopTest {
+        contact_id: ContactId,
+        phone: PhoneNumber,
+        at: DateTime<Utc>,
+    },
+    /// Somebody wrote to the number: on record where it is what the loop test waits for.
+    ReceiveLoopTest {
+        contact_id: ContactId,
+        /// `None`: they hide it.
+        phone: Option<PhoneNumber>,
+        message_id: MessageId,
+        /// Under which the answer is to go.
+        answer_id: MessageId,
+        /// By WhatsApp's clock.
+        written_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,6 +222,12 @@ impl GatewayAggregate for Account {
 
     fn workspace_id(&self) -> Option<WorkspaceId> {
         self.workspace_id
+    }
+
+    /// Whose phone the loop test names, and nobody once that is erased.
+    fn subject(&self) -> Option<Uuid> {
+        let test = self.loop_test.as_ref()?;
+        test.phone.as_ref().and_then(Personal::known).map(|_| test.contact_id.0)
     }
 
     fn identities(&self) -> BTreeSet<Identity> {
@@ -347,6 +375,30 @@ impl GatewayAggregate for Account {
                     vec![]
                 } else {
                     vec![AccountEvent::LimitChanged { limit, at }]
+                })
+            }
+            AccountCommand::StartLoopTest { contact_id, phone, at } => {
+                self.require_connected()?;
+                let expires_at = at + Duration::minutes(LOOP_TEST_MINUTES);
+                let phone = phone.into();
+                Ok(vec![AccountEvent::LoopTestStarted { contact_id, phone, expires_at, at }])
+            }
+            AccountCommand::ReceiveLoopTest {
+                contact_id,
+                phone,
+                message_id,
+                answer_id,
+                written_at,
+                at,
+            } => {
+                let is_met = self.status != AccountStatus::Disconnected
+                    && self.loop_test.as_ref().is_some_and(|test| {
+                        test.is_met_by(contact_id, phone.as_ref(), written_at, at)
+                    });
+                Ok(if is_met {
+                    vec![AccountEvent::LoopTestReceived { message_id, answer_id, written_at, at }]
+                } else {
+                    vec![]
                 })
             }
         }
@@ -585,6 +637,20 @@ impl Account {
             }
             AccountEvent::QualityChanged { quality, .. } => self.quality = quality,
             AccountEvent::LimitChanged { limit, .. } => self.limit = Some(limit),
+            AccountEvent::LoopTestStarted { contact_id, phone, expires_at, at } => {
+                self.loop_test = Some(LoopTest {
+                    contact_id,
+                    phone: Some(phone),
+                    started_at: at,
+                    expires_at,
+                    received: None,
+                });
+            }
+            AccountEvent::LoopTestReceived { message_id, answer_id, written_at, .. } => {
+                if let Some(test) = &mut self.loop_test {
+                    test.received = Some(LoopTestReceipt { message_id, answer_id, written_at });
+                }
+            }
         }
     }
 }

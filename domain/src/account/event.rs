@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::primitives::{DailyHours, WorkspaceId};
+use crate::primitives::{ContactId, DailyHours, MessageId, Personal, PhoneNumber, WorkspaceId};
 use crate::template::{Quality, TemplateCategory};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -263,6 +263,26 @@ pub enum AccountEvent {
     QualityChanged { quality: Quality, at: DateTime<Utc> },
     #[serde(rename = "account.limit_changed")]
     LimitChanged { limit: MessagingLimit, at: DateTime<Utc> },
+    /// The next message of this person to the number is answered once.
+    #[serde(rename = "account.loop_test_started")]
+    LoopTestStarted {
+        contact_id: ContactId,
+        /// Sealed with the person's own key.
+        phone: Personal<PhoneNumber>,
+        /// What has not happened by then failed.
+        expires_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    #[serde(rename = "account.loop_test_received")]
+    LoopTestReceived {
+        /// What the person wrote.
+        message_id: MessageId,
+        /// The answer, which goes out under this id and no other.
+        answer_id: MessageId,
+        /// By WhatsApp's clock.
+        written_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
 }
 
 crate::events!(AccountEvent {
@@ -275,4 +295,6 @@ crate::events!(AccountEvent {
     Disconnected => "account.disconnected" v 1,
     QualityChanged => "account.quality_changed" v 1,
     LimitChanged => "account.limit_changed" v 1,
+    LoopTestStarted => "account.loop_test_started" v 1,
+    LoopTestReceived => "account.loop_test_received" v 1,
 });

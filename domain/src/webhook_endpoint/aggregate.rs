@@ -138,6 +138,11 @@ pub enum WebhookEndpointCommand {
     Delete {
         at: DateTime<Utc>,
     },
+    /// One event goes out once more, at once and beside the order of the others.
+    Resend {
+        position: Position,
+        at: DateTime<Utc>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +151,10 @@ pub enum WebhookEndpointError {
     NotFound,
     #[error("{field}: {problem}")]
     Invalid { field: &'static str, problem: String },
+    #[error(
+        "the endpoint is sent nothing, because it is paused or answered 410 Gone; enable it with updateWebhookEndpoint"
+    )]
+    NotActive,
 }
 
 impl DomainError for WebhookEndpointError {
@@ -153,14 +162,19 @@ impl DomainError for WebhookEndpointError {
         match self {
             Self::NotFound => "NOT_FOUND",
             Self::Invalid { .. } => "WEBHOOK_ENDPOINT_INVALID",
+            Self::NotActive => "WEBHOOK_ENDPOINT_NOT_ACTIVE",
         }
     }
 
     fn field(&self) -> Option<String> {
         match self {
-            Self::NotFound => None,
+            Self::NotFound | Self::NotActive => None,
             Self::Invalid { field, .. } => Some((*field).to_owned()),
         }
+    }
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::NotActive)
     }
 }
 
@@ -230,6 +244,12 @@ impl GatewayAggregate for WebhookEndpoint {
                 Ok(news(is_under_way, Event::ReplayCompleted { id, at }))
             }
             WebhookEndpointCommand::Delete { at } => Ok(vec![Event::Deleted { at }]),
+            WebhookEndpointCommand::Resend { position, at } => {
+                if self.status != EndpointStatus::Active {
+                    return Err(WebhookEndpointError::NotActive);
+                }
+                Ok(vec![Event::ResendRequested { position, at }])
+            }
         }
     }
 }
@@ -350,6 +370,8 @@ impl WebhookEndpoint {
                 self.status = EndpointStatus::Deleted;
                 self.replay = None;
             }
+            // What becomes of it is told by the attempts.
+            Event::ResendRequested { .. } => {}
         }
     }
 
@@ -521,6 +543,22 @@ mod tests {
         assert_eq!(endpoint.replay, None);
         let refused = endpoint.decide(replay(3, 90)).unwrap_err();
         assert_eq!(refused.field().as_deref(), Some("after"));
+    }
+
+    #[test]
+    fn an_event_goes_out_once_more_to_an_endpoint_that_is_sent_events() {
+        let resend = || WebhookEndpointCommand::Resend { position: Position(9), at: at(4) };
+        let asked = Event::ResendRequested { position: Position(9), at: at(4) };
+        assert_eq!(given(vec![created()]).decide(resend()), Ok(vec![asked.clone()]));
+        let endpoint = given(vec![created(), resend()]);
+        assert_eq!(endpoint, given(vec![created()]), "nothing else changes");
+        assert_eq!(endpoint.decide(resend()), Ok(vec![asked]), "as often as it is asked for");
+        let pause = WebhookEndpointCommand::Pause { reason: PauseReason::Requested, at: at(1) };
+        let paused = given(vec![created(), pause]);
+        assert_eq!(paused.decide(resend()), Err(WebhookEndpointError::NotActive));
+        let disable = WebhookEndpointCommand::Disable { at: at(1) };
+        let gone = given(vec![created(), disable]);
+        assert_eq!(gone.decide(resend()), Err(WebhookEndpointError::NotActive));
     }
 
     #[test]

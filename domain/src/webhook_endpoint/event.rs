@@ -94,6 +94,12 @@ pub enum WebhookEndpointEvent {
     ReplayCompleted { id: Uuid, at: DateTime<Utc> },
     #[serde(rename = "webhook_endpoint.deleted")]
     Deleted { at: DateTime<Utc> },
+    #[serde(rename = "webhook_endpoint.resend_requested")]
+    ResendRequested {
+        /// Of the event that goes out once more.
+        position: Position,
+        at: DateTime<Utc>,
+    },
 }
 
 crate::events!(WebhookEndpointEvent {
@@ -106,4 +112,5 @@ crate::events!(WebhookEndpointEvent {
     ReplayStarted => "webhook_endpoint.replay_started" v 1,
     ReplayCompleted => "webhook_endpoint.replay_completed" v 1,
     Deleted => "webhook_endpoint.deleted" v 1,
+    ResendRequested => "webhook_endpoint.resend_requested" v 1,
 });

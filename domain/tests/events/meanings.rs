@@ -59,6 +59,16 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "WhatsApp changed how many people may be reached in a moving 24 h outside service \
          windows. `null`: unlimited.",
     ),
+    (
+        "account.loop_test_started",
+        "Somebody asked for a loop test of the number: what this person writes to it until \
+         `expires_at` is answered once. The phone is sealed with the person's own key.",
+    ),
+    (
+        "account.loop_test_received",
+        "The person of the loop test wrote. `message_id` is what they wrote, `answer_id` the \
+         message that answers it.",
+    ),
     ("template.drafted", "A template was written, or found at WhatsApp (then with `whatsapp_id`)."),
     (
         "template.updated",
@@ -317,6 +327,11 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     ("webhook_endpoint.replay_completed", "All of the replay was taken."),
     ("webhook_endpoint.deleted", "It is sent nothing any more, for good."),
+    (
+        "webhook_endpoint.resend_requested",
+        "Somebody asked for the event at `position` once more, at once and beside the others' \
+         order. What became of it is told by the endpoint's deliveries.",
+    ),
     (
         "user.invited",
         "Somebody may choose a password and sign in to the console. Without `workspace_ids` or \

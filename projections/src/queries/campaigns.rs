@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Queries, QueryError};
 use crate::messages::{CampaignCounts, CountsDoc};
-use crate::store::Sql;
+use crate::store::{Sql, StoreError};
 
 /// The stretch that a campaign's speed is measured over.
 const SPEED_OVER_S: i64 = 60;
@@ -104,5 +104,62 @@ impl Queries {
         let rows = self.db.query(sql).await?;
         let Some(row) = rows.first() else { return Ok(ProgressAt::default()) };
         Ok(ProgressAt { counts: row.doc(1)?, at: Some(row.instant(0)?) })
+    }
+
+    /// How the counts went, at most `points` moments evenly spread from `from` to the last change or to `until`, whichever
+    /// is earlier: as exact as [`Self::campaign_progress_as_of`]. Nothing where nothing has happened since `from`.
+    ///
+    /// # Errors
+    /// Where the read model cannot be reached.
+    pub async fn campaign_curve(
+        &self,
+        id: Uuid,
+        (from, until): (DateTime<Utc>, DateTime<Utc>),
+        points: u32,
+    ) -> Result<Vec<(DateTime<Utc>, CampaignCounts)>, QueryError> {
+        let sql = Sql::new(
+            "SELECT MAX(at) FROM {campaign_ticks} WHERE campaign_id = ? AND bucket <= ? AND at <= ?",
+        )
+        .with(id)
+        .with(until)
+        .with(until);
+        let rows = self.db.query(sql).await?;
+        let last = rows.first().map(|row| row.opt_instant(0)).transpose()?.flatten();
+        let Some(last) = last.filter(|last| *last >= from) else { return Ok(vec![]) };
+        let (start, end) = (from.timestamp_millis(), last.timestamp_millis());
+        let steps = i64::from(points.max(2) - 1);
+        let width = ((end - start) as u64).div_ceil(steps as u64).max(1).cast_signed();
+        // The last tick up to each moment: of those in the stretch before it.
+        let sql = Sql::new(
+            "SELECT bucket, at, doc FROM {campaign_ticks} WHERE campaign_id = ? AND bucket IN \
+             (SELECT MAX(bucket) FROM {campaign_ticks} \
+              WHERE campaign_id = ? AND at > ? AND bucket <= ? AND at <= ? GROUP BY (at - ? - 1) / ?) \
+             ORDER BY bucket",
+        )
+        .with(id)
+        .with(id)
+        .with(start)
+        .with(until)
+        .with(until)
+        .with(start)
+        .with(width);
+        let rows = self.db.query(sql).await?;
+        let ticks = rows.iter().map(|row| Ok((row.instant(1)?.timestamp_millis(), row.doc(2)?)));
+        let ticks = ticks.collect::<Result<Vec<(i64, CampaignCounts)>, StoreError>>()?;
+        let mut ticks = ticks.into_iter().peekable();
+        let mut counts = self.campaign_progress_as_of(id, from).await?.counts;
+        let mut curve = vec![];
+        for step in 0..=steps {
+            let moment = (start + step * width).min(end);
+            while let Some((_, now)) = ticks.next_if(|(at, _)| *at <= moment) {
+                counts = now;
+            }
+            let at = DateTime::from_timestamp_millis(moment).unwrap_or(from);
+            curve.push((at, counts.clone()));
+            if moment == end {
+                break;
+            }
+        }
+        Ok(curve)
     }
 }

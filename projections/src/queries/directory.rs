@@ -227,6 +227,21 @@ impl Queries {
         self.by_ids("imports", ScopeColumns::Workspace, scope, ids).await
     }
 
+    fn imports_listing(scope: &Scope) -> Listing {
+        let mut listing = Listing::new("imports", Order::NewestFirst);
+        ScopeColumns::Workspace.apply(scope, &mut listing);
+        listing
+    }
+
+    /// Newest first, without their errors.
+    pub async fn imports(&self, scope: &Scope, page: &PageRequest) -> Paged<Import> {
+        Self::imports_listing(scope).page(&self.db, page).await
+    }
+
+    pub async fn count_imports(&self, scope: &Scope) -> Result<Total, QueryError> {
+        Self::imports_listing(scope).total(&self.db).await
+    }
+
     /// Imports that have not ended, oldest first: what a restart goes on with.
     pub async fn running_imports(&self) -> Result<Vec<Stored<Import>>, QueryError> {
         let sql = Sql::new(

@@ -145,6 +145,26 @@ async fn speed_and_the_end_follow_from_the_last_minute() {
         let idle = queries.campaign_progress(&[CAMPAIGN.0], at(600_000)).await.unwrap();
         assert_eq!(idle[&CAMPAIGN.0].messages_per_second, 0.0);
         assert_eq!(idle[&CAMPAIGN.0].estimated_completion, None);
+        // The curve of it: evenly spread, up to the last change, and at each moment what was known then.
+        for (until, points, last) in
+            [(600_000, 7, 59_000), (600_000, 500, 59_000), (30_500, 2, 30_000)]
+        {
+            let asked = (at(0), at(until));
+            let curve = queries.campaign_curve(CAMPAIGN.0, asked, points).await.unwrap();
+            assert!((2..=points as usize).contains(&curve.len()), "{}", curve.len());
+            assert_eq!((curve[0].0, curve[curve.len() - 1].0), (at(0), at(last)));
+            let steps: Vec<_> = curve.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+            assert!(
+                steps[..steps.len() - 1].windows(2).all(|pair| pair[0] == pair[1]),
+                "{steps:?}"
+            );
+            for (moment, counts) in curve {
+                let then = queries.campaign_progress_as_of(CAMPAIGN.0, moment).await.unwrap();
+                assert_eq!(counts, then.counts, "at {moment}");
+            }
+        }
+        let later = (at(60_000), at(600_000));
+        assert_eq!(queries.campaign_curve(CAMPAIGN.0, later, 9).await.unwrap(), []);
         db.close().await;
     }
 }

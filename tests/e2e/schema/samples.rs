@@ -162,6 +162,14 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         ),
         done("trail", json!({ "aggregateType": "contact", "id": contact })),
         done("webhookEndpoints", json!({})),
+        done("webhookEndpoint", json!({ "id": id(Kind::WebhookEndpoint) })),
+        done("imports", json!({})),
+        done("tags", json!({ "workspaceId": workspace })),
+        done(
+            "audiencePreview",
+            json!({ "audience": { "tags": ["vip"] }, "workspaceId": workspace }),
+        ),
+        done("messageCounts", json!({ "from": "2026-11-01T00:00:00Z" })),
         done("apiKeys", json!({})),
         done("users", json!({})),
         done("projections", json!({})),
@@ -183,6 +191,7 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
             "rotateAccountCredentials",
             json!({ "input": { "id": account, "verifyToken": "another-token" } }),
         ),
+        done("testAccount", json!({ "id": account, "phone": "+447700900405" })),
         done("pauseAccount", json!({ "id": account, "reason": "holiday" })),
         done("resumeAccount", json!({ "id": account })),
         done(
@@ -192,6 +201,10 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("updateTemplate", json!({ "input": { "id": spare.draft, "components": components } })),
         done("submitTemplate", json!({ "id": spare.draft })),
         done("syncTemplates", json!({ "accountId": account })),
+        done(
+            "uploadTemplateSample",
+            json!({ "accountId": account, "fileName": "a.png", "mimeType": "image/png", "data": "iVBORw0KGgo=" }),
+        ),
         done("deleteTemplate", json!({ "id": spare.draft })),
         done("addContact", json!({ "input": person("+447700900402") })),
         done("updateContact", json!({ "input": { "id": contact, "name": "Canary Renamed" } })),
@@ -256,6 +269,12 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
             "updateWebhookEndpoint",
             json!({ "input": { "id": id(Kind::WebhookEndpoint), "enabled": false } }),
         ),
+        // What is there is about the workspace, and the endpoint is sent what is about its account.
+        Sample {
+            field: "resendWebhook",
+            args: json!({ "id": id(Kind::WebhookEndpoint), "eventPosition": "1" }),
+            outcome: Outcome::Refused("something else"),
+        },
         done("rotateWebhookSecret", json!({ "id": id(Kind::WebhookEndpoint) })),
         done("replayWebhook", json!({ "id": id(Kind::WebhookEndpoint), "after": "0" })),
         done("deleteWebhookEndpoint", json!({ "id": id(Kind::WebhookEndpoint) })),

@@ -3,17 +3,22 @@
 
 use std::collections::BTreeSet;
 
+use domain::api_key::Scope;
 use domain::campaign::{Audience, Campaign, CampaignPlan};
 use domain::delivery::required_paths;
 use domain::port::EventFeed;
-use domain::primitives::WorkspaceId;
+use domain::primitives::{ContactId, WorkspaceId};
 use domain::segment::Segment;
 use projections::{AudienceSurvey, Queries, WordKind, names};
 use uuid::Uuid;
 
+use super::AudienceInput;
 use crate::app::Gateway;
+use crate::application::caller::Caller;
 use crate::application::error::{AppError, AppResult};
-use crate::application::read;
+use crate::application::segments::{self, SegmentPreview};
+use crate::application::view::ContactView;
+use crate::application::{command, page, read};
 
 /// What the path of a placeholder for an attribute begins with.
 const ATTRIBUTES: &str = "attributes.";
@@ -84,6 +89,54 @@ async fn look(gateway: &Gateway, campaign: &Campaign, most: u64) -> AppResult<(u
     survey.unfilled.append(&mut unknown);
     let people = survey.people;
     Ok((people, findings(gateway, &queries, workspace, plan, survey).await?))
+}
+
+/// Whom an audience reaches now: how many, and the first of them. Scope READ, and PERSONAL where a segment of it asks for
+/// attributes: otherwise a mask could be lifted by guessing.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND for the workspace or a part of the audience; VALIDATION_FAILED; STALE.
+pub async fn preview(
+    gateway: &Gateway,
+    caller: &Caller,
+    input: AudienceInput,
+    workspace_id: Option<&str>,
+    first: Option<i32>,
+) -> AppResult<SegmentPreview> {
+    caller.require(Scope::Read)?;
+    let workspace = command::workspace(gateway, caller, workspace_id, "workspaceId").await?;
+    let first = page::limit(first, "first")?;
+    let audience = super::plan::audience(gateway, caller, workspace, input, "audience").await?;
+    let mut part = Some(&audience);
+    let mut known_to = None;
+    while let Some(one) = part {
+        for id in &one.segment_ids {
+            let loaded = gateway.bus.load::<Segment>(id.0).await?;
+            let loaded = loaded.ok_or_else(|| AppError::not_found("segment"))?;
+            segments::may_be_asked(caller, &loaded.aggregate)?;
+            known_to = known_to.max(Some(loaded.position));
+        }
+        part = one.exclude.as_deref();
+    }
+    // By the segments' rules as they are now: a new one would hold nobody.
+    read::wait_directory(gateway, known_to).await?;
+    let queries = read::queries(gateway);
+    let query = queries.audience(workspace.0, &audience, None).await?;
+    let count = queries.audience_count(&query, PEOPLE_MAX).await?;
+    let mut sample = vec![];
+    let mut after = None;
+    while sample.len() < first {
+        let page = queries.audience_page(&query, after, first - sample.len()).await?;
+        sample.extend(page.contacts);
+        if page.is_last {
+            break;
+        }
+        after = page.cursor;
+    }
+    let sample = sample
+        .iter()
+        .filter_map(|stored| ContactView::new(ContactId(stored.id), &stored.state, caller));
+    Ok(SegmentPreview { count, sample: sample.collect() })
 }
 
 /// How many are in the audience as it is now, up to `most`: whoever was added before this call counts.

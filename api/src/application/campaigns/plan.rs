@@ -63,7 +63,8 @@ pub async fn create(
             Once::Done(id, position) => (id, position),
             Once::Now(idempotency) => {
                 check_account(&account)?;
-                let audience = audience(gateway, caller, workspace_id, input.audience).await?;
+                let audience =
+                    audience(gateway, caller, workspace_id, input.audience, AUDIENCE).await?;
                 let now = gateway.clock.now();
                 let plan = CampaignPlan {
                     name: input.name,
@@ -127,7 +128,7 @@ pub(super) async fn changed(
         None => command::folded::<Template>(gateway, plan.template_id.0, "template").await?,
     };
     if let Some(audience) = input.audience {
-        plan.audience = self::audience(gateway, caller, workspace_id, audience).await?;
+        plan.audience = self::audience(gateway, caller, workspace_id, audience, AUDIENCE).await?;
     }
     plan.name = input.name.unwrap_or(plan.name);
     match input.parameters {
@@ -329,16 +330,20 @@ fn frequency_cap(input: FrequencyCapInput) -> AppResult<FrequencyCap> {
     })
 }
 
-/// An audience whose parts all exist in the workspace.
-async fn audience(
+/// Where a campaign's audience stands in the caller's input.
+const AUDIENCE: &str = "input.audience";
+
+/// An audience whose parts all exist in the workspace. `path` is where it stands in the caller's input.
+pub(super) async fn audience(
     gateway: &Gateway,
     caller: &Caller,
     workspace: WorkspaceId,
     input: AudienceInput,
+    path: &str,
 ) -> AppResult<Audience> {
     let mut parts = vec![];
     let mut rest = Some(Box::new(input));
-    let mut path = "input.audience".to_owned();
+    let mut path = path.to_owned();
     while let Some(mut part) = rest.take() {
         if parts.len() >= EXCLUDES_MAX {
             return Err(AppError::invalid(path, "exclude may be nested three deep"));

@@ -14,7 +14,8 @@ use projections::CampaignCounts;
 use crate::app::Gateway;
 use crate::application::caller::Caller;
 use crate::application::command;
-use crate::application::error::AppResult;
+use crate::application::error::{AppError, AppResult};
+use crate::application::view::CampaignView;
 use crate::application::{read, workspaces};
 
 /// Running campaigns of one answer whose end is forecast, and how much of each may wait. Of the others the end is told by
@@ -110,6 +111,31 @@ pub async fn progress_as_of(
     let cards = workspaces::rate_cards(gateway, workspace.into_iter()).await?;
     let card = workspace.and_then(|id| cards.get(&id)).cloned().unwrap_or_default();
     Ok(of_counts(id, campaign.status, known.counts, &card, (0.0, None)))
+}
+
+/// Moments of a curve at most.
+const POINTS_MAX: i32 = 500;
+
+/// How the counts of a campaign went since it last started, for whoever opens it later: at most `points` moments, evenly
+/// spread, up to the last change or `as_of`. Scope READ.
+///
+/// # Errors
+/// FORBIDDEN; VALIDATION_FAILED on `points`.
+pub async fn curve(
+    gateway: &Gateway,
+    caller: &Caller,
+    campaign: &CampaignView,
+    as_of: Option<DateTime<Utc>>,
+    points: i32,
+) -> AppResult<Vec<(DateTime<Utc>, CampaignCounts)>> {
+    caller.require(Scope::Read)?;
+    if !(2..=POINTS_MAX).contains(&points) {
+        return Err(AppError::invalid("points", format!("use 2 to {POINTS_MAX}")));
+    }
+    let Some(from) = campaign.started_at else { return Ok(vec![]) };
+    let until = as_of.unwrap_or_else(|| gateway.clock.now());
+    let points = u32::try_from(points).unwrap_or_default();
+    Ok(read::queries(gateway).campaign_curve(campaign.id.0, (from, until), points).await?)
 }
 
 fn of_counts(

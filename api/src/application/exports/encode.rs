@@ -152,9 +152,9 @@ impl Encoder {
         match (self, content) {
             (Self::Csv { writer, raw }, Content::Cells(cells)) => {
                 for cell in cells {
-                    let text = match cell {
-                        Cell::Text(text) if !*raw => made_safe(text),
-                        cell => cell.into_text().unwrap_or_default(),
+                    let text = match *raw {
+                        false => safe_text(cell),
+                        true => cell.into_text().unwrap_or_default(),
                     };
                     writer.write_field(text).map_err(of_csv)?;
                 }
@@ -217,6 +217,26 @@ impl Encoder {
             Self::Ndjson { file, .. } => file.finish(),
             Self::Parquet(file) => file.finish()?.finish(),
         }
+    }
+}
+
+/// Adds a line of CSV whose cells no spreadsheet runs.
+///
+/// # Errors
+/// Where `to` takes no more.
+pub(super) fn csv_line<W: Write>(to: W, cells: impl IntoIterator<Item = Cell>) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().from_writer(to);
+    for cell in cells {
+        writer.write_field(safe_text(cell)).map_err(of_csv)?;
+    }
+    writer.write_record(None::<&[u8]>).map_err(of_csv)?;
+    writer.flush()
+}
+
+fn safe_text(cell: Cell) -> String {
+    match cell {
+        Cell::Text(text) => made_safe(text),
+        cell => cell.into_text().unwrap_or_default(),
     }
 }
 

@@ -7,6 +7,7 @@ mod encode;
 pub mod jobs;
 pub mod noted;
 mod place;
+pub mod report;
 mod rows;
 mod table;
 #[cfg(test)]

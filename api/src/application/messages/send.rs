@@ -22,7 +22,7 @@ use domain::primitives::{
 };
 use domain::template::{Template, TemplateComponents};
 use futures::StreamExt;
-use infrastructure::ledger::{Idempotency, Transaction};
+use infrastructure::ledger::{Context, Idempotency, Transaction};
 use infrastructure::phone::{self, zone_of};
 use projections::names;
 use serde_json::{Map, Value, json};
@@ -171,6 +171,70 @@ pub(crate) async fn send_test(
     };
     let (id, position) = plan(gateway, caller, idempotency, draft).await?;
     written(gateway, caller, id, position).await
+}
+
+/// An answer of the gateway's own to what a person has just written.
+pub(crate) struct Reply {
+    /// Under which it is planned, once.
+    pub message_id: MessageId,
+    pub account_id: AccountId,
+    pub account: Account,
+    pub contact_id: ContactId,
+    /// What the person wrote.
+    pub reply_to: Wamid,
+    pub text: String,
+    /// Until when free-form messages may go to the person, as the caller knows it.
+    pub window_until: Option<DateTime<Utc>>,
+    /// Seconds from now.
+    pub time_to_live_s: u32,
+    pub now: DateTime<Utc>,
+}
+
+/// Plans an answer by the rules of every send; nothing where one is planned under its id already.
+///
+/// # Errors
+/// UNAVAILABLE, NOT_FOUND where the contact is gone.
+pub(crate) async fn reply(gateway: &Gateway, context: &Context, reply: Reply) -> AppResult<()> {
+    let Reply { message_id, account_id, account, contact_id, now, .. } = reply;
+    let workspace = account.workspace_id.ok_or_else(|| AppError::not_found("account"))?;
+    let draft = Draft {
+        account_id,
+        account,
+        whom: Whom::Contact(contact_id),
+        campaign_id: None,
+        template: None,
+        say: Say::Fixed(Content::Text { body: reply.text, preview_url: false }),
+        external_id: None,
+        metadata: None,
+        reply_to: Some(reply.reply_to),
+        time_to_live_s: Some(reply.time_to_live_s),
+        due_at: now,
+        now,
+    };
+    let facts = Facts { window_until: reply.window_until, ..Facts::default() };
+    let found = find(gateway, workspace, &draft.whom).await?;
+    let contact_id = found.ok_or_else(|| AppError::not_found("contact"))?;
+    let draft = &draft;
+    command::transact(gateway, context, None, &|tx| {
+        Box::pin(async move {
+            let contact = command::loaded::<Contact>(tx, contact_id.0, "contact").await?.aggregate;
+            let plan = planned(draft, workspace, contact_id, &contact, facts);
+            let command = MessageCommand::Plan(Box::new(plan));
+            let planned = tx.execute_new::<Message>(vec![(message_id.0, command)]).await;
+            planned.map(drop).map_err(|error| command::refused(error, ""))
+        })
+    })
+    .await?;
+    Ok(())
+}
+
+/// The contact who has this number, by the store's own uniqueness, which is never behind.
+pub(crate) async fn holder_of_number(
+    gateway: &Gateway,
+    workspace: WorkspaceId,
+    phone: &PhoneNumber,
+) -> AppResult<Option<ContactId>> {
+    find(gateway, workspace, &Whom::Number(phone.clone())).await
 }
 
 /// Who is meant.

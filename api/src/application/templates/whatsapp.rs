@@ -1,6 +1,9 @@
 //! Templates at WhatsApp: handed in for review, listed, deleted. Every call comes before the event that records it; a
 //! crash in between is put right by the next submission or sync, which find the template by its name there.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
 use domain::port::Position;
@@ -9,7 +12,7 @@ use domain::template::{
     Quality, SlotKind, Template, TemplateCategory, TemplateCommand, TemplateStatus,
     WhatsappTemplate,
 };
-use infrastructure::cloud_api::client::{CallError, TemplateFilter};
+use infrastructure::cloud_api::client::{CallError, Sample, TemplateFilter};
 use infrastructure::cloud_api::wire;
 use serde_json::Value;
 use tracing::warn;
@@ -19,6 +22,7 @@ use super::written;
 use crate::app::Gateway;
 use crate::application::accounts::{has_to_be_mended, unreachable};
 use crate::application::caller::Caller;
+use crate::application::check;
 use crate::application::command;
 use crate::application::error::{AppError, AppResult};
 use crate::application::media::no_access;
@@ -275,6 +279,75 @@ fn provider(account: &Account) -> AppResult<domain::account::AccountProvider> {
         return Err(AppError::conflict("the account is disconnected; connect it again"));
     }
     account.provider.ok_or_else(|| AppError::not_found("account"))
+}
+
+/// A file for the sample of a template's media header.
+#[derive(Clone)]
+pub struct TemplateSample {
+    pub account_id: String,
+    pub file_name: String,
+    pub mime_type: String,
+    /// base64, as RFC 4648 has it.
+    pub data: String,
+}
+
+impl std::fmt::Debug for TemplateSample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TemplateSample").field("mime_type", &self.mime_type).finish_non_exhaustive()
+    }
+}
+
+/// The largest sample, in bytes: what fits into a request in base64.
+pub const SAMPLE_BYTES_MAX: usize = 3_000_000;
+/// The longest name of a file, in characters.
+const FILE_NAME_CHARS_MAX: usize = 200;
+/// What Meta's resumable upload takes for headers.
+const SAMPLE_TYPES: [&str; 5] =
+    ["image/jpeg", "image/jpg", "image/png", "video/mp4", "application/pdf"];
+
+/// Uploads a sample for the image, video or document header of a template and answers the handle that names it: what goes
+/// into `example.header_handle`. Records nothing. Scope MANAGE.
+///
+/// # Errors
+/// FORBIDDEN; NOT_FOUND; VALIDATION_FAILED; CONFLICT where the account is disconnected or its token does not work;
+/// UNAVAILABLE where WhatsApp could not be asked.
+pub async fn upload_sample(
+    gateway: &Gateway,
+    caller: &Caller,
+    sample: TemplateSample,
+) -> AppResult<String> {
+    caller.require(Scope::Manage)?;
+    let (_, loaded) =
+        command::known::<Account>(gateway, caller, &sample.account_id, "account").await?;
+    let account = loaded.aggregate;
+    check::text(&sample.file_name, "fileName", FILE_NAME_CHARS_MAX)?;
+    if !SAMPLE_TYPES.contains(&sample.mime_type.as_str()) {
+        let problem = format!("WhatsApp takes {} as samples", SAMPLE_TYPES.join(", "));
+        return Err(AppError::invalid("mimeType", problem));
+    }
+    let content = STANDARD
+        .decode(sample.data.as_bytes())
+        .map_err(|_| AppError::invalid("data", "use the file's bytes in base64"))?;
+    if content.is_empty() || content.len() > SAMPLE_BYTES_MAX {
+        let problem = format!("use a file of 1 to {SAMPLE_BYTES_MAX} bytes");
+        return Err(AppError::invalid("data", problem));
+    }
+    if account.status == AccountStatus::Disconnected {
+        return Err(AppError::conflict("the account is disconnected; connect it again"));
+    }
+    let (api, access) = (gateway.api_of(provider(&account)?), access(gateway, &account).await?);
+    let app_id = api.app_id(&access).await.map_err(unreachable)?.ok_or_else(|| {
+        AppError::conflict(
+            "WhatsApp does not say which app the account's token is of; give it a token of a system user with \
+             rotateAccountCredentials",
+        )
+    })?;
+    let sample = Sample {
+        mime_type: sample.mime_type,
+        file_name: sample.file_name,
+        content: Bytes::from(content),
+    };
+    api.upload_sample(&access, &app_id, &sample).await.map_err(unreachable)
 }
 
 async fn access(

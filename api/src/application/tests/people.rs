@@ -374,9 +374,9 @@ async fn a_segment_lifts_no_mask() {
     let found = contacts::list(gateway, &trusted, of, page(), position).await.unwrap();
     assert_eq!(found.edges.len(), 1);
     // What it compares with is nobody's to read either, in no way.
-    let seen = segments::get(gateway, &manager, &id.to_string()).await.unwrap();
+    let seen = segments::get(gateway, &manager, &id.to_string(), None).await.unwrap();
     assert_eq!(seen.rule, rule("•••"));
-    let listed = segments::list(gateway, &manager, page()).await.unwrap();
+    let listed = segments::list(gateway, &manager, page(), None).await.unwrap();
     assert!(listed.edges.iter().all(|edge| !edge.node.rule.to_string().contains("DE02")));
     let told = events::list(gateway, &manager, domain::port::Position(0), Default::default(), None);
     let told = told.await.unwrap();
@@ -661,5 +661,5 @@ async fn a_segment_holds_whom_its_rule_holds_for() {
         segments::update(&world.gateway, &world.admin, &id, Some(" ".to_owned()), None).await;
     assert_eq!(refusal(refused), invalid("name"));
     segments::delete(&world.gateway, &world.admin, &id).await.unwrap();
-    assert_eq!(refusal(segments::get(&world.gateway, &world.admin, &id).await), NOT_FOUND);
+    assert_eq!(refusal(segments::get(&world.gateway, &world.admin, &id, None).await), NOT_FOUND);
 }

@@ -4,6 +4,7 @@
 
 mod book;
 mod lane;
+pub(crate) mod resend;
 mod shipment;
 
 use std::collections::HashMap;

@@ -25,6 +25,8 @@ use super::error::ItemError;
 use super::person::{self, Profile, Wish};
 use super::route::Target;
 use crate::app::Gateway;
+use crate::application::accounts::loop_test;
+use crate::application::error::ErrorCode;
 use crate::worker::dispatch::{EffectTarget, apply_effects, effects_of};
 
 /// A number that WhatsApp upgraded (Meta: throughput).
@@ -157,6 +159,8 @@ async fn inbound(
         if let (Some(_), Some(header)) = (&item.media, &known.aggregate.header) {
             want_medium(gateway, target, message_id, header.contact_id, at).await?;
         }
+        // It may have been recorded just before a crash.
+        answer_loop_test(gateway, target.id, message_id, &item.wamid).await?;
         count("known");
         return Ok(());
     }
@@ -174,6 +178,9 @@ async fn inbound(
         let evidence = text.text().map(str::to_owned);
         Some(Wish { word, category: None, source, evidence, said_at: at })
     });
+    // Who asks to be left alone is not written to; a tap or a reaction is no message.
+    let may_answer =
+        item.opens_window && wish.as_ref().is_none_or(|wish| wish.word != OptWord::Stop);
     let (item, wish) = (&item, wish.as_ref());
     person::act_on(gateway, target, &item.counterpart, &profile, context, |contact_id| {
         Box::pin(async move {
@@ -195,6 +202,18 @@ async fn inbound(
                     // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
                     let is_known = tx.load::<Message>(message_id.0).await?.is_some();
                     tx.execute::<Message>(message_id.0, receive).await?;
+                    if may_answer && !is_known {
+                        let now = gateway.clock.now();
+                        let command = AccountCommand::ReceiveLoopTest {
+                            contact_id,
+                            phone: item.counterpart.phone.clone(),
+                            message_id,
+                            answer_id: MessageId(gateway.ids.next_id(now)),
+                            written_at: at,
+                            at: now,
+                        };
+                        tx.execute::<Account>(target.id.0, command).await?;
+                    }
                     if let Some(wish) = wish.filter(|_| !is_known) {
                         tx.because_of::<Message>(message_id.0);
                         person::heed(tx, contact_id, wish).await?;
@@ -207,8 +226,28 @@ async fn inbound(
         })
     })
     .await?;
+    answer_loop_test(gateway, target.id, message_id, &item.wamid).await?;
     count("recorded");
     Ok(())
+}
+
+/// A loop test that this message is of is answered; any other message is left alone.
+async fn answer_loop_test(
+    gateway: &Gateway,
+    account_id: AccountId,
+    message_id: MessageId,
+    wamid: &Wamid,
+) -> Result<(), ItemError> {
+    match loop_test::answer(gateway, account_id, message_id, wamid).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.code == ErrorCode::Unavailable => {
+            Err(ItemError::StoreAway(error.into()))
+        }
+        Err(error) => {
+            warn!(account.id = %account_id, %error, "a loop test could not be answered");
+            Ok(())
+        }
+    }
 }
 
 /// Before the message is on record, so that a crash in between loses nothing; WhatsApp keeps it for days after `at`.

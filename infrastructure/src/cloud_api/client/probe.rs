@@ -39,6 +39,16 @@ pub struct VisibleWaba {
 }
 
 impl CloudApi {
+    /// The id of the app that a token is of; `None`: WhatsApp did not say.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn app_id(&self, access: &Access) -> Result<Option<String>, CallError> {
+        // A token may inspect itself. Meta takes the inspected one nowhere but in the query.
+        let query = [("input_token", access.token.expose())];
+        Ok(self.get::<DebugToken>(access, &["debug_token"], &query).await?.data.app_id)
+    }
+
     /// Looks at a token from all sides. `also` names WABAs to look at besides those the token names itself. What WhatsApp
     /// refuses is a problem in the answer.
     ///

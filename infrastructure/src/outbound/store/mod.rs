@@ -144,6 +144,7 @@ trait Store: Send + Sync {
         start: Position,
     ) -> Result<Option<LaneState>, Source>;
     async fn save(&self, lane: Uuid, epoch: i64, progress: Progress) -> Result<bool, Source>;
+    async fn record(&self, attempt: Attempt) -> Result<(), Source>;
     async fn end(&self, lane: Uuid) -> Result<(), Source>;
     async fn forget(&self, endpoint: Uuid) -> Result<(), Source>;
     async fn standing(&self, endpoints: &[Uuid]) -> Result<HashMap<Uuid, Standing>, Source>;
@@ -204,6 +205,14 @@ impl LaneStore {
         progress: Progress,
     ) -> Result<bool, Unavailable> {
         self.store.save(lane, epoch, progress).await.map_err(Unavailable)
+    }
+
+    /// Keeps an attempt that was made beside the lanes.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn record(&self, attempt: Attempt) -> Result<(), Unavailable> {
+        self.store.record(attempt).await.map_err(Unavailable)
     }
 
     /// Forgets a lane that is through.

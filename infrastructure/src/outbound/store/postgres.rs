@@ -148,6 +148,12 @@ impl Store for Rows {
         Ok(true)
     }
 
+    async fn record(&self, attempt: Attempt) -> Result<(), Source> {
+        let mut tx = self.pool.begin().await?;
+        insert(&mut tx, &[attempt]).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn end(&self, lane: Uuid) -> Result<(), Source> {
         let mut tx = self.pool.begin().await?;
         for table in ["endpoint_parked", "endpoint_lanes"] {

@@ -32,6 +32,34 @@ fn type_at(row: &Row<'_>, column: usize) -> rusqlite::Result<AggregateType> {
     })
 }
 
+fn insert(tx: &rusqlite::Transaction<'_>, attempts: &[Attempt]) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(
+        "INSERT OR IGNORE INTO endpoint_attempts
+         (id, endpoint_id, at, position, event_id, events, number, is_replay, status, error, latency_ms,
+          answer, subject, failed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?;
+    for it in attempts {
+        insert.execute(params![
+            it.id.into_bytes(),
+            it.endpoint_id.into_bytes(),
+            it.at.timestamp_millis(),
+            signed(it.position.0),
+            it.event_id.into_bytes(),
+            it.events,
+            it.number,
+            it.is_replay,
+            it.status,
+            it.error,
+            it.latency_ms,
+            it.answer,
+            it.subject.map(Uuid::into_bytes),
+            it.error.is_some()
+        ])?;
+    }
+    Ok(())
+}
+
 fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     Ok(Attempt {
         id: uuid_at(row, 0)?,
@@ -139,33 +167,15 @@ impl Store for Rows {
                     it.due_at.timestamp_millis()
                 ])?;
             }
-            let mut insert = tx.prepare_cached(
-                "INSERT OR IGNORE INTO endpoint_attempts
-                 (id, endpoint_id, at, position, event_id, events, number, is_replay, status, error, latency_ms,
-                  answer, subject, failed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?;
-            for it in &progress.attempts {
-                insert.execute(params![
-                    it.id.into_bytes(),
-                    it.endpoint_id.into_bytes(),
-                    it.at.timestamp_millis(),
-                    signed(it.position.0),
-                    it.event_id.into_bytes(),
-                    it.events,
-                    it.number,
-                    it.is_replay,
-                    it.status,
-                    it.error,
-                    it.latency_ms,
-                    it.answer,
-                    it.subject.map(Uuid::into_bytes),
-                    it.error.is_some()
-                ])?;
-            }
+            insert(tx, &progress.attempts)?;
             Ok(true)
         };
         Ok(self.db.write(save).await?)
+    }
+
+    async fn record(&self, attempt: Attempt) -> Result<(), Source> {
+        let record = move |tx: &mut rusqlite::Transaction<'_>| insert(tx, &[attempt]);
+        Ok(self.db.write(record).await?)
     }
 
     async fn end(&self, lane: Uuid) -> Result<(), Source> {

@@ -109,6 +109,20 @@ async fn a_lane_is_kept_and_only_its_latest_owner_moves_it() {
 }
 
 #[tokio::test]
+async fn an_attempt_beside_the_lanes_is_kept_like_theirs_and_once() {
+    for (_dir, lanes) in stores().await {
+        // Nobody has worked the endpoint yet.
+        let beside = attempt(41, Some("the endpoint answered 500"));
+        lanes.record(beside.clone()).await.unwrap();
+        lanes.record(beside.clone()).await.unwrap();
+        let asked = AttemptsAsked { endpoint_id: id(1), failed_only: true, before: None, limit: 5 };
+        assert_eq!(lanes.attempts(asked).await.unwrap(), [beside]);
+        lanes.prune(at(100)).await.unwrap();
+        assert_eq!(lanes.count(id(1), false).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
 async fn attempts_are_read_newest_first_and_forgotten_in_time() {
     for (_dir, lanes) in stores().await {
         lanes.claim(id(1), id(1), 1, Position(0)).await.unwrap().unwrap();
