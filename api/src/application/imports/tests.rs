@@ -76,7 +76,7 @@ impl World {
     }
 
     async fn view(&self, id: ImportId) -> ImportView {
-        get(&self.gateway, &self.caller, &id.to_string()).await.unwrap()
+        get(&self.gateway, &self.caller, &id.to_string(), None).await.unwrap()
     }
 
     async fn until(&self, id: ImportId, is_so: impl Fn(&ImportView) -> bool) -> ImportView {
@@ -189,8 +189,16 @@ async fn good_rows_come_in_bad_ones_are_told_and_a_repetition_doubles_nobody() {
         world.imported(&csv, StartImport { tags: vec!["fair".to_owned()], ..input() }).await;
     assert_eq!(first.status, ImportStatus::Completed, "{:?}", first.reason);
     assert_eq!(counts(&first), (1_203, 1_200, 1, 2));
-    assert_eq!(first.errors.iter().map(|error| error.row).collect::<Vec<_>>(), [1_202, 1_204]);
-    assert_eq!(first.errors[0].column.as_deref(), Some("phone"));
+    let errors = first.errors.clone().expect("one import comes with its errors");
+    assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), [1_202, 1_204]);
+    assert_eq!(errors[0].column.as_deref(), Some("phone"));
+    // A list leaves them out until they are asked for.
+    let head = world.gateway.ledger.head().await.unwrap();
+    let page = list(&world.gateway, &world.caller, None, PageArgs::default(), Some(head));
+    let page = page.await.unwrap();
+    let listed = &page.edges[0].node;
+    assert_eq!((listed.id, &listed.errors, counts(listed)), (first.id, &None, counts(&first)));
+    assert_eq!(super::errors(&world.gateway, first.id, 1).await.unwrap(), errors[..1]);
     // COMPLETED means that they can be found.
     assert_eq!(world.contacts().await, 1_200);
     let (_, contact) = world.contact_by(&phone(3)).await.unwrap();
@@ -443,11 +451,14 @@ async fn imports_need_the_scope_and_the_workspace() {
     let refused = start_inline(&world.gateway, &reader, file(0..3), input()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Forbidden);
     assert_eq!(undo(&world.gateway, &reader, &id).await.unwrap_err().code, ErrorCode::Forbidden);
-    assert!(get(&world.gateway, &reader, &id).await.is_ok());
+    assert!(get(&world.gateway, &reader, &id, None).await.is_ok());
     let elsewhere = [WorkspaceId(Uuid::from_u128(77))].into();
     let stranger = Caller { workspaces: Some(elsewhere), ..world.caller.clone() };
     for id in [id.as_str(), "no id"] {
-        assert_eq!(get(&world.gateway, &stranger, id).await.unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(
+            get(&world.gateway, &stranger, id, None).await.unwrap_err().code,
+            ErrorCode::NotFound
+        );
         assert_eq!(
             undo(&world.gateway, &stranger, id).await.unwrap_err().code,
             ErrorCode::NotFound

@@ -202,6 +202,8 @@ async fn inbound(
                     // Told again, it is no new wish: the person may have chosen otherwise meanwhile.
                     let is_known = tx.load::<Message>(message_id.0).await?.is_some();
                     tx.execute::<Message>(message_id.0, receive).await?;
+                    // What else is recorded follows from the message.
+                    tx.because_of::<Message>(message_id.0);
                     if may_answer && !is_known {
                         let now = gateway.clock.now();
                         let command = AccountCommand::ReceiveLoopTest {
@@ -215,7 +217,6 @@ async fn inbound(
                         tx.execute::<Account>(target.id.0, command).await?;
                     }
                     if let Some(wish) = wish.filter(|_| !is_known) {
-                        tx.because_of::<Message>(message_id.0);
                         person::heed(tx, contact_id, wish).await?;
                     }
                     Ok::<_, CommandError<Refusal>>(())
