@@ -2,16 +2,17 @@
 import { Link, Outlet, useRouter, useRouterState, type ErrorComponentProps } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useEffect, useState, type ReactNode } from "react";
 import { Dialog, Modal, ModalOverlay } from "react-aria-components";
-import { ViewerDocument, type ViewerQuery } from "~/gen/graphql";
+import { UnreadConversationsDocument, ViewerDocument, type ViewerQuery } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { ask, refreshAll } from "~/lib/data";
+import { ask, refreshAll, useLoad } from "~/lib/data";
 import { problem as problemFrom, type Problem } from "~/lib/errors";
+import { total } from "~/lib/format";
 import { connected, onConnection } from "~/lib/gateway";
 import { usePreferences } from "~/lib/preferences";
 import { logout, onSession, whoAmI, type Session } from "~/lib/session";
-import { ViewerContext } from "~/lib/viewer";
+import { useViewer, ViewerContext } from "~/lib/viewer";
 import { Icon, Logo, type IconName } from "~/ui/icons";
-import { Button, ButtonLink, Callout, Empty, Failure, Page, Skeleton } from "~/ui/parts";
+import { Button, ButtonLink, Callout, count, Empty, Failure, Page, Skeleton } from "~/ui/parts";
 import { announce, Toasts } from "~/ui/toasts";
 
 const Login = lazy(() => import("~/screens/login"));
@@ -19,6 +20,7 @@ const Palette = lazy(() => import("~/screens/palette"));
 
 export const places = (): { to: string; label: string; icon: IconName }[] => [
   { to: "/", label: t("nav.home"), icon: "home" },
+  { to: "/inbox", label: t("nav.inbox"), icon: "inbox" },
   { to: "/campaigns", label: t("nav.campaigns"), icon: "campaign" },
   { to: "/messages", label: t("nav.messages"), icon: "message" },
   { to: "/contacts", label: t("nav.contacts"), icon: "people" },
@@ -28,13 +30,20 @@ export const places = (): { to: string; label: string; icon: IconName }[] => [
   { to: "/settings", label: t("nav.settings"), icon: "settings" },
 ];
 
+/** The Inbox itself hears of news at once; elsewhere this is soon enough. */
+const unread_every_ms = 15_000;
+
 function Nav({ onGo }: { onGo?: () => void }) {
+  const { can } = useViewer();
+  const { data } = useLoad(UnreadConversationsDocument, {}, { everyMs: unread_every_ms, pause: !can("READ") });
+  const { totalCount: unread = 0, totalCountExact: isExact = true } = data?.conversations ?? {};
   return (
     <nav className="nav" aria-label={t("nav.label")}>
       {places().map(({ to, label, icon }) => (
         <Link key={to} to={to} activeOptions={{ exact: to === "/", includeSearch: false }} onClick={onGo}>
           <Icon name={icon} />
           {label}
+          {to === "/inbox" && unread > 0 && <span className="nav-count"><span aria-hidden="true">{total(unread, isExact)}</span><span className="visually-hidden">{count("inbox.unreadConversations", unread)}</span></span>}
         </Link>
       ))}
     </nav>

@@ -278,3 +278,11 @@ export function useFollow<T, V>(
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [document, key, pause]);
 }
+
+/** Has `refresh` run whenever what is on the screen is read again, for what is kept in a form of its own. */
+export function useOnScreen(refresh: () => Promise<void>): void {
+  useEffect(() => {
+    onScreen.add(refresh);
+    return () => void onScreen.delete(refresh);
+  }, [refresh]);
+}

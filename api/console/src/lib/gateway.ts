@@ -61,6 +61,14 @@ if (typeof window !== "undefined") {
   window.addEventListener("online", () => report(true));
 }
 
+const again = new Set<() => void>();
+
+/** Hears when the socket is there again after a cut: what happened meanwhile has to be asked for. */
+export function onReconnected(listener: () => void): () => void {
+  again.add(listener);
+  return () => void again.delete(listener);
+}
+
 const url = "/graphql";
 const socket = createSocket({
   url: () => `${location.origin.replace(/^http/, "ws")}${url}`,
@@ -69,6 +77,11 @@ const socket = createSocket({
   retryAttempts: Number.MAX_SAFE_INTEGER,
   shouldRetry: () => true,
   connectionParams: () => ({ ...requestHeaders() }),
+  on: {
+    connected: (_socket, _payload, wasRetry) => {
+      if (wasRetry) for (const listener of again) listener();
+    },
+  },
 });
 
 export const gateway = new Client({

@@ -41,7 +41,7 @@ export const emptyPlan = (timeZone: string): Plan => ({
 
 export const hasAudience = ({ all, groups, contactIds }: Plan): boolean => all || groups.segmentIds.length + groups.tags.length + contactIds.length > 0;
 
-function audience(plan: Plan): AudienceInput {
+export function audience(plan: Plan): AudienceInput {
   const { exclude } = plan;
   const less = exclude.segmentIds.length + exclude.tags.length > 0 ? { exclude: { segmentIds: exclude.segmentIds, tags: exclude.tags } } : {};
   return plan.all ? { all: true, ...less } : { segmentIds: plan.groups.segmentIds, tags: plan.groups.tags, contactIds: plan.contactIds, ...less };

@@ -85,14 +85,3 @@ export function formOf(rule: unknown): RuleForm | null {
   const conditions = rules.map((each) => readCondition(each));
   return conditions.every((condition) => condition !== null) ? { join, conditions } : null;
 }
-
-/** Whom an audience means, as a rule, so that it can be counted before there is a campaign. */
-export function audienceRule(
-  audience: { segmentIds: string[]; tags: string[]; exclude: { segmentIds: string[]; tags: string[] } },
-  segments: Map<string, unknown>,
-): Json | null {
-  const any = [...audience.tags.map((tag) => ({ tag })), ...audience.segmentIds.map((id) => segments.get(id)).filter(Boolean)];
-  const not = [...audience.exclude.tags.map((tag) => ({ tag })), ...audience.exclude.segmentIds.map((id) => segments.get(id)).filter(Boolean)];
-  if (any.length === 0) return null;
-  return not.length > 0 ? { all: [{ any }, { not }] } : { any };
-}

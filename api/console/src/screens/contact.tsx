@@ -10,7 +10,8 @@ import { isAbout } from "~/lib/errors";
 import { useViewer } from "~/lib/viewer";
 import { ConsentBadge, MessageBadge } from "~/lib/words";
 import { AsOfBanner, AsOfButton } from "~/ui/asof";
-import { Choose, TextInput, Words, ZoneField } from "~/ui/fields";
+import { Choose, TextInput, ZoneField } from "~/ui/fields";
+import { TagWords } from "~/ui/tags";
 import { History } from "~/ui/history";
 import { Dialog, More, useConfirm } from "~/ui/overlay";
 import { Back, Button, Callout, Card, Facts, Failure, Page, Skeleton, Time } from "~/ui/parts";
@@ -153,7 +154,7 @@ function EditDialog({ contact, onClose }: { contact: Contact; onClose: () => voi
         <TextInput label={t("contact.name")} value={name} onChange={setName} error={wrong("name")} autoFocus />
         <TextInput label={t("template.language")} optional value={language} onChange={setLanguage} error={wrong("language")} placeholder="pt_BR" />
         <ZoneField label={t("contact.zone")} optional value={zone} onChange={setZone} error={wrong("timeZone")} />
-        <Words label={t("contact.tags")} values={tags} onChange={setTags} />
+        <TagWords label={t("contact.tags")} values={tags} onChange={setTags} />
         <Failure problem={update.problem} />
         <div className="row end"><Button onPress={onClose}>{t("common.cancel")}</Button><Button type="submit" look="primary" busy={update.isSaving}>{t("common.save")}</Button></div>
       </form>

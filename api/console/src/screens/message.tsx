@@ -79,7 +79,7 @@ function Why({ message, facts }: { message: Message; facts: FactList }) {
     <Card title={message.direction === "INBOUND" ? t("message.whyReceived") : message.status === "SKIPPED" ? t("message.whyNot") : t("message.whySent")}>
       <Facts items={[
         [t("message.because"), message.direction === "INBOUND" ? t("message.byPerson") : message.campaign ? <Link to="/campaigns/$id" params={{ id: message.campaign.id }}>{message.campaign.name}</Link> : message.isTest ? t("message.test") : t("message.single")],
-        ...(first && first.actor.kind !== "PROCESS" ? [[t("message.askedBy"), actorName(first.actor)] as [string, React.ReactNode]] : []),
+        ...(message.launchedBy ? [[t("message.askedBy"), actorName(message.launchedBy)] as [string, React.ReactNode]] : []),
         ...(message.contactId ? [[t("contact.consent"), <Link to="/contacts/$id" params={{ id: message.contactId }} search={{ asOf: message.acceptedAt ?? message.createdAt }}>{t("message.consentThen")}</Link>] as [string, React.ReactNode]] : []),
         ...(message.templateId ? [[t("nav.template"), <Link to="/templates/$id" params={{ id: message.templateId }}>{t("message.seeTemplate")}</Link>] as [string, React.ReactNode]] : []),
         [t("message.chain"), first && <Link to="/settings/events" search={{ correlation: first.correlationId }}>{t("message.seeChain")}</Link>],

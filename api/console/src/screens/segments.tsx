@@ -1,7 +1,7 @@
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import {
-  CampaignsDocument, CreateSegmentDocument, DeleteSegmentDocument, PreviewSegmentDocument, SegmentDocument, SegmentsDocument, UpdateSegmentDocument,
+  CampaignsDocument, CreateSegmentDocument, DeleteSegmentDocument, PreviewSegmentDocument, SegmentDocument, SegmentHistoryDocument, SegmentsDocument, UpdateSegmentDocument,
   type PreviewSegmentQuery,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
@@ -11,8 +11,10 @@ import { number } from "~/lib/format";
 import { emptyCondition, formOf, isComplete, operators, outcomes, ruleOf, type Condition, type ConditionKind, type RuleForm } from "~/lib/rule";
 import { useViewer } from "~/lib/viewer";
 import { Choose, Radios, Switch, TextInput, ZoneField } from "~/ui/fields";
+import { TagInput } from "~/ui/tags";
+import { History } from "~/ui/history";
 import { useConfirm } from "~/ui/overlay";
-import { Back, Button, ButtonLink, Card, Empty, Failure, Page, Skeleton } from "~/ui/parts";
+import { Back, Button, ButtonLink, Card, Empty, Failure, Page, Skeleton, Tabs } from "~/ui/parts";
 import { ListCard } from "~/ui/table";
 
 const kinds: ConditionKind[] = ["tag", "attribute", "consent", "language", "timeZone", "lastMessage", "campaign"];
@@ -65,6 +67,7 @@ const route = getRouteApi("/segments/$id");
 
 export function SegmentScreen() {
   const { id } = route.useParams();
+  const { tab } = route.useSearch();
   const navigate = useNavigate();
   const { can } = useViewer();
   const { data, problem } = useLoad(SegmentDocument, { id });
@@ -77,10 +80,16 @@ export function SegmentScreen() {
       actions={segment && can("MANAGE") && <Button look="danger" onPress={() => confirm({ title: t("segment.delete"), danger: true, body: <p>{t("segment.deleteBody", { name: segment.name })}</p>, action: t("segment.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/segments" }); return done; }) })}>{t("segment.delete")}</Button>}>
       <Failure problem={problem} />
       {!segment && !problem && <Skeleton />}
-      {segment && <SegmentEditor key={segment.id} name={segment.name} rule={segment.rule} problem={update.problem} isBusy={update.isSaving} isReadOnly={!can("MANAGE")} id={id} onSave={async (name, rule) => void (await update.run({ id, name, rule }))} />}
+      {segment && <Tabs label={t("nav.sections")} items={[{ label: t("segment.rule") }, { label: t("history.title"), value: "history" }]} />}
+      {segment && tab === "history" && <SegmentHistory id={id} />}
+      {segment && !tab && <SegmentEditor key={segment.id} name={segment.name} rule={segment.rule} problem={update.problem} isBusy={update.isSaving} isReadOnly={!can("MANAGE")} id={id} onSave={async (name, rule) => void (await update.run({ id, name, rule }))} />}
       {dialog}
     </Page>
   );
+}
+
+function SegmentHistory({ id }: { id: string }) {
+  return <History pages={usePages(SegmentHistoryDocument, { id }, (data) => data.segment?.history)} />;
 }
 
 function SegmentEditor({ name: givenName, rule: givenRule, problem, isBusy, isReadOnly, id, onSave }: {
@@ -135,7 +144,7 @@ function SegmentEditor({ name: givenName, rule: givenRule, problem, isBusy, isRe
   );
 }
 
-export function usePreview(rule: unknown) {
+function usePreview(rule: unknown) {
   const [state, setState] = useState<{ data: PreviewSegmentQuery["previewSegment"] | null; problem: Problem | null }>({ data: null, problem: null });
   const key = JSON.stringify(rule);
   useEffect(() => {
@@ -158,7 +167,8 @@ function Inputs({ condition, change, campaigns }: { condition: Condition; change
   const outcome = (optional: boolean) => (
     <Choose label={t("segment.outcomeLabel")} value={value || "ANY"} onChange={(next) => change({ value: next === "ANY" ? "" : next })} options={[...(optional ? [{ value: "ANY", label: t("segment.anyOutcome") }] : []), ...outcomes.map((each) => ({ value: each as string, label: t(`segment.outcome.${each}`) }))]} />
   );
-  if (kind === "tag" || kind === "language") return <TextInput label={t(`segment.kind.${kind}`)} value={value} onChange={(next) => change({ value: next })} placeholder={kind === "language" ? "pt_BR" : undefined} />;
+  if (kind === "tag") return <TagInput label={t("segment.kind.tag")} value={value} onChange={(next) => change({ value: next })} />;
+  if (kind === "language") return <TextInput label={t(`segment.kind.${kind}`)} value={value} onChange={(next) => change({ value: next })} placeholder="pt_BR" />;
   if (kind === "timeZone") return <ZoneField label={t("segment.kind.timeZone")} value={value} onChange={(next) => change({ value: next })} />;
   if (kind === "consent") return <Choose label={t("contact.consent")} value={value as "OPTED_IN"} onChange={(next) => change({ value: next })} options={(["OPTED_IN", "UNKNOWN", "OPTED_OUT"] as const).map((each) => ({ value: each, label: t(`consent.${each}`) }))} />;
   if (kind === "attribute") return (

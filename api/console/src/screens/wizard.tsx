@@ -2,22 +2,21 @@
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useRef, useState } from "react";
 import {
-  AccountsDocument, CampaignDocument, ContactCountDocument, CreateCampaignDocument, ForecastDocument, LaunchCampaignDocument, SegmentsDocument, TemplatesDocument, TestCampaignDocument, UpdateCampaignDocument,
-  type CampaignQuery, type ForecastQuery, type TestCampaignMutation, type TemplateRowFragment,
+  AccountsDocument, AudiencePreviewDocument, CampaignDocument, CreateCampaignDocument, ForecastDocument, LaunchCampaignDocument, SegmentsDocument, TemplatesDocument, TestCampaignDocument, UpdateCampaignDocument,
+  type AudienceInput, type AudiencePreviewQuery, type CampaignQuery, type ForecastQuery, type TestCampaignMutation, type TemplateRowFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { ask, refreshAll, tell, useCommand, once, useLoad, usePages } from "~/lib/data";
 import { isAbout, sentenceCase, type Problem } from "~/lib/errors";
-import { browserZone, duration, money, number, offset, toInputValue, total, wallClock } from "~/lib/format";
-import { createInput, hasAudience, keepPlan, keptPlan, planOf, updateInput, type Groups, type Plan } from "~/lib/plan";
-import { audienceRule } from "~/lib/rule";
+import { browserZone, duration, money, number, offset, toInputValue, wallClock } from "~/lib/format";
+import { audience as audienceOf, createInput, hasAudience, keepPlan, keptPlan, planOf, updateInput, type Groups, type Plan } from "~/lib/plan";
 import { bodyText } from "~/lib/template";
 import { useViewer } from "~/lib/viewer";
-import { Check, Choose, Radios, TextInput, Words, ZoneField } from "~/ui/fields";
+import { Check, Choose, Radios, TextInput, ZoneField } from "~/ui/fields";
 import { Dialog } from "~/ui/overlay";
 import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Page, Skeleton, Stat, Time } from "~/ui/parts";
 import { Phone } from "~/ui/phone";
-import { usePreview } from "./segments";
+import { TagWords } from "~/ui/tags";
 
 const route = getRouteApi("/campaigns/$id/edit/$step");
 const steps = ["audience", "message", "schedule", "estimate", "review"] as const;
@@ -162,7 +161,7 @@ function GroupFields({ groups, onChange, segments, tagsLabel, segmentsLabel }: {
           <Check key={id} value={groups.segmentIds.includes(id)} onChange={(isOn) => onChange({ ...groups, segmentIds: isOn ? [...groups.segmentIds, id] : groups.segmentIds.filter((other) => other !== id) })}>{name} <span className="muted">· {number(size)}</span></Check>
         ))}
       </fieldset>
-      <Words label={tagsLabel} values={groups.tags} onChange={(tags) => onChange({ ...groups, tags })} />
+      <TagWords label={tagsLabel} values={groups.tags} onChange={(tags) => onChange({ ...groups, tags })} />
     </div>
   );
 }
@@ -170,10 +169,7 @@ function GroupFields({ groups, onChange, segments, tagsLabel, segmentsLabel }: {
 function AudienceStep({ plan, change, problem }: StepProps) {
   const { data } = useLoad(SegmentsDocument, { first: 200 });
   const segments = data?.segments.nodes ?? [];
-  const rules = new Map(segments.map(({ id, rule }) => [id, rule]));
-  const rule = plan.all ? null : audienceRule({ ...plan.groups, exclude: plan.exclude }, rules);
-  const preview = usePreview(rule);
-  const everyone = useLoad(ContactCountDocument, { filter: {} }, { pause: !plan.all });
+  const preview = useAudience(hasAudience(plan) ? audienceOf(plan) : null);
   const [hasLess, setLess] = useState(plan.exclude.segmentIds.length + plan.exclude.tags.length > 0);
   return (
     <div className="columns wide">
@@ -190,17 +186,35 @@ function AudienceStep({ plan, change, problem }: StepProps) {
       <div className="sticky">
         <Card title={t("wizard.count")}>
           <div aria-live="polite">
-            {plan.all && everyone.data && <p><b className="num" style={{ fontSize: "var(--text-2xl)" }}>{total(everyone.data.contacts.totalCount, everyone.data.contacts.totalCountExact)}</b></p>}
-            {!plan.all && rule && preview.data && <p><b className="num" style={{ fontSize: "var(--text-2xl)" }}>{number(preview.data.count)}</b> <span className="muted">{t("segment.people", { count: preview.data.count })}</span></p>}
-            {!plan.all && !rule && <p className="muted">{t("wizard.nobodyYet")}</p>}
-            {!plan.all && <Failure problem={preview.problem} />}
+            {preview.data && <p><b className="num" style={{ fontSize: "var(--text-2xl)" }}>{number(preview.data.count)}</b> <span className="muted">{t("segment.people", { count: preview.data.count })}</span></p>}
+            {!hasAudience(plan) && <p className="muted">{t("wizard.nobodyYet")}</p>}
+            <Failure problem={preview.problem} />
           </div>
-          {!plan.all && rule && preview.data && preview.data.sample.length > 0 && <ul className="list small">{preview.data.sample.map((contact) => <li key={contact.id} className="row between"><span>{contact.name ?? t("contact.noName")}</span><span className="muted num" dir="ltr">{contact.phoneNumber}</span></li>)}</ul>}
+          {preview.data && preview.data.sample.length > 0 && <ul className="list small">{preview.data.sample.map((contact) => <li key={contact.id} className="row between"><span>{contact.name ?? t("contact.noName")}</span><span className="muted num" dir="ltr">{contact.phoneNumber}</span></li>)}</ul>}
           <p className="small muted">{t("wizard.countHelp")}</p>
         </Card>
       </div>
     </div>
   );
+}
+
+/** Whom an audience reaches now, counted by the gateway as it would count it at the launch. */
+function useAudience(audience: AudienceInput | null) {
+  const [state, setState] = useState<{ data: AudiencePreviewQuery["audiencePreview"] | null; problem: Problem | null }>({ data: null, problem: null });
+  const key = JSON.stringify(audience);
+  useEffect(() => {
+    if (!audience) return setState({ data: null, problem: null });
+    let isCurrent = true;
+    const timer = setTimeout(async () => {
+      const { data, problem } = await ask(AudiencePreviewDocument, { audience });
+      if (isCurrent) setState({ data: data?.audiencePreview ?? null, problem });
+    }, 350);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [key]);
+  return state;
 }
 
 const placeholders = ["{{first_name | default: there}}", "{{name}}", "{{external_id}}"];
