@@ -48,7 +48,10 @@ async fn run(script: &str, looks: &str) {
         .env("SERVED", "1")
         .env("SETUP_LINK", &link)
         .env("GATEWAY_URL", format!("http://{listen}"))
-        .envs((script == "smoke.mjs").then(|| ("GATEWAY_KEY", Client::new("").key)))
+        .envs(
+            matches!(script, "smoke.mjs" | "inbox.mjs")
+                .then(|| ("GATEWAY_KEY", Client::new("").key)),
+        )
         .env("LOOKS", looks)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -78,4 +81,9 @@ async fn a_shop_owner_gets_from_a_file_of_customers_to_a_delivered_campaign() {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_come_in_do_what_their_role_says_and_are_shown_out() {
     run("people.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_answered_in_the_inbox_in_two_browsers_at_once() {
+    run("inbox.mjs", "").await;
 }

@@ -28,6 +28,7 @@ export function Conversation({ id, row, accounts, isPerson, onPerson }: {
   const now = useNow();
   const [pending, setPending] = useState<Pending[]>([]);
   const [said, setSaid] = useState("");
+  const [isStuck, setStuck] = useState(false);
   const account = accounts.find((each) => each.id === conversation?.accountId);
   const name = conversation ? personName(conversation.contact) : "";
 
@@ -57,6 +58,7 @@ export function Conversation({ id, row, accounts, isPerson, onPerson }: {
     if (!newest) return;
     marked.current = newest;
     const { problem: failed } = await tell(MarkConversationReadDocument, { id, upTo: newest, showReceipt: preferences().receipts });
+    setStuck(!!failed);
     if (!failed) await refreshAll();
   }, [id, newest]);
   const mayMark = can("SEND") && unread > 0 && !!newest;
@@ -105,14 +107,14 @@ export function Conversation({ id, row, accounts, isPerson, onPerson }: {
         <header className="inbox-head thread-head">
           <Link to="/inbox" search={(before: Record<string, unknown>) => ({ ...before, person: undefined }) as never} className="btn quiet icon back" aria-label={t("inbox.back")}><Icon name="back" flip /></Link>
           <div className="grow">
-            <h2 className="ellipsis" dir="auto">{name}</h2>
+            <h2 className="ellipsis"><bdi>{name}</bdi></h2>
             <p className="row nowrap small muted">
               <WindowChip until={conversation.windowExpiresAt} now={now} />
               {account && <span className="ellipsis">{t("inbox.toNumber", { name: account.name })}</span>}
             </p>
           </div>
-          {mayMark && <Button compact icon="check" onPress={() => void markRead()}>{t("inbox.markRead")}</Button>}
-          <Button compact look="quiet" className="person-button" aria-expanded={isPerson} icon="people" aria-label={t("inbox.person")} onPress={() => onPerson(!isPerson)} />
+          {mayMark && isStuck && <Button compact icon="check" onPress={() => void markRead()}>{t("inbox.markRead")}</Button>}
+          <span className="person-button"><Button look="quiet" aria-expanded={isPerson} icon="people" aria-label={t("inbox.person")} onPress={() => onPerson(!isPerson)} /></span>
         </header>
         <Thread thread={thread} pending={pending} unread={unread} name={name}
           onAgain={(one) => void one.again()} onDrop={(one) => setPending((before) => before.filter(({ key }) => key !== one.key))} />

@@ -171,7 +171,7 @@ function Row({ row, isChosen, me, now, account }: { row: ConversationRowFragment
         {(windowExpiresAt || whose || account || handling === "ASSISTANT") && (
           <span className="row nowrap tags small">
             <WindowChip until={windowExpiresAt} now={now} />
-            {handling === "ASSISTANT" && <span className="ellipsis">{t("inbox.byAssistant")}</span>}
+            {handling === "ASSISTANT" && <span className="ellipsis">{t("actor.ASSISTANT")}</span>}
             {whose && <span className="ellipsis">{whose}</span>}
             {account && <span className="ellipsis grow end">{account}</span>}
           </span>

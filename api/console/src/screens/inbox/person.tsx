@@ -21,8 +21,8 @@ export function Person({ conversation, account, isOpen, onClose }: { conversatio
   return (
     <aside className="inbox-person" aria-label={t("inbox.person")} data-open={isOpen}>
       <div className="row nowrap between">
-        <h2 className="break" dir="auto">{personName(contact)}</h2>
-        <Button compact look="quiet" icon="close" className="person-close" aria-label={t("common.close")} onPress={onClose} />
+        <h2 className="break"><bdi>{personName(contact)}</bdi></h2>
+        <span className="person-close"><Button look="quiet" icon="close" aria-label={t("common.close")} onPress={onClose} /></span>
       </div>
       {!can("PERSONAL") && <p className="small muted">{t("contact.masked")}</p>}
       {handling === "ASSISTANT" && (
