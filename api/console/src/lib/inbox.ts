@@ -12,9 +12,11 @@ export type ThreadMessage = ThreadMessageFragment;
 export type Activity = ConversationActivitySubscription["conversationActivity"];
 
 const page_size = 50;
-const page_size_max = 500;
-/** A campaign under way changes many messages in a second; lists are read again once in that time at most. */
+/** Further up than this nothing changes that anybody waits for. */
+const again_max = 100;
+/** Lists are read again once in that time at most; a campaign under way, which changes many messages in a second, waits longer. */
 const refresh_every_ms = 1_000;
+const refresh_in_campaign_ms = 5_000;
 /** Between an answer and the subscription that goes on from it something may happen: everything is asked for once more. */
 const gap_ms = 2_000;
 
@@ -42,8 +44,7 @@ export function useThread(id: string): Thread {
   state.current.count = messages?.length ?? 0;
 
   const refresh = useCallback(async () => {
-    // Statuses of everything that is shown may have changed.
-    const answer = await ask(ThreadDocument, { id, last: Math.min(page_size_max, Math.max(page_size, state.current.count)) });
+    const answer = await ask(ThreadDocument, { id, last: Math.min(again_max, Math.max(page_size, state.current.count)) });
     setFailed(answer.problem);
     const page = answer.data?.conversation?.messages;
     if (!page) return;
@@ -91,28 +92,32 @@ export function useNews(onMessage: (message: Activity) => void): void {
 /** Follows what happens, and has what is on the screen read again; after a cut, everything. */
 export function useActivity(): void {
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const due = useRef(0);
   const last = useRef(0);
-  const soon = useCallback(() => {
-    if (timer.current !== undefined) return;
+  const soon = useCallback((everyMs = refresh_every_ms) => {
+    const at = Math.max(Date.now() + 100, last.current + everyMs);
+    if (timer.current !== undefined && due.current <= at) return;
+    clearTimeout(timer.current);
+    due.current = at;
     timer.current = setTimeout(() => {
       timer.current = undefined;
       last.current = Date.now();
       void refreshAll();
-    }, Math.max(100, last.current + refresh_every_ms - Date.now()));
+    }, at - Date.now());
   }, []);
 
   useFollow(ConversationActivityDocument, {}, ({ conversationActivity: message }) => {
     for (const hear of hearers) hear(message);
-    soon();
+    soon(message.direction === "OUTBOUND" && message.campaignId ? refresh_in_campaign_ms : refresh_every_ms);
   });
   // Who has read what, and whose a conversation is, are no messages.
-  useFollow(FollowEventsDocument, { filter: { aggregateType: "conversation" } }, soon);
+  useFollow(FollowEventsDocument, { filter: { aggregateType: "conversation" } }, () => soon());
 
   useEffect(() => {
-    const once = setTimeout(soon, gap_ms);
+    const once = setTimeout(() => soon(), gap_ms);
     const stop = onReconnected(() => {
       void refreshAll();
-      setTimeout(soon, gap_ms);
+      setTimeout(() => soon(), gap_ms);
     });
     const look = () => document.visibilityState === "visible" && soon();
     document.addEventListener("visibilitychange", look);

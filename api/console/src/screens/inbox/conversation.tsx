@@ -95,7 +95,7 @@ export function Conversation({ id, row, accounts, isPerson, onPerson }: {
     return (
       <section className="inbox-thread" aria-label={t("inbox.conversation")}>
         <div className="card-body">
-          {data && !problem ? <Empty icon="search" title={t("inbox.unknown")} action={<ButtonLink to="/inbox">{t("list.showAll")}</ButtonLink>} /> : <Failure problem={problem} retry={() => void refresh()} />}
+          {(data && !problem) || problem?.code === "NOT_FOUND" ? <Empty icon="search" title={t("inbox.unknown")} action={<ButtonLink to="/inbox">{t("list.showAll")}</ButtonLink>} /> : <Failure problem={problem} retry={() => void refresh()} />}
           {!data && !problem && <Skeleton lines={6} />}
         </div>
       </section>
