@@ -1,5 +1,5 @@
 //! The Inbox: who wrote, what went between us and them, and who they are. Wide screens show all three, narrow ones one of them.
-import { getRouteApi, Link, useParams } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useCallback, useEffect, useRef } from "react";
 import { AccountsDocument, ConversationsDocument, type ConversationFilter, type ConversationRowFragment } from "~/gen/graphql";
 import { t } from "~/i18n";
@@ -98,13 +98,14 @@ function List({ pages, accounts, isReady, chosen, me }: {
   pages: ReturnType<typeof usePages<unknown, Record<string, unknown>, ConversationRowFragment>>; accounts: Numbers; isReady: boolean; chosen: string | undefined; me: string | null;
 }) {
   const search = route.useSearch();
-  const navigate = route.useNavigate();
+  // Of whatever is open: a filter closes no conversation.
+  const navigate = useNavigate();
   const { can } = useViewer();
   const { items, problem, hasMore, loadMore } = pages;
   const now = useNow();
   const end = useRef<HTMLLIElement>(null);
   const isFiltered = !!(search.number || search.unread || search.mine || search.q);
-  const set = (part: Partial<typeof search>) => void navigate({ to: ".", search: (before) => ({ ...before, ...part }), replace: true });
+  const set = (part: Partial<typeof search>) => void navigate({ to: ".", search: ((before: Record<string, unknown>) => ({ ...before, ...part })) as never, replace: true });
 
   useEffect(() => {
     if (!hasMore || !end.current) return;

@@ -37,7 +37,8 @@ const soon_ms = 2 * 3_600_000;
 /** Hours while there are hours, then minutes. */
 export function left(ms: number): string {
   const minutes = Math.max(1, Math.floor(ms / 60_000));
-  return duration(minutes < 120 ? minutes * 60 : Math.floor(minutes / 60) * 3_600);
+  // A whole day would be said in days, of which there is never more than the one.
+  return duration(minutes < 120 ? minutes * 60 : Math.min(23, Math.floor(minutes / 60)) * 3_600);
 }
 
 export function WindowChip({ until, now }: { until: string | null | undefined; now: number }) {
