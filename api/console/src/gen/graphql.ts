@@ -991,6 +991,14 @@ export type CampaignHistoryQueryVariables = Exact<{
 
 export type CampaignHistoryQuery = { campaign: { id: string, history: { nodes: Array<{ position: string, id: string, type: string, version: number, aggregateType: string, aggregateId: string, sequence: number, accountId: string | null, occurredAt: string, recordedAt: string, correlationId: string, causationId: string | null, data: unknown, actor: { kind: ActorKind, id: string, name: string | null } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
 
+export type CampaignRecordQueryVariables = Exact<{
+  id: string | number;
+  after?: string | null | undefined;
+}>;
+
+
+export type CampaignRecordQuery = { campaign: { id: string, history: { nodes: Array<{ position: string, sequence: number }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
+
 export type ForecastQueryVariables = Exact<{
   id: string | number;
 }>;
@@ -1130,6 +1138,13 @@ export type ContactQueryVariables = Exact<{
 
 export type ContactQuery = { contact: { username: string | null, otherPhoneNumbers: Array<string>, otherExternalIds: Array<string>, attributes: unknown, mergedIntoId: string | null, id: string, name: string | null, phoneNumber: string | null, userId: string | null, externalId: string | null, language: string | null, timeZone: string | null, tags: Array<string>, createdAt: string | null, erased: boolean, consent: { status: ConsentStatus, source: string | null, recordedAt: string | null, categories: Array<{ category: TemplateCategory, status: ConsentStatus, source: string | null, evidence: string | null, recordedAt: string }> } } | null };
 
+export type ContactNameQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ContactNameQuery = { contact: { id: string, name: string | null, phoneNumber: string | null, erased: boolean } | null };
+
 export type ContactMessagesQueryVariables = Exact<{
   id: string | number;
   first?: number | null | undefined;
@@ -1169,6 +1184,14 @@ export type RecordConsentMutationVariables = Exact<{
 
 
 export type RecordConsentMutation = { recordConsent: { position: string } };
+
+export type MergeContactsMutationVariables = Exact<{
+  keep: string | number;
+  merge: string | number;
+}>;
+
+
+export type MergeContactsMutation = { mergeContacts: { position: string, contact: { id: string } } };
 
 export type EraseContactMutationVariables = Exact<{
   id: string | number;
@@ -1425,6 +1448,14 @@ export type SendMessageMutationVariables = Exact<{
 
 
 export type SendMessageMutation = { sendMessage: { position: string, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null } } };
+
+export type RescheduleMessageMutationVariables = Exact<{
+  id: string | number;
+  sendAt: string;
+}>;
+
+
+export type RescheduleMessageMutation = { rescheduleMessage: { position: string } };
 
 export type CancelMessageMutationVariables = Exact<{
   id: string | number;
@@ -2281,6 +2312,25 @@ fragment EventFields on Event {
   causationId
   data
 }`) as unknown as TypedDocumentString<CampaignHistoryQuery, CampaignHistoryQueryVariables>;
+export const CampaignRecordDocument = new TypedDocumentString(`
+    query CampaignRecord($id: ID!, $after: String) {
+  campaign(id: $id) {
+    id
+    history(first: 500, after: $after) {
+      nodes {
+        position
+        sequence
+      }
+      pageInfo {
+        ...Page
+      }
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}`) as unknown as TypedDocumentString<CampaignRecordQuery, CampaignRecordQueryVariables>;
 export const ForecastDocument = new TypedDocumentString(`
     query Forecast($id: ID!) {
   campaignForecast(id: $id) {
@@ -2563,6 +2613,16 @@ export const ContactDocument = new TypedDocumentString(`
     recordedAt
   }
 }`) as unknown as TypedDocumentString<ContactQuery, ContactQueryVariables>;
+export const ContactNameDocument = new TypedDocumentString(`
+    query ContactName($id: ID!) {
+  contact(id: $id) {
+    id
+    name
+    phoneNumber
+    erased
+  }
+}
+    `) as unknown as TypedDocumentString<ContactNameQuery, ContactNameQueryVariables>;
 export const ContactMessagesDocument = new TypedDocumentString(`
     query ContactMessages($id: ID!, $first: Int, $after: String, $minPosition: Position) {
   messages(
@@ -2669,6 +2729,16 @@ export const RecordConsentDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<RecordConsentMutation, RecordConsentMutationVariables>;
+export const MergeContactsDocument = new TypedDocumentString(`
+    mutation MergeContacts($keep: ID!, $merge: ID!) {
+  mergeContacts(keep: $keep, merge: $merge) {
+    position
+    contact {
+      id
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<MergeContactsMutation, MergeContactsMutationVariables>;
 export const EraseContactDocument = new TypedDocumentString(`
     mutation EraseContact($id: ID!, $reason: String!) {
   eraseContact(id: $id, reason: $reason) {
@@ -3363,6 +3433,13 @@ export const SendMessageDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SendMessageMutation, SendMessageMutationVariables>;
+export const RescheduleMessageDocument = new TypedDocumentString(`
+    mutation RescheduleMessage($id: ID!, $sendAt: DateTime!) {
+  rescheduleMessage(id: $id, sendAt: $sendAt) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<RescheduleMessageMutation, RescheduleMessageMutationVariables>;
 export const CancelMessageDocument = new TypedDocumentString(`
     mutation CancelMessage($id: ID!, $reason: String) {
   cancelMessage(id: $id, reason: $reason) {

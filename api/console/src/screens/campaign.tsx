@@ -17,6 +17,7 @@ import { Choose } from "~/ui/fields";
 import { History } from "~/ui/history";
 import { More, useConfirm } from "~/ui/overlay";
 import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Funnel, Page, Skeleton, Stat, Tabs, Time } from "~/ui/parts";
+import { fromParameters } from "~/ui/parameters";
 import { Phone } from "~/ui/phone";
 import { ListCard } from "~/ui/table";
 import { announce } from "~/ui/toasts";
@@ -60,7 +61,7 @@ export function CampaignScreen() {
   const [dialog, confirm] = useConfirm(failed, commands.some((command) => command.isSaving));
   const travel = (to: string | undefined) => void navigate({ to: "/campaigns/$id", params: { id }, search: to ? { asOf: to } : {} });
 
-  const progress = asOf ? campaign?.progress : (live ?? campaign?.progress);
+  const progress = asOf || !live ? campaign?.progress : furthest(live, campaign?.progress);
   const status = asOf ? campaign?.status : (live?.status === "RUNNING" && campaign?.status === "COMPLETED" ? "COMPLETED" : campaign?.status);
   const isLive = !!campaign && !asOf;
   const copy = () => void clone.run({ id, name: t("campaign.copyOf", { name: campaign?.name ?? "" }).slice(0, 200) }).then((done) => done && void navigate({ to: "/campaigns/$id/edit/$step", params: { id: done.cloneCampaign.campaign.id, step: "audience" } }));
@@ -99,7 +100,7 @@ export function CampaignScreen() {
             </div>
             <div className="stack loose">
               <Plan campaign={campaign} progress={progress} />
-              <Phone components={campaign.template.components} values={campaign.parameters as Record<string, string>} />
+              <Phone components={campaign.template.components} values={fromParameters(campaign.parameters)} />
             </div>
           </div>}
           {tab === "recipients" && !asOf && <Recipients id={id} isRunning={status === "RUNNING"} />}
@@ -109,6 +110,13 @@ export function CampaignScreen() {
       {dialog}
     </Page>
   );
+}
+
+/** Of two readings the one that has more behind it: the subscription may have been cut, and a query may be behind it. */
+function furthest(a: ProgressFieldsFragment, b: ProgressFieldsFragment | undefined): ProgressFieldsFragment {
+  if (!b) return a;
+  const behind = ({ pending, delivered, read, replied, failed, cancelled }: ProgressFieldsFragment) => delivered + read + replied + failed + cancelled - pending;
+  return behind(b) > behind(a) ? b : a;
 }
 
 function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: ProgressFieldsFragment; rate: { times: number[]; values: number[] } }) {
