@@ -997,7 +997,7 @@ export type CampaignRecordQueryVariables = Exact<{
 }>;
 
 
-export type CampaignRecordQuery = { campaign: { id: string, history: { nodes: Array<{ position: string, sequence: number }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
+export type CampaignRecordQuery = { campaign: { id: string, history: { edges: Array<{ cursor: string, node: { position: string, sequence: number } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
 
 export type ForecastQueryVariables = Exact<{
   id: string | number;
@@ -2317,9 +2317,12 @@ export const CampaignRecordDocument = new TypedDocumentString(`
   campaign(id: $id) {
     id
     history(first: 500, after: $after) {
-      nodes {
-        position
-        sequence
+      edges {
+        cursor
+        node {
+          position
+          sequence
+        }
       }
       pageInfo {
         ...Page

@@ -89,7 +89,7 @@ export function CampaignScreen() {
       {!campaign && !problem && <Skeleton lines={8} />}
       {campaign && progress && (
         <>
-          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} />}
+          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} action={campaign.account?.status === "PAUSED" && <ButtonLink compact to="/numbers/$id" params={{ id: campaign.account.id }}>{t("campaign.seeNumber")}</ButtonLink>} />}
           {campaign.cancellation && <Callout title={t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })} />}
           {status !== "DRAFT" && !asOf && <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("campaign.recipients"), value: "recipients" }, { label: t("history.title"), value: "history" }]} />}
           {(!tab || asOf) && <div className="columns wide">

@@ -29,6 +29,8 @@ type Step = (typeof steps)[number];
 type Campaign = NonNullable<CampaignQuery["campaign"]>;
 
 const autosave_ms = 700;
+/** So often in a row may somebody else be first before a person hears of it. */
+const meetings_max = 5;
 /** More people than this are only written to once somebody has typed how many they are. */
 const typed_from = 250;
 
@@ -61,11 +63,10 @@ async function markOf(id: string, from: Mark | null = null, until?: string): Pro
     const { data } = await ask(CampaignRecordDocument, { id, after: mark?.cursor ?? null });
     const record = data?.campaign?.history;
     if (!record) return mark;
-    const nodes = record.nodes.filter(({ position }) => !until || !later(position, until));
-    const last = nodes[nodes.length - 1];
-    // The cursor of an event is where it stands.
-    if (last) mark = { sequence: last.sequence, position: last.position, cursor: last.position };
-    more = record.pageInfo.hasNextPage && nodes.length === record.nodes.length && nodes.length > 0;
+    const edges = record.edges.filter(({ node }) => !until || !later(node.position, until));
+    const last = edges[edges.length - 1];
+    if (last) mark = { ...last.node, cursor: last.cursor };
+    more = record.pageInfo.hasNextPage && edges.length === record.edges.length;
   }
   return mark;
 }
@@ -126,12 +127,13 @@ function Draft({ campaign, mark: givenMark }: { campaign: Campaign; mark: Mark }
     if (isBusy.current) return;
     isBusy.current = true;
     setState("saving");
+    let meetings = 0;
     for (let more = true; more;) {
       more = false;
       const saving = latest.current;
       const answer = await tell(UpdateCampaignDocument, { input: updateInput(saving, campaign.id, mark.current.sequence) });
       if (answer.problem?.code === "CONFLICT") {
-        const outcome = await meet();
+        const outcome = ++meetings > meetings_max ? "over" : await meet();
         if (outcome === "again") more = true;
         else {
           setProblem(outcome === "over" ? answer.problem : null);
