@@ -157,7 +157,7 @@ function Failures({ progress }: { progress: ProgressFieldsFragment }) {
       <ul className="list">
         {progress.failures.map(({ code, title, count }) => (
           <li key={`${code}${title}`} className="stack tight">
-            <div className="row between"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
+            <div className="row between nowrap"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
             <p className="small muted">{remedy(code) ?? t("remedy.none")}{code ? <> · <code>{code}</code></> : null}</p>
           </li>
         ))}
