@@ -111,7 +111,7 @@ export async function walk(name, steps) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
     await context.addInitScript(() => localStorage.getItem("console.preferences") ?? localStorage.setItem("console.preferences", JSON.stringify({ language: "en", theme: "light" })));
     const page = await context.newPage();
-    page.setDefaultTimeout(30_000);
+    page.setDefaultTimeout(Number(process.env.PATIENCE_MS ?? 30_000));
     page.on("pageerror", (error) => problems.push(`${at}: ${error.message}`));
     pages.push(page);
     return page;

@@ -50,8 +50,10 @@ function keep(key: string, data: unknown): void {
   const oldest = answered.keys().next().value;
   if (answered.size > 60 && oldest !== undefined) answered.delete(oldest);
 }
+/** Nothing that was shown is shown again before it is asked anew: somebody was erased. */
+export const forget = (): void => answered.clear();
 // What one person was shown is not the next one's to see.
-onSession(({ kind }) => kind === "nobody" && answered.clear());
+onSession(({ kind }) => kind === "nobody" && forget());
 
 export interface Loaded<T> {
   data: T | null;

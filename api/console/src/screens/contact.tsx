@@ -5,7 +5,7 @@ import {
   type ConsentStatus, type ContactQuery, type MessageRowFragment, type TemplateCategory,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useLoad, usePages } from "~/lib/data";
+import { forget, useCommand, useLoad, usePages } from "~/lib/data";
 import { isAbout } from "~/lib/errors";
 import { useViewer } from "~/lib/viewer";
 import { ConsentBadge, MessageBadge } from "~/lib/words";
@@ -46,7 +46,7 @@ export function ContactScreen() {
           {isLive && <Button onPress={() => setOpen("edit")}>{t("common.edit")}</Button>}
           {isLive && can("PERSONAL") && <More label={t("common.more")} items={[...(contact.mergedIntoId ? [] : [{ label: t("merge.menu"), run: () => setOpen("merge") }]), {
             label: t("contact.erase"), danger: true,
-            run: () => confirm({ title: t("contact.erase"), danger: true, body: <p>{t("contact.eraseBody")}</p>, action: t("contact.erase"), reason: t("common.reason"), typed: t("contact.eraseWord"), run: (reason) => erase.run({ id, reason }) }),
+            run: () => confirm({ title: t("contact.erase"), danger: true, body: <p>{t("contact.eraseBody")}</p>, action: t("contact.erase"), reason: t("common.reason"), typed: t("contact.eraseWord"), run: (reason) => erase.run({ id, reason }).then((done) => { if (done) forget(); return done; }) }),
           }]} />}
         </>
       )}>
