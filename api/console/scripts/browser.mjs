@@ -15,7 +15,7 @@ export const launch = {
 const link = process.env.SETUP_LINK;
 const url = process.env.GATEWAY_URL ?? "http://127.0.0.1:8080";
 const key = process.env.GATEWAY_KEY;
-export const owner = { name: "Ada Owner", email: "ada@example.com", password: "correct horse battery" };
+export const owner = { name: "Ada Marlow", email: "ada@example.com", password: "correct horse battery" };
 export const pictures = new URL("../pictures/", import.meta.url).pathname;
 
 /** The address of the console, and how to stop what was started for it. */

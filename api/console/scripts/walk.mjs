@@ -162,7 +162,7 @@ try {
   await page.getByText("Still to send").waitFor();
   await page.getByRole("img", { name: /Messages per second/ }).waitFor();
   // Somewhat of a curve, and something accepted.
-  await page.getByRole("listitem").filter({ hasText: /^Accepted[1-9]\d/ }).waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll(".funnel li")].some((row) => row.firstElementChild.textContent === "Accepted" && Number(row.querySelector("b").textContent) >= 10));
   await page.screenshot({ path: join(pictures, "walk-live.png"), fullPage: true });
   await button("Pause").click();
   await page.getByText("Paused", { exact: true }).first().waitFor();

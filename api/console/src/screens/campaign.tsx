@@ -122,6 +122,8 @@ function furthest(a: ProgressFieldsFragment, b: ProgressFieldsFragment | undefin
 function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: ProgressFieldsFragment; rate: { times: number[]; values: number[] } }) {
   const aimed = progress.recipients - progress.skipped;
   const isRunning = campaign.status === "RUNNING";
+  // Only marketing waits for them.
+  const quiet = campaign.template.category === "MARKETING" ? campaign.account?.quietHours : null;
   return (
     <Card title={t("campaign.progress")}>
       {isRunning && (
@@ -131,6 +133,7 @@ function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: P
           <Stat label={t("campaign.finish")}>{progress.estimatedCompletion ? <Time at={progress.estimatedCompletion} /> : "–"}</Stat>
         </div>
       )}
+      {isRunning && progress.pending > 0 && progress.messagesPerSecond === 0 && quiet && <Callout title={t("campaign.quiet", { from: quiet.from.slice(0, 5), to: quiet.to.slice(0, 5) })}><p>{t("campaign.quietHelp")}</p></Callout>}
       <Funnel whole={aimed} bars={[
         { label: t("campaign.recipients"), value: aimed },
         { label: t("funnel.accepted"), value: progress.accepted, hint: t("funnel.acceptedHint") },

@@ -13,6 +13,7 @@ import { AsOfBanner, AsOfButton } from "~/ui/asof";
 import { Choose, TextInput, Words, ZoneField } from "~/ui/fields";
 import { History } from "~/ui/history";
 import { Dialog, More, useConfirm } from "~/ui/overlay";
+import { formatted } from "~/ui/phone";
 import { Back, Button, Callout, Card, Facts, Failure, Page, Skeleton, Time } from "~/ui/parts";
 
 const MergeDialog = lazy(() => import("./merge"));
@@ -122,7 +123,7 @@ function Messages({ items, hasMore, more, problem }: { items: MessageRowFragment
           <ol className="thread">
             {[...items].reverse().map((message) => (
               <li key={message.id} className={message.direction === "OUTBOUND" ? "ours" : undefined}>
-                <span dir="auto">{message.preview ?? t("message.noText")}</span>
+                <span dir="auto">{message.preview ? formatted(message.preview) : t("message.noText")}</span>
                 <span className="meta">
                   <Link to="/messages/$id" params={{ id: message.id }}><Time at={message.createdAt} /></Link>
                   {message.direction === "OUTBOUND" && <MessageBadge status={message.status} />}

@@ -10,6 +10,7 @@ import { AsOfBanner, AsOfButton } from "~/ui/asof";
 import { actorName, History } from "~/ui/history";
 import { TextInput } from "~/ui/fields";
 import { Dialog, useConfirm } from "~/ui/overlay";
+import { formatted } from "~/ui/phone";
 import { Back, Button, Callout, Card, Copy, Facts, Failure, Page, Skeleton, Time } from "~/ui/parts";
 
 const route = getRouteApi("/messages/$id");
@@ -61,7 +62,7 @@ export function MessageScreen() {
                 {isLive && <div className="row"><Button compact onPress={() => settle("TREAT_AS_SENT")}>{t("message.resolve.TREAT_AS_SENT")}</Button><Button compact onPress={() => settle("SEND_AGAIN")}>{t("message.resolve.SEND_AGAIN")}</Button><Button compact onPress={() => settle("GIVE_UP")}>{t("message.resolve.GIVE_UP")}</Button></div>}
               </Callout>
             )}
-            <Card title={t("message.text")}><p className="pre" dir="auto">{message.preview ?? t("message.noText")}</p></Card>
+            <Card title={t("message.text")}><p className="pre" dir="auto">{message.preview ? formatted(message.preview) : t("message.noText")}</p></Card>
             <History pages={history} title={t("message.whatHappened")} />
           </div>
           <div className="stack loose">
