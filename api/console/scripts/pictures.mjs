@@ -105,7 +105,7 @@ try {
   await comeIn(page);
   const devtools = await context.newCDPSession(page);
   const take = async (name, width) => {
-    const { data } = await devtools.send("Page.captureScreenshot", { format: "webp", quality: 66 });
+    const { data } = await devtools.send("Page.captureScreenshot", { format: "webp", quality: 62 });
     const file = join(folder, `${name}-${width}.webp`);
     writeFileSync(file, Buffer.from(data, "base64"));
     // To be looked at where WebP cannot be.

@@ -1595,6 +1595,16 @@ export type SyncTemplatesMutationVariables = Exact<{
 
 export type SyncTemplatesMutation = { syncTemplates: { added: number, changed: number, removed: number, position: string } };
 
+export type UploadTemplateSampleMutationVariables = Exact<{
+  accountId: string | number;
+  fileName: string;
+  mimeType: string;
+  data: string;
+}>;
+
+
+export type UploadTemplateSampleMutation = { uploadTemplateSample: { handle: string } };
+
 export class TypedDocumentString<TResult, TVariables>
   extends String
   implements DocumentTypeDecoration<TResult, TVariables>
@@ -3707,3 +3717,15 @@ export const SyncTemplatesDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SyncTemplatesMutation, SyncTemplatesMutationVariables>;
+export const UploadTemplateSampleDocument = new TypedDocumentString(`
+    mutation UploadTemplateSample($accountId: ID!, $fileName: String!, $mimeType: String!, $data: String!) {
+  uploadTemplateSample(
+    accountId: $accountId
+    fileName: $fileName
+    mimeType: $mimeType
+    data: $data
+  ) {
+    handle
+  }
+}
+    `) as unknown as TypedDocumentString<UploadTemplateSampleMutation, UploadTemplateSampleMutationVariables>;

@@ -11,7 +11,7 @@ import { number } from "~/lib/format";
 import { emptyCondition, formOf, isComplete, isGroup, limits, nodes, operators, outcomes, ruleOf, type Condition, type ConditionKind, type Join, type RuleForm } from "~/lib/rule";
 import { useViewer } from "~/lib/viewer";
 import { Choose, Radios, Switch, TextInput, ZoneField } from "~/ui/fields";
-import { useConfirm } from "~/ui/overlay";
+import { More, useConfirm } from "~/ui/overlay";
 import { Back, Button, ButtonLink, Card, Empty, Failure, Page, Skeleton } from "~/ui/parts";
 import { ListCard } from "~/ui/table";
 
@@ -80,7 +80,7 @@ export function SegmentScreen() {
   const segment = data?.segment;
   return (
     <Page title={segment?.name ?? t("nav.segment")} back={<Back to="/segments">{t("nav.segments")}</Back>}
-      actions={segment && can("MANAGE") && <Button look="danger" onPress={() => confirm({ title: t("segment.delete"), danger: true, body: <p>{t("segment.deleteBody", { name: segment.name })}</p>, action: t("segment.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/segments" }); return done; }) })}>{t("segment.delete")}</Button>}>
+      actions={segment && can("MANAGE") && <More label={t("common.more")} items={[{ label: t("segment.delete"), danger: true, run: () => confirm({ title: t("segment.delete"), danger: true, body: <p>{t("segment.deleteBody", { name: segment.name })}</p>, action: t("segment.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/segments" }); return done; }) }) }]} />}>
       <Failure problem={problem} />
       {!segment && !problem && <Skeleton />}
       {segment && <SegmentEditor key={segment.id} name={segment.name} rule={segment.rule} problem={update.problem} isBusy={update.isSaving} isReadOnly={!can("MANAGE")} id={id} onSave={async (name, rule) => void (await update.run({ id, name, rule }))} />}

@@ -23,7 +23,7 @@ export default function Chart({ times, values, label }: { times: number[]; value
         scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
         axes: [
           // Whole seconds, with room between them: a run that has just begun has few.
-          { ...axis, space: 96, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600], values: (_, ticks) => ticks.map((tick) => instant(new Date(tick * 1000).toISOString(), undefined, true).split(", ")[1]?.replace(/\s\S+$/, "") ?? "") },
+          { ...axis, size: 30, space: 96, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600], values: (_, ticks) => ticks.map((tick) => instant(new Date(tick * 1000).toISOString(), undefined, true).split(", ")[1]?.replace(/\s\S+$/, "") ?? "") },
           { ...axis, size: 44 },
         ],
         series: [{}, { stroke: colour("--accent"), width: 2, fill: `${colour("--accent")}22`, points: { show: false } }],
