@@ -119,3 +119,8 @@ async fn an_ended_session_and_a_cut_connection_lose_nothing() {
 async fn contacts_are_merged_and_written_to_one_by_one_and_found_by_groups_in_groups() {
     run("contacts.mjs", "").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_with_a_picture_is_written_approved_and_sent() {
+    run("media.mjs", "").await;
+}
