@@ -157,12 +157,12 @@ try {
   const parameters = Object.fromEntries(templates.nodes[0].parameters.map((name) => [name, "{{first_name | default: there}}"]));
   const made = await gql("mutation($i: CreateCampaignInput!) { createCampaign(input: $i) { campaign { id } } }", { i: { accountId: accounts.nodes[0].id, templateId: templates.nodes[0].id, name: `Slow ${mark}`, audience: { tags: [`slow-${mark}`] }, messagesPerSecond: 3, parameters } });
   const slow = made.createCampaign.campaign.id;
-  await page.waitForTimeout(1_000);
   await gql("mutation($id: ID!) { launchCampaign(id: $id) { position } }", { id: slow });
   await page.goto(`${base}campaigns/${slow}`);
   await page.getByText("Still to send").waitFor();
   await page.getByRole("img", { name: /Messages over time/ }).waitFor();
-  await page.waitForTimeout(6_000);
+  // Somewhat of a curve, and something accepted.
+  await page.waitForFunction(() => [...document.querySelectorAll(".funnel li")].some((row) => row.firstElementChild.textContent === "Accepted" && Number(row.querySelector("b").textContent) >= 10));
   await page.screenshot({ path: join(pictures, "walk-live.png"), fullPage: true });
   await button("Pause").click();
   await page.getByText("Paused", { exact: true }).first().waitFor();

@@ -1018,7 +1018,7 @@ export type CampaignQueryVariables = Exact<{
 }>;
 
 
-export type CampaignQuery = { campaign: { id: string, name: string, externalId: string | null, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, maxRecipients: number | null, maxCost: string | null, parameters: unknown, messagesPerSecond: number | null, timeToLive: number | null, startAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, audience: { all: boolean, segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string>, exclude: { segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string> } | null }, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, whenPast: WhenPast, recurrence: string | null, sendWindow: { from: string, to: string } | null } | null, frequencyCap: { messages: number, hours: number } | null, account: { id: string, name: string, timeZone: string, status: AccountStatus, phoneNumber: string | null, messagesPerSecond: number, reach: { limit: number | null, used: number, resetsAt: string | null } } | null, template: { id: string, accountId: string, name: string, language: string, category: TemplateCategory, status: TemplateStatus, statusReason: string | null, quality: QualityRating, components: unknown, parameters: Array<string>, createdAt: string }, cancellation: { left: number, stopped: number } | null, progress: { campaignId: string, status: CampaignStatus, recipients: number, pending: number, accepted: number, sent: number, delivered: number, read: number, replied: number, clicked: number, optedOut: number, failed: number, cancelled: number, skipped: number, inDoubt: number, messagesPerSecond: number, estimatedCompletion: string | null, buttons: Array<{ label: string, count: number }>, skips: Array<{ reason: SkipReason, count: number }>, failures: Array<{ code: number | null, title: string, count: number }>, cost: { amount: string | null, currency: string, estimated: boolean } | null } } | null };
+export type CampaignQuery = { campaign: { id: string, name: string, externalId: string | null, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, maxRecipients: number | null, maxCost: string | null, parameters: unknown, messagesPerSecond: number | null, timeToLive: number | null, startAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, audience: { all: boolean, segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string>, exclude: { segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string> } | null }, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, whenPast: WhenPast, recurrence: string | null, sendWindow: { from: string, to: string } | null } | null, frequencyCap: { messages: number, hours: number } | null, account: { id: string, name: string, timeZone: string, status: AccountStatus, phoneNumber: string | null, messagesPerSecond: number, quietHours: { from: string, to: string } | null, reach: { limit: number | null, used: number, resetsAt: string | null } } | null, template: { id: string, accountId: string, name: string, language: string, category: TemplateCategory, status: TemplateStatus, statusReason: string | null, quality: QualityRating, components: unknown, parameters: Array<string>, createdAt: string }, cancellation: { left: number, stopped: number } | null, progress: { campaignId: string, status: CampaignStatus, recipients: number, pending: number, accepted: number, sent: number, delivered: number, read: number, replied: number, clicked: number, optedOut: number, failed: number, cancelled: number, skipped: number, inDoubt: number, messagesPerSecond: number, estimatedCompletion: string | null, buttons: Array<{ label: string, count: number }>, skips: Array<{ reason: SkipReason, count: number }>, failures: Array<{ code: number | null, title: string, count: number }>, cost: { amount: string | null, currency: string, estimated: boolean } | null } } | null };
 
 export type CampaignMessagesQueryVariables = Exact<{
   id: string | number;
@@ -1046,6 +1046,14 @@ export type CampaignCurveQueryVariables = Exact<{
 
 
 export type CampaignCurveQuery = { campaign: { id: string, progressOverTime: Array<{ at: string, queued: number, accepted: number, delivered: number, read: number, failed: number }> } | null };
+
+export type CampaignRecordQueryVariables = Exact<{
+  id: string | number;
+  after?: string | null | undefined;
+}>;
+
+
+export type CampaignRecordQuery = { campaign: { id: string, history: { edges: Array<{ cursor: string, node: { position: string, sequence: number } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
 
 export type ForecastQueryVariables = Exact<{
   id: string | number;
@@ -1186,6 +1194,13 @@ export type ContactQueryVariables = Exact<{
 
 export type ContactQuery = { contact: { username: string | null, otherPhoneNumbers: Array<string>, otherExternalIds: Array<string>, attributes: unknown, mergedIntoId: string | null, id: string, name: string | null, phoneNumber: string | null, userId: string | null, externalId: string | null, language: string | null, timeZone: string | null, tags: Array<string>, createdAt: string | null, erased: boolean, consent: { status: ConsentStatus, source: string | null, recordedAt: string | null, categories: Array<{ category: TemplateCategory, status: ConsentStatus, source: string | null, evidence: string | null, recordedAt: string }> } } | null };
 
+export type ContactNameQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ContactNameQuery = { contact: { id: string, name: string | null, phoneNumber: string | null, erased: boolean } | null };
+
 export type ContactMessagesQueryVariables = Exact<{
   id: string | number;
   first?: number | null | undefined;
@@ -1225,6 +1240,14 @@ export type RecordConsentMutationVariables = Exact<{
 
 
 export type RecordConsentMutation = { recordConsent: { position: string } };
+
+export type MergeContactsMutationVariables = Exact<{
+  keep: string | number;
+  merge: string | number;
+}>;
+
+
+export type MergeContactsMutation = { mergeContacts: { position: string, contact: { id: string } } };
 
 export type EraseContactMutationVariables = Exact<{
   id: string | number;
@@ -1622,6 +1645,14 @@ export type SendMessageMutationVariables = Exact<{
 
 export type SendMessageMutation = { sendMessage: { position: string, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null } } };
 
+export type RescheduleMessageMutationVariables = Exact<{
+  id: string | number;
+  sendAt: string;
+}>;
+
+
+export type RescheduleMessageMutation = { rescheduleMessage: { position: string } };
+
 export type CancelMessageMutationVariables = Exact<{
   id: string | number;
   reason?: string | null | undefined;
@@ -1761,6 +1792,16 @@ export type SyncTemplatesMutationVariables = Exact<{
 
 
 export type SyncTemplatesMutation = { syncTemplates: { added: number, changed: number, removed: number, position: string } };
+
+export type UploadTemplateSampleMutationVariables = Exact<{
+  accountId: string | number;
+  fileName: string;
+  mimeType: string;
+  data: string;
+}>;
+
+
+export type UploadTemplateSampleMutation = { uploadTemplateSample: { handle: string } };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -2499,6 +2540,10 @@ export const CampaignDocument = new TypedDocumentString(`
       status
       phoneNumber
       messagesPerSecond
+      quietHours {
+        from
+        to
+      }
       reach {
         limit
         used
@@ -2664,6 +2709,28 @@ export const CampaignCurveDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<CampaignCurveQuery, CampaignCurveQueryVariables>;
+export const CampaignRecordDocument = new TypedDocumentString(`
+    query CampaignRecord($id: ID!, $after: String) {
+  campaign(id: $id) {
+    id
+    history(first: 500, after: $after) {
+      edges {
+        cursor
+        node {
+          position
+          sequence
+        }
+      }
+      pageInfo {
+        ...Page
+      }
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}`) as unknown as TypedDocumentString<CampaignRecordQuery, CampaignRecordQueryVariables>;
 export const ForecastDocument = new TypedDocumentString(`
     query Forecast($id: ID!) {
   campaignForecast(id: $id) {
@@ -2946,6 +3013,16 @@ export const ContactDocument = new TypedDocumentString(`
     recordedAt
   }
 }`) as unknown as TypedDocumentString<ContactQuery, ContactQueryVariables>;
+export const ContactNameDocument = new TypedDocumentString(`
+    query ContactName($id: ID!) {
+  contact(id: $id) {
+    id
+    name
+    phoneNumber
+    erased
+  }
+}
+    `) as unknown as TypedDocumentString<ContactNameQuery, ContactNameQueryVariables>;
 export const ContactMessagesDocument = new TypedDocumentString(`
     query ContactMessages($id: ID!, $first: Int, $after: String, $minPosition: Position) {
   messages(
@@ -3052,6 +3129,16 @@ export const RecordConsentDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<RecordConsentMutation, RecordConsentMutationVariables>;
+export const MergeContactsDocument = new TypedDocumentString(`
+    mutation MergeContacts($keep: ID!, $merge: ID!) {
+  mergeContacts(keep: $keep, merge: $merge) {
+    position
+    contact {
+      id
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<MergeContactsMutation, MergeContactsMutationVariables>;
 export const EraseContactDocument = new TypedDocumentString(`
     mutation EraseContact($id: ID!, $reason: String!) {
   eraseContact(id: $id, reason: $reason) {
@@ -4113,6 +4200,13 @@ export const SendMessageDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SendMessageMutation, SendMessageMutationVariables>;
+export const RescheduleMessageDocument = new TypedDocumentString(`
+    mutation RescheduleMessage($id: ID!, $sendAt: DateTime!) {
+  rescheduleMessage(id: $id, sendAt: $sendAt) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<RescheduleMessageMutation, RescheduleMessageMutationVariables>;
 export const CancelMessageDocument = new TypedDocumentString(`
     mutation CancelMessage($id: ID!, $reason: String) {
   cancelMessage(id: $id, reason: $reason) {
@@ -4373,3 +4467,15 @@ export const SyncTemplatesDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SyncTemplatesMutation, SyncTemplatesMutationVariables>;
+export const UploadTemplateSampleDocument = new TypedDocumentString(`
+    mutation UploadTemplateSample($accountId: ID!, $fileName: String!, $mimeType: String!, $data: String!) {
+  uploadTemplateSample(
+    accountId: $accountId
+    fileName: $fileName
+    mimeType: $mimeType
+    data: $data
+  ) {
+    handle
+  }
+}
+    `) as unknown as TypedDocumentString<UploadTemplateSampleMutation, UploadTemplateSampleMutationVariables>;

@@ -17,6 +17,7 @@ import { History } from "~/ui/history";
 import { Icon } from "~/ui/icons";
 import { More, useConfirm } from "~/ui/overlay";
 import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Funnel, Page, Skeleton, Stat, Tabs, Time } from "~/ui/parts";
+import { fromParameters } from "~/ui/parameters";
 import { Phone } from "~/ui/phone";
 import { ListCard } from "~/ui/table";
 
@@ -54,7 +55,7 @@ export function CampaignScreen() {
   const [dialog, confirm] = useConfirm(failed, commands.some((command) => command.isSaving));
   const travel = (to: string | undefined) => void navigate({ to: "/campaigns/$id", params: { id }, search: to ? { asOf: to } : {} });
 
-  const progress = asOf ? campaign?.progress : (live ?? campaign?.progress);
+  const progress = asOf || !live ? campaign?.progress : furthest(live, campaign?.progress);
   const status = asOf ? campaign?.status : (live?.status === "RUNNING" && campaign?.status === "COMPLETED" ? "COMPLETED" : campaign?.status);
   const isLive = !!campaign && !asOf;
   const copy = () => void clone.run({ id, name: t("campaign.copyOf", { name: campaign?.name ?? "" }).slice(0, 200) }).then((done) => done && void navigate({ to: "/campaigns/$id/edit/$step", params: { id: done.cloneCampaign.campaign.id, step: "audience" } }));
@@ -82,7 +83,7 @@ export function CampaignScreen() {
       {!campaign && !problem && <Skeleton lines={8} />}
       {campaign && progress && (
         <>
-          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} />}
+          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} action={campaign.account?.status === "PAUSED" && <ButtonLink compact to="/numbers/$id" params={{ id: campaign.account.id }}>{t("campaign.seeNumber")}</ButtonLink>} />}
           {campaign.cancellation && <Callout title={t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })} />}
           {status !== "DRAFT" && !asOf && <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("campaign.recipients"), value: "recipients" }, { label: t("history.title"), value: "history" }]} />}
           {(!tab || asOf) && <div className="columns wide">
@@ -93,7 +94,7 @@ export function CampaignScreen() {
             </div>
             <div className="stack loose">
               <Plan campaign={campaign} progress={progress} />
-              <Phone components={campaign.template.components} values={campaign.parameters as Record<string, string>} />
+              <Phone components={campaign.template.components} values={fromParameters(campaign.parameters)} />
             </div>
           </div>}
           {tab === "recipients" && !asOf && <Recipients id={id} isRunning={status === "RUNNING"} />}
@@ -105,9 +106,18 @@ export function CampaignScreen() {
   );
 }
 
+/** Of two readings the one that has more behind it: the subscription may have been cut, and a query may be behind it. */
+function furthest(a: ProgressFieldsFragment, b: ProgressFieldsFragment | undefined): ProgressFieldsFragment {
+  if (!b) return a;
+  const behind = ({ pending, delivered, read, replied, failed, cancelled }: ProgressFieldsFragment) => delivered + read + replied + failed + cancelled - pending;
+  return behind(b) > behind(a) ? b : a;
+}
+
 function Outcome({ campaign, progress, asOf }: { campaign: Campaign; progress: ProgressFieldsFragment; asOf: string | undefined }) {
   const aimed = progress.recipients - progress.skipped;
   const isRunning = campaign.status === "RUNNING";
+  // Only marketing waits for them.
+  const quiet = campaign.template.category === "MARKETING" ? campaign.account?.quietHours : null;
   return (
     <Card title={t("campaign.progress")}>
       {isRunning && (
@@ -117,6 +127,7 @@ function Outcome({ campaign, progress, asOf }: { campaign: Campaign; progress: P
           <Stat label={t("campaign.finish")}>{progress.estimatedCompletion ? <Time at={progress.estimatedCompletion} /> : "–"}</Stat>
         </div>
       )}
+      {isRunning && progress.pending > 0 && progress.messagesPerSecond === 0 && quiet && <Callout title={t("campaign.quiet", { from: quiet.from.slice(0, 5), to: quiet.to.slice(0, 5) })}><p>{t("campaign.quietHelp")}</p></Callout>}
       <Funnel whole={aimed} bars={[
         { label: t("campaign.recipients"), value: aimed },
         { label: t("funnel.accepted"), value: progress.accepted, hint: t("funnel.acceptedHint") },
@@ -168,7 +179,7 @@ function Failures({ progress }: { progress: ProgressFieldsFragment }) {
       <ul className="list">
         {progress.failures.map(({ code, title, count }) => (
           <li key={`${code}${title}`} className="stack tight">
-            <div className="row between"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
+            <div className="row between nowrap"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
             <p className="small muted">{remedy(code) ?? t("remedy.none")}{code ? <> · <code>{code}</code></> : null}</p>
           </li>
         ))}

@@ -2,7 +2,7 @@ import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useRef, useState, type DragEvent } from "react";
 import { ImportDocument, UndoImportDocument, type ImportQuery } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useLoad } from "~/lib/data";
+import { forget, useCommand, useLoad } from "~/lib/data";
 import type { Problem } from "~/lib/errors";
 import { download, guess, readSheet, startOf, type Sheet } from "~/lib/csv";
 import { number } from "~/lib/format";
@@ -227,7 +227,7 @@ export function ImportResultScreen() {
   return (
     <Page title={t("import.result")} back={<Back to="/contacts/imports">{t("import.all")}</Back>}
       status={found && <ImportBadge status={found.status} undoneAt={found.undoneAt} />}
-      actions={mayUndo && <Button look="danger" onPress={() => confirm({ title: t("import.undo"), danger: true, body: <p>{t("import.undoBody", { added: number(found.added), updated: number(found.updated) })}</p>, action: t("import.undo"), run: () => undo.run({ id }).then((done) => { void refresh(); return done; }) })}>{t("import.undo")}</Button>}>
+      actions={mayUndo && <Button look="danger" onPress={() => confirm({ title: t("import.undo"), danger: true, body: <p>{t("import.undoBody", { added: number(found.added), updated: number(found.updated) })}</p>, action: t("import.undo"), run: () => undo.run({ id }).then((done) => { forget(); void refresh(); return done; }) })}>{t("import.undo")}</Button>}>
       <Failure problem={problem} />
       {!found && !problem && <Skeleton />}
       {found && (

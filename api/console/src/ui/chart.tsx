@@ -30,7 +30,8 @@ export default function Chart({ times, lines, label }: { times: number[]; lines:
         width: element.clientWidth, height, legend: { show: false }, cursor: { y: false },
         scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
         axes: [
-          { ...axis, space: 96, size: 32, values: (_, ticks) => ticks.map((tick) => instant(new Date(tick * 1000).toISOString(), undefined, true).split(", ")[1]?.replace(/\s\S+$/, "") ?? "") },
+          // Whole seconds, with room between them: a run that has just begun has few.
+          { ...axis, size: 30, space: 96, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600], values: (_, ticks) => ticks.map((tick) => instant(new Date(tick * 1000).toISOString(), undefined, true).split(", ")[1]?.replace(/\s\S+$/, "") ?? "") },
           { ...axis, size: 52 },
         ],
         series: [{}, ...lines.map((line, index) => ({ stroke: colour(line.colour), width: 2, points: { show: false }, ...(index === 0 ? { fill: `${colour(line.colour)}22` } : {}) }))],

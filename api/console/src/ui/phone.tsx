@@ -11,6 +11,7 @@ const marks: [RegExp, (inner: ReactNode, key: number) => ReactNode][] = [
   [/~([^~\n]+)~/, (inner, key) => <s key={key}>{inner}</s>],
 ];
 
+/** With WhatsApp's own marks. */
 export function formatted(text: string, depth = 0): ReactNode {
   const mark = marks[depth];
   if (!mark) return text;
