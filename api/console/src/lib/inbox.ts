@@ -147,26 +147,6 @@ export function byDay(messages: readonly ThreadMessage[]): Day[] {
   return days;
 }
 
-const prefix = "console.draft.";
-
-/** What somebody has begun to write to a person, in this tab. */
-export function draftOf(id: string): string {
-  try {
-    return sessionStorage.getItem(prefix + id) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-export function keepDraft(id: string, text: string): void {
-  try {
-    if (text) sessionStorage.setItem(prefix + id, text);
-    else sessionStorage.removeItem(prefix + id);
-  } catch {
-    // It is still in the box; only a reload loses it.
-  }
-}
-
 export type MediaWord = "image" | "video" | "audio" | "document" | "sticker";
 const mediaWords: readonly string[] = ["image", "video", "audio", "document", "sticker"];
 
