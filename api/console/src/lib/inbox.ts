@@ -27,13 +27,23 @@ export interface Thread {
   hasOlder: boolean;
   isLoadingOlder: boolean;
   loadOlder: () => void;
-  take: (message: ThreadMessage) => void;
+  take: (message: Activity) => void;
   refresh: () => Promise<void>;
 }
 
 const inOrder = (a: ThreadMessage, b: ThreadMessage): number => a.createdAt.localeCompare(b.createdAt) || a.id.localeCompare(b.id);
-const merged = (known: readonly ThreadMessage[], news: readonly ThreadMessage[]): ThreadMessage[] =>
-  [...new Map([...known, ...news].map((message) => [message.id, message])).values()].sort(inOrder);
+/** What is as it was stays the same object, and draws nothing anew. */
+function merged(known: readonly ThreadMessage[], news: readonly ThreadMessage[]): ThreadMessage[] {
+  const all = new Map(known.map((message) => [message.id, message]));
+  let isChanged = false;
+  for (const message of news) {
+    const before = all.get(message.id);
+    if (before && JSON.stringify(before) === JSON.stringify(message)) continue;
+    all.set(message.id, message);
+    isChanged = true;
+  }
+  return isChanged ? [...all.values()].sort(inOrder) : (known as ThreadMessage[]);
+}
 
 /** Of one conversation: a component that shows another one is another component. */
 export function useThread(id: string): Thread {
@@ -65,14 +75,14 @@ export function useThread(id: string): Thread {
     const page = answer.data?.conversation?.messages;
     if (!page) return setOlder((before) => ({ ...before, isLoading: false }));
     state.current.cursor = page.pageInfo.startCursor ?? state.current.cursor;
-    setMessages((known) => merged(page.nodes, known ?? []));
+    setMessages((known) => merged(known ?? [], page.nodes));
     setOlder({ cursor: state.current.cursor, has: page.pageInfo.hasPreviousPage && page.nodes.length > 0, isLoading: false });
   }, [id]);
 
   useEffect(() => void refresh(), [refresh]);
   useOnScreen(refresh);
 
-  const take = useCallback((message: ThreadMessage) => setMessages((known) => known && merged(known, [message])), []);
+  const take = useCallback(({ contact: _, ...message }: Activity) => setMessages((known) => known && merged(known, [message])), []);
   return { messages, problem: failed, hasOlder: older.has, isLoadingOlder: older.isLoading, loadOlder: () => void loadOlder(), take, refresh };
 }
 

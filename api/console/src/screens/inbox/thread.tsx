@@ -1,6 +1,6 @@
 //! What went between a number and a person. A log, in which only what is new is spoken; what is older comes while one scrolls up.
 import { Link } from "@tanstack/react-router";
-import { useEffect, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import { memo, useEffect, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import type { MessageStatus } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { clock, instant, shownZone, zoneWithOffset } from "~/lib/format";
@@ -113,7 +113,7 @@ export function Thread({ thread, pending, unread, name, onAgain, onDrop }: {
   );
 }
 
-function Bubble({ message, name }: { message: ThreadMessage; name: string }) {
+const Bubble = memo(function Bubble({ message, name }: { message: ThreadMessage; name: string }) {
   const { direction, status, preview, createdAt, campaign, campaignId, failure, skipReason, statusReason, isTest } = message;
   const isOurs = direction === "OUTBOUND";
   const medium = mediumOf(message);
@@ -144,7 +144,7 @@ function Bubble({ message, name }: { message: ThreadMessage; name: string }) {
       {status === "SKIPPED" && <div className="note"><p className="err">{skipReason ? t(`skip.${skipReason}`) : t("message.status.SKIPPED")}</p>{statusReason && <p className="small">{statusReason}</p>}</div>}
     </>
   );
-}
+});
 
 const meaning: Partial<Record<MessageStatus, "inbox.means.waiting" | "inbox.means.accepted" | "inbox.means.sent" | "inbox.means.delivered" | "inbox.means.read" | "inbox.means.doubt">> = {
   SCHEDULED: "inbox.means.waiting", QUEUED: "inbox.means.waiting", SENDING: "inbox.means.waiting", ACCEPTED: "inbox.means.accepted", SENT: "inbox.means.sent",
