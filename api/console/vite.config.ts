@@ -15,7 +15,7 @@ const toGateway: ProxyOptions = {
 };
 const at = (path: string) => `^${path}(/|\\?|$)`;
 const proxy: Record<string, ProxyOptions> = {
-  ...Object.fromEntries(["/graphql", "/imports", "/media"].map((path) => [at(path), toGateway])),
+  ...Object.fromEntries(["/graphql", "/imports", "/media", "/webhooks", "/campaigns"].map((path) => [at(path), toGateway])),
   // `false` answers 404: the console then knows that a key is asking.
   [at("/session")]: key ? { ...toGateway, bypass: () => false } : toGateway,
 };

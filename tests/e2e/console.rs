@@ -48,7 +48,7 @@ async fn run(script: &str, looks: &str) {
         .env("SERVED", "1")
         .env("SETUP_LINK", &link)
         .env("GATEWAY_URL", format!("http://{listen}"))
-        .envs((script == "smoke.mjs").then(|| ("GATEWAY_KEY", Client::new("").key)))
+        .envs((script != "people.mjs").then(|| ("GATEWAY_KEY", Client::new("").key)))
         .env("LOOKS", looks)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -78,4 +78,54 @@ async fn a_shop_owner_gets_from_a_file_of_customers_to_a_delivered_campaign() {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_come_in_do_what_their_role_says_and_are_shown_out() {
     run("people.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_answered_in_the_inbox_in_two_browsers_at_once() {
+    run("inbox.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_cannot_be_used_are_told_and_an_import_can_be_taken_back() {
+    run("imports.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_for_nine_in_the_morning_shows_each_zone_its_own_moment() {
+    run("zones.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_does_to_a_campaign_the_other_sees_and_nobody_overwrites_a_draft_unseen() {
+    run("together.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_says_why_and_what_to_do() {
+    run("failures.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_a_message_and_a_campaign_can_be_seen_as_they_were() {
+    run("past.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_stands_on_no_screen_and_in_no_answer() {
+    run("erase.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_session_and_a_cut_connection_lose_nothing() {
+    run("interrupted.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_are_merged_and_written_to_one_by_one_and_found_by_groups_in_groups() {
+    run("contacts.mjs", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_with_a_picture_is_written_approved_and_sent() {
+    run("media.mjs", "").await;
 }

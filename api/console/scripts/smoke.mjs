@@ -28,7 +28,7 @@ async function gql(query, variables = {}) {
 /** What the screens show: taken from the gateway, and made where it is not there yet. */
 async function scene() {
   const found = await gql(`{
-    accounts(first: 1) { nodes { id } } templates(first: 1, filter: { status: [APPROVED] }) { nodes { id } } contacts(first: 1) { nodes { id } }
+    accounts(first: 1) { nodes { id phoneNumberId } } templates(first: 1, filter: { status: [APPROVED] }) { nodes { id } } contacts(first: 1) { nodes { id } }
     done: campaigns(first: 1, filter: { status: [COMPLETED, RUNNING] }) { nodes { id } }
     drafts: campaigns(first: 1, filter: { status: [DRAFT] }) { nodes { id } }
     segments(first: 1) { nodes { id } } webhookEndpoints(first: 1) { nodes { id } } failed: messages(first: 1, filter: { status: [FAILED] }) { nodes { id } } messages(first: 1) { nodes { id } }
@@ -54,9 +54,23 @@ async function scene() {
   if (!webhook) webhook = (await gql("mutation($i: CreateWebhookEndpointInput!) { createWebhookEndpoint(input: $i) { endpoint { id } } }", { i: { url: "https://hooks.example.com/whatsapp", types: ["message.delivered", "message.failed"] } })).createWebhookEndpoint.endpoint.id;
   if (found.rateCard.rates.length === 0)
     await gql("mutation($i: SetRateCardInput!) { setRateCard(input: $i) { position } }", { i: { rates: [{ countries: ["GB", "IE"], category: "MARKETING", currency: "USD", amount: "0.0529", validFrom: "2026-01-01" }, { category: "UTILITY", currency: "USD", amount: "0.0077", validFrom: "2026-01-01" }] } });
+  const conversation = await written(found.accounts.nodes[0].phoneNumberId);
   const csv = "Phone;Name;City\n+447700900901;Zoe Import;Leeds\n12;Nobody;York\n07700 900902;Yan Import;Bath\n";
   const imported = (await gql("mutation($i: ImportContactsInput!) { importContacts(input: $i) { import { id } } }", { i: { csv, dryRun: true } })).importContacts.import.id;
-  return { account, template, segment, draft, webhook, imported, contact: found.contacts.nodes[0].id, campaign: found.done.nodes[0].id, message: (found.failed.nodes[0] ?? found.messages.nodes[0]).id };
+  return { conversation, account, template, segment, draft, webhook, imported, contact: found.contacts.nodes[0].id, campaign: found.done.nodes[0].id, message: (found.failed.nodes[0] ?? found.messages.nodes[0]).id };
+}
+
+/** Somebody writes to the number, by the sandbox's controls; answers the conversation. */
+async function written(phoneNumberId) {
+  const name = "Ivy Inbox";
+  const response = await fetch(`${url}/_sandbox/inbound`, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${key}` }, body: JSON.stringify({ phoneNumberId, from: "+447700900777", name, type: "text", text: "Do you have rye bread today? I would come by at five, or send somebody." }) });
+  if (!response.ok) throw new Error(`the sandbox's controls answered ${response.status}: start the gateway with --set sandbox.controls=true`);
+  for (let tries = 0; tries < 60; tries++) {
+    const [found] = (await gql("query($s: String) { conversations(first: 1, filter: { search: $s }) { nodes { id } } }", { s: name })).conversations.nodes;
+    if (found) return found.id;
+    await new Promise((done) => setTimeout(done, 250));
+  }
+  throw new Error("what was written never came to the Inbox");
 }
 
 const screens = (s) => [
@@ -67,6 +81,8 @@ const screens = (s) => [
   ["templates", "templates"], ["template", `templates/${s.template}`], ["template-new", "templates/new"], ["numbers", "numbers"], ["number", `numbers/${s.account}`], ["number-settings", `numbers/${s.account}?tab=settings`],
   ["number-history", `numbers/${s.account}?tab=history`], ["connect", "numbers/connect"], ["settings", "settings"], ["browser", "settings/browser"], ["prices", "settings/prices"], ["keys", "settings/keys"], ["webhooks", "settings/webhooks"],
   ["webhook", `settings/webhooks/${s.webhook}`], ["events", "settings/events"], ["system", "settings/system"], ["not-found", "nowhere"],
+  ["inbox", "inbox"], ["inbox-thread", `inbox/${s.conversation}`], ["inbox-person", `inbox/${s.conversation}?person=yes`], ["inbox-nothing", "inbox?q=nobody-is-called-so"], ["inbox-template", `inbox/${s.conversation}`, "Template"], ["inbox-file", `inbox/${s.conversation}`, "Send a file"],
+  ["imports", "contacts/imports"], ["segment-history", `segments/${s.segment}?tab=history`], ["number-test", `numbers/${s.account}?tab=test`],
   ["dialog-person", "contacts", "Add a person"], ["dialog-edit", `contacts/${s.contact}`, "Edit"], ["dialog-consent", `contacts/${s.contact}`, "Record consent"], ["dialog-as-of", `campaigns/${s.campaign}`, "As of…"],
   ["dialog-key", "settings/keys", "New API key"], ["dialog-webhook", "settings/webhooks", "New webhook"], ["dialog-replay", `settings/webhooks/${s.webhook}`, "Replay"], ["dialog-pause", `numbers/${s.account}`, "Pause sending"],
   ["menu-campaign", `campaigns/${s.campaign}`, "More actions"], ["palette", "", "Control+k"], ["template-edit", `templates/${s.template}`, "Edit"],

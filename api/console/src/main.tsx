@@ -3,6 +3,7 @@ import { StrictMode, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { I18nProvider } from "react-aria-components";
 import { speak } from "~/i18n";
+import "~/lib/drafts";
 import { watchLinks } from "~/lib/link";
 import { applyToDocument, usePreferences } from "~/lib/preferences";
 import { router } from "~/router";

@@ -27,12 +27,13 @@ const template = createRoute({ getParentRoute, path: "/templates/$id", component
 
 const contacts = createRoute({ getParentRoute, path: "/contacts", component: lazyRouteComponent(() => import("~/screens/contacts"), "ContactsScreen"), validateSearch: strings("q", "tag", "consent", "segment") });
 const importContacts = createRoute({ getParentRoute, path: "/contacts/import", component: lazyRouteComponent(() => import("~/screens/import"), "ImportScreen") });
+const imports = createRoute({ getParentRoute, path: "/contacts/imports", component: lazyRouteComponent(() => import("~/screens/imports"), "ImportsScreen") });
 const importResult = createRoute({ getParentRoute, path: "/contacts/imports/$id", component: lazyRouteComponent(() => import("~/screens/import"), "ImportResultScreen") });
 const contact = createRoute({ getParentRoute, path: "/contacts/$id", component: lazyRouteComponent(() => import("~/screens/contact"), "ContactScreen"), validateSearch: strings("asOf") });
 
 const segments = createRoute({ getParentRoute, path: "/segments", component: lazyRouteComponent(() => import("~/screens/segments"), "SegmentsScreen") });
 const newSegment = createRoute({ getParentRoute, path: "/segments/new", component: lazyRouteComponent(() => import("~/screens/segments"), "NewSegmentScreen") });
-const segment = createRoute({ getParentRoute, path: "/segments/$id", component: lazyRouteComponent(() => import("~/screens/segments"), "SegmentScreen") });
+const segment = createRoute({ getParentRoute, path: "/segments/$id", component: lazyRouteComponent(() => import("~/screens/segments"), "SegmentScreen"), validateSearch: strings("tab") });
 
 const campaigns = createRoute({ getParentRoute, path: "/campaigns", component: lazyRouteComponent(() => import("~/screens/campaigns"), "CampaignsScreen"), validateSearch: strings("q", "status", "account") });
 const campaign = createRoute({ getParentRoute, path: "/campaigns/$id", component: lazyRouteComponent(() => import("~/screens/campaign"), "CampaignScreen"), validateSearch: strings("asOf", "recipients", "tab") });
@@ -47,6 +48,10 @@ const editStep = createRoute({ getParentRoute, path: "/campaigns/$id/edit/$step"
 
 const messages = createRoute({ getParentRoute, path: "/messages", component: lazyRouteComponent(() => import("~/screens/messages"), "MessagesScreen"), validateSearch: strings("status", "direction", "account", "number") });
 const message = createRoute({ getParentRoute, path: "/messages/$id", component: lazyRouteComponent(() => import("~/screens/message"), "MessageScreen"), validateSearch: strings("asOf") });
+
+const inbox = createRoute({ getParentRoute, path: "/inbox", component: lazyRouteComponent(() => import("~/screens/inbox"), "InboxScreen"), validateSearch: strings("number", "unread", "mine", "q", "person") });
+// The list stays where it is while one conversation after the other is opened beside it.
+const conversation = createRoute({ getParentRoute: () => inbox, path: "/$id" });
 
 const settings = createRoute({ getParentRoute, path: "/settings", component: lazyRouteComponent(() => import("~/screens/settings"), "SettingsScreen") });
 const browser = createRoute({ getParentRoute, path: "/settings/browser", component: lazyRouteComponent(() => import("~/screens/settings"), "BrowserScreen") });
@@ -64,9 +69,9 @@ const join = createRoute({ getParentRoute, path: "/join", component: lazyRouteCo
 const newPassword = createRoute({ getParentRoute, path: "/new-password", component: lazyRouteComponent(() => import("~/screens/welcome"), "NewPasswordScreen") });
 
 const routeTree = root.addChildren([
-  home, accounts, connect, account, templates, newTemplate, template, contacts, importContacts, importResult, contact, segments, newSegment, segment,
+  home, accounts, connect, account, templates, newTemplate, template, contacts, importContacts, imports, importResult, contact, segments, newSegment, segment,
   campaigns, campaign, editCampaign, editStep, messages, message, settings, people, signIn, browser, prices, keys, webhooks, webhook, events, system,
-  setup, join, newPassword,
+  setup, join, newPassword, inbox.addChildren([conversation]),
 ]);
 
 export const router = createRouter({

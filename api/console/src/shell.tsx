@@ -2,16 +2,17 @@
 import { Link, Outlet, useRouter, useRouterState, type ErrorComponentProps } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useEffect, useState, type ReactNode } from "react";
 import { Dialog, Modal, ModalOverlay } from "react-aria-components";
-import { ViewerDocument, type ViewerQuery } from "~/gen/graphql";
+import { UnreadConversationsDocument, ViewerDocument, type ViewerQuery } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { ask, refreshAll } from "~/lib/data";
+import { ask, refreshAll, useLoad } from "~/lib/data";
 import { problem as problemFrom, type Problem } from "~/lib/errors";
+import { total } from "~/lib/format";
 import { connected, onConnection } from "~/lib/gateway";
 import { usePreferences } from "~/lib/preferences";
-import { logout, onSession, whoAmI, type Session } from "~/lib/session";
-import { ViewerContext } from "~/lib/viewer";
+import { logout, onSession, whoAmI, type Person, type Session } from "~/lib/session";
+import { useViewer, ViewerContext } from "~/lib/viewer";
 import { Icon, Logo, type IconName } from "~/ui/icons";
-import { Button, ButtonLink, Callout, Empty, Failure, Page, Skeleton } from "~/ui/parts";
+import { Button, ButtonLink, Callout, count, Empty, Failure, Page, Skeleton } from "~/ui/parts";
 import { announce, Toasts } from "~/ui/toasts";
 
 const Login = lazy(() => import("~/screens/login"));
@@ -19,6 +20,7 @@ const Palette = lazy(() => import("~/screens/palette"));
 
 export const places = (): { to: string; label: string; icon: IconName }[] => [
   { to: "/", label: t("nav.home"), icon: "home" },
+  { to: "/inbox", label: t("nav.inbox"), icon: "inbox" },
   { to: "/campaigns", label: t("nav.campaigns"), icon: "campaign" },
   { to: "/messages", label: t("nav.messages"), icon: "message" },
   { to: "/contacts", label: t("nav.contacts"), icon: "people" },
@@ -28,13 +30,20 @@ export const places = (): { to: string; label: string; icon: IconName }[] => [
   { to: "/settings", label: t("nav.settings"), icon: "settings" },
 ];
 
+/** The Inbox itself hears of news at once; elsewhere this is soon enough. */
+const unread_every_ms = 15_000;
+
 function Nav({ onGo }: { onGo?: () => void }) {
+  const { can } = useViewer();
+  const { data } = useLoad(UnreadConversationsDocument, {}, { everyMs: unread_every_ms, pause: !can("READ") });
+  const { totalCount: unread = 0, totalCountExact: isExact = true } = data?.conversations ?? {};
   return (
     <nav className="nav" aria-label={t("nav.label")}>
       {places().map(({ to, label, icon }) => (
         <Link key={to} to={to} activeOptions={{ exact: to === "/", includeSearch: false }} onClick={onGo}>
           <Icon name={icon} />
           {label}
+          {to === "/inbox" && unread > 0 && <span className="nav-count"><span aria-hidden="true">{total(unread, isExact)}</span><span className="visually-hidden">{count("inbox.unreadConversations", unread)}</span></span>}
         </Link>
       ))}
     </nav>
@@ -48,7 +57,7 @@ export async function signOut(): Promise<void> {
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.userAgent);
 
-function Chrome({ answer, session }: { answer: ViewerQuery; session: Session }) {
+function Chrome({ answer, person }: { answer: ViewerQuery; person: Person | null }) {
   const [isDrawer, setDrawer] = useState(false);
   const [isPalette, setPalette] = useState(false);
   const [isOnline, setOnline] = useState(connected());
@@ -79,13 +88,13 @@ function Chrome({ answer, session }: { answer: ViewerQuery; session: Session }) 
       <kbd>{isMac ? "⌘" : "Ctrl"} K</kbd>
     </button>
   );
-  const name = session.kind === "person" ? session.person.name : (answer.viewer.name ?? answer.viewer.id);
+  const name = person ? person.name : (answer.viewer.name ?? answer.viewer.id);
   const who = (
     <div className="side-foot">
       <div className="whoami">
-        <div className="ellipsis strong">{session.kind === "person" ? <Link to="/settings/sign-in" className="plain">{name}</Link> : name}</div>
-        <div className="ellipsis">{session.kind === "person" ? t(`role.${session.person.role}`) : t("session.byKey")}</div>
-        {session.kind === "person" && <button type="button" className="linklike" onClick={() => void signOut()}>{t("session.signOut")}</button>}
+        <div className="ellipsis strong">{person ? <Link to="/settings/sign-in" className="plain">{name}</Link> : name}</div>
+        <div className="ellipsis">{person ? t(`role.${person.role}`) : t("session.byKey")}</div>
+        {person && <button type="button" className="linklike" onClick={() => void signOut()}>{t("session.signOut")}</button>}
       </div>
     </div>
   );
@@ -160,18 +169,34 @@ export function Shell() {
   }, [enter]);
   useEffect(() => onSession((now) => {
     setSession(now);
-    if (now.kind !== "nobody") return;
+    if (now.kind !== "nobody" || now.ended) return;
     setAnswer(null);
     setProblem(null);
   }), []);
+  const person = session?.kind === "person" ? session.person : session?.kind === "nobody" ? (session.ended ?? null) : null;
+  const isEnded = session?.kind === "nobody" && !!session.ended;
+  const goOn = async () => {
+    await enter();
+    await refreshAll();
+  };
 
   if (isOutside(path)) return <Suspense><Outlet /></Suspense>;
   if (session?.kind === "key" && problem?.code === "UNAUTHENTICATED")
     return <Centred><Callout tone="warn" title={t("session.noKey")}><p>{t("session.noKeyHelp")}</p></Callout></Centred>;
-  if (problem) return <Centred><Failure problem={problem} retry={() => void enter()} /></Centred>;
-  if (session?.kind === "nobody") return <Suspense><Login onDone={() => void enter()} /><Toasts /></Suspense>;
+  if (problem && !isEnded) return <Centred><Failure problem={problem} retry={() => void enter()} /></Centred>;
+  if (session?.kind === "nobody" && !answer) return <Suspense><Login onDone={() => void enter()} /><Toasts /></Suspense>;
   if (!session || !answer) return <Centred><Skeleton lines={3} /></Centred>;
-  return <Chrome answer={answer} session={session} />;
+  // Another person gets another page.
+  return (
+    <>
+      <Chrome key={person?.id} answer={answer} person={person} />
+      {isEnded && (
+        <ModalOverlay className="again" isOpen>
+          <Modal><Dialog aria-label={t("login.title")}><Suspense><Login email={person?.email} onDone={() => void goOn()} /></Suspense></Dialog></Modal>
+        </ModalOverlay>
+      )}
+    </>
+  );
 }
 
 const Centred = ({ children }: { children: ReactNode }) => (

@@ -195,6 +195,20 @@ export type ContactFilter = {
   workspaceId?: string | number | null | undefined;
 };
 
+export type ConversationFilter = {
+  accountIds?: Array<string | number> | null | undefined;
+  assignedTo?: string | number | null | undefined;
+  handling?: Array<ConversationHandling> | null | undefined;
+  search?: string | null | undefined;
+  unread?: boolean | null | undefined;
+  workspaceId?: string | number | null | undefined;
+};
+
+export type ConversationHandling =
+  | 'ASSISTANT'
+  | 'NONE'
+  | 'PEOPLE';
+
 /** A key to make. */
 export type CreateApiKeyInput = {
   /** The accounts it is limited to; null: every one of its workspaces. */
@@ -398,6 +412,14 @@ export type InviteUserInput = {
   workspaceIds?: Array<string | number> | null | undefined;
 };
 
+export type LoopTestState =
+  | 'EXPIRED'
+  | 'FAILED'
+  | 'PASSED'
+  | 'WAITING_FOR_ACCEPTANCE'
+  | 'WAITING_FOR_DELIVERY'
+  | 'WAITING_FOR_INBOUND';
+
 /** Media by link or by id. */
 export type MediaInput = {
   /** The text under it. */
@@ -541,6 +563,15 @@ export type RecordConsentInput = {
   source: string;
   /** What they said. */
   status: ConsentStatus;
+};
+
+export type ReplyInput = {
+  conversationId: string | number;
+  idempotencyKey?: string | null | undefined;
+  media?: MediaInput | null | undefined;
+  replyTo?: string | null | undefined;
+  template?: TemplateMessageInput | null | undefined;
+  text?: string | null | undefined;
 };
 
 /** Which recipients a campaign tries again. */
@@ -874,6 +905,8 @@ export type WhenPast =
 
 export type AccountRowFragment = { id: string, workspaceId: string, name: string, provider: AccountProvider, status: AccountStatus, statusReason: string | null, pausedUntil: string | null, phoneNumber: string | null, verifiedName: string | null, timeZone: string, defaultRegion: string, qualityRating: QualityRating, messagesPerSecond: number, connectedAt: string, reach: { limit: number | null, used: number, resetsAt: string | null }, health: Array<{ check: string, ok: boolean, at: string | null, detail: string | null, remedy: string | null }> };
 
+export type LoopTestFieldsFragment = { startedAt: string, expiresAt: string, state: LoopTestState, inboundAt: string | null, acceptedAt: string | null, deliveredAt: string | null, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, failure: { code: number | null, title: string, details: string | null } | null } | null };
+
 export type AccountsQueryVariables = Exact<{
   minPosition?: string | null | undefined;
 }>;
@@ -887,7 +920,7 @@ export type AccountQueryVariables = Exact<{
 }>;
 
 
-export type AccountQuery = { account: { phoneNumberId: string, wabaId: string, portfolioId: string | null, webhookPath: string, id: string, workspaceId: string, name: string, provider: AccountProvider, status: AccountStatus, statusReason: string | null, pausedUntil: string | null, phoneNumber: string | null, verifiedName: string | null, timeZone: string, defaultRegion: string, qualityRating: QualityRating, messagesPerSecond: number, connectedAt: string, quietHours: { from: string, to: string } | null, inDoubtPolicy: { marketing: InDoubtAction, utility: InDoubtAction, authentication: InDoubtAction, service: InDoubtAction, graceSeconds: number }, reach: { limit: number | null, used: number, resetsAt: string | null }, health: Array<{ check: string, ok: boolean, at: string | null, detail: string | null, remedy: string | null }> } | null };
+export type AccountQuery = { account: { phoneNumberId: string, wabaId: string, portfolioId: string | null, webhookPath: string, webhookUrl: string | null, id: string, workspaceId: string, name: string, provider: AccountProvider, status: AccountStatus, statusReason: string | null, pausedUntil: string | null, phoneNumber: string | null, verifiedName: string | null, timeZone: string, defaultRegion: string, qualityRating: QualityRating, messagesPerSecond: number, connectedAt: string, loopTest: { startedAt: string, expiresAt: string, state: LoopTestState, inboundAt: string | null, acceptedAt: string | null, deliveredAt: string | null, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, failure: { code: number | null, title: string, details: string | null } | null } | null } | null, quietHours: { from: string, to: string } | null, inDoubtPolicy: { marketing: InDoubtAction, utility: InDoubtAction, authentication: InDoubtAction, service: InDoubtAction, graceSeconds: number }, reach: { limit: number | null, used: number, resetsAt: string | null }, health: Array<{ check: string, ok: boolean, at: string | null, detail: string | null, remedy: string | null }> } | null };
 
 export type AccountHistoryQueryVariables = Exact<{
   id: string | number;
@@ -950,6 +983,22 @@ export type DisconnectAccountMutationVariables = Exact<{
 
 export type DisconnectAccountMutation = { disconnectAccount: { position: string } };
 
+export type TestAccountMutationVariables = Exact<{
+  id: string | number;
+  phone: string;
+}>;
+
+
+export type TestAccountMutation = { testAccount: { position: string, account: { id: string, loopTest: { startedAt: string, expiresAt: string, state: LoopTestState, inboundAt: string | null, acceptedAt: string | null, deliveredAt: string | null, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, failure: { code: number | null, title: string, details: string | null } | null } | null } | null } } };
+
+export type LoopTestQueryVariables = Exact<{
+  id: string | number;
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type LoopTestQuery = { account: { id: string, loopTest: { startedAt: string, expiresAt: string, state: LoopTestState, inboundAt: string | null, acceptedAt: string | null, deliveredAt: string | null, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, failure: { code: number | null, title: string, details: string | null } | null } | null } | null } | null };
+
 export type CampaignRowFragment = { id: string, name: string, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, createdAt: string, startedAt: string | null, startAt: string | null, completedAt: string | null, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, recurrence: string | null } | null, progress: { recipients: number, pending: number, accepted: number, delivered: number, read: number, failed: number, skipped: number, messagesPerSecond: number } };
 
 export type CampaignsQueryVariables = Exact<{
@@ -969,7 +1018,7 @@ export type CampaignQueryVariables = Exact<{
 }>;
 
 
-export type CampaignQuery = { campaign: { id: string, name: string, externalId: string | null, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, maxRecipients: number | null, maxCost: string | null, parameters: unknown, messagesPerSecond: number | null, timeToLive: number | null, startAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, audience: { all: boolean, segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string>, exclude: { segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string> } | null }, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, whenPast: WhenPast, recurrence: string | null, sendWindow: { from: string, to: string } | null } | null, frequencyCap: { messages: number, hours: number } | null, account: { id: string, name: string, timeZone: string, status: AccountStatus, phoneNumber: string | null, messagesPerSecond: number, reach: { limit: number | null, used: number, resetsAt: string | null } } | null, template: { id: string, accountId: string, name: string, language: string, category: TemplateCategory, status: TemplateStatus, statusReason: string | null, quality: QualityRating, components: unknown, parameters: Array<string>, createdAt: string }, cancellation: { left: number, stopped: number } | null, progress: { campaignId: string, status: CampaignStatus, recipients: number, pending: number, accepted: number, sent: number, delivered: number, read: number, replied: number, clicked: number, optedOut: number, failed: number, cancelled: number, skipped: number, inDoubt: number, messagesPerSecond: number, estimatedCompletion: string | null, buttons: Array<{ label: string, count: number }>, skips: Array<{ reason: SkipReason, count: number }>, failures: Array<{ code: number | null, title: string, count: number }>, cost: { amount: string | null, currency: string, estimated: boolean } | null } } | null };
+export type CampaignQuery = { campaign: { id: string, name: string, externalId: string | null, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, maxRecipients: number | null, maxCost: string | null, parameters: unknown, messagesPerSecond: number | null, timeToLive: number | null, startAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, audience: { all: boolean, segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string>, exclude: { segmentIds: Array<string>, contactIds: Array<string>, tags: Array<string> } | null }, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, whenPast: WhenPast, recurrence: string | null, sendWindow: { from: string, to: string } | null } | null, frequencyCap: { messages: number, hours: number } | null, account: { id: string, name: string, timeZone: string, status: AccountStatus, phoneNumber: string | null, messagesPerSecond: number, quietHours: { from: string, to: string } | null, reach: { limit: number | null, used: number, resetsAt: string | null } } | null, template: { id: string, accountId: string, name: string, language: string, category: TemplateCategory, status: TemplateStatus, statusReason: string | null, quality: QualityRating, components: unknown, parameters: Array<string>, createdAt: string }, cancellation: { left: number, stopped: number } | null, progress: { campaignId: string, status: CampaignStatus, recipients: number, pending: number, accepted: number, sent: number, delivered: number, read: number, replied: number, clicked: number, optedOut: number, failed: number, cancelled: number, skipped: number, inDoubt: number, messagesPerSecond: number, estimatedCompletion: string | null, buttons: Array<{ label: string, count: number }>, skips: Array<{ reason: SkipReason, count: number }>, failures: Array<{ code: number | null, title: string, count: number }>, cost: { amount: string | null, currency: string, estimated: boolean } | null } } | null };
 
 export type CampaignMessagesQueryVariables = Exact<{
   id: string | number;
@@ -990,6 +1039,21 @@ export type CampaignHistoryQueryVariables = Exact<{
 
 
 export type CampaignHistoryQuery = { campaign: { id: string, history: { nodes: Array<{ position: string, id: string, type: string, version: number, aggregateType: string, aggregateId: string, sequence: number, accountId: string | null, occurredAt: string, recordedAt: string, correlationId: string, causationId: string | null, data: unknown, actor: { kind: ActorKind, id: string, name: string | null } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
+
+export type CampaignCurveQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type CampaignCurveQuery = { campaign: { id: string, progressOverTime: Array<{ at: string, queued: number, accepted: number, delivered: number, read: number, failed: number }> } | null };
+
+export type CampaignRecordQueryVariables = Exact<{
+  id: string | number;
+  after?: string | null | undefined;
+}>;
+
+
+export type CampaignRecordQuery = { campaign: { id: string, history: { edges: Array<{ cursor: string, node: { position: string, sequence: number } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
 
 export type ForecastQueryVariables = Exact<{
   id: string | number;
@@ -1130,6 +1194,13 @@ export type ContactQueryVariables = Exact<{
 
 export type ContactQuery = { contact: { username: string | null, otherPhoneNumbers: Array<string>, otherExternalIds: Array<string>, attributes: unknown, mergedIntoId: string | null, id: string, name: string | null, phoneNumber: string | null, userId: string | null, externalId: string | null, language: string | null, timeZone: string | null, tags: Array<string>, createdAt: string | null, erased: boolean, consent: { status: ConsentStatus, source: string | null, recordedAt: string | null, categories: Array<{ category: TemplateCategory, status: ConsentStatus, source: string | null, evidence: string | null, recordedAt: string }> } } | null };
 
+export type ContactNameQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ContactNameQuery = { contact: { id: string, name: string | null, phoneNumber: string | null, erased: boolean } | null };
+
 export type ContactMessagesQueryVariables = Exact<{
   id: string | number;
   first?: number | null | undefined;
@@ -1170,6 +1241,14 @@ export type RecordConsentMutationVariables = Exact<{
 
 export type RecordConsentMutation = { recordConsent: { position: string } };
 
+export type MergeContactsMutationVariables = Exact<{
+  keep: string | number;
+  merge: string | number;
+}>;
+
+
+export type MergeContactsMutation = { mergeContacts: { position: string, contact: { id: string } } };
+
 export type EraseContactMutationVariables = Exact<{
   id: string | number;
   reason: string;
@@ -1182,10 +1261,20 @@ export type ImportFieldsFragment = { id: string, status: ImportStatus, reason: s
 
 export type ImportQueryVariables = Exact<{
   id: string | number;
+  minPosition?: string | null | undefined;
 }>;
 
 
 export type ImportQuery = { import: { id: string, status: ImportStatus, reason: string | null, dryRun: boolean, rows: number, added: number, updated: number, rejected: number, errorsTruncated: boolean, startedAt: string | null, undoneAt: string | null, errors: Array<{ row: number, column: string | null, message: string }> } | null };
+
+export type ImportsQueryVariables = Exact<{
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type ImportsQuery = { imports: { nodes: Array<{ id: string, status: ImportStatus, reason: string | null, dryRun: boolean, rows: number, added: number, updated: number, rejected: number, errorsTruncated: boolean, startedAt: string | null, undoneAt: string | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
 
 export type ImportContactsMutationVariables = Exact<{
   input: ImportContactsInput;
@@ -1204,6 +1293,7 @@ export type UndoImportMutation = { undoImport: { position: string, import: { id:
 export type SegmentsQueryVariables = Exact<{
   first?: number | null | undefined;
   after?: string | null | undefined;
+  minPosition?: string | null | undefined;
 }>;
 
 
@@ -1211,10 +1301,35 @@ export type SegmentsQuery = { segments: { nodes: Array<{ id: string, name: strin
 
 export type SegmentQueryVariables = Exact<{
   id: string | number;
+  minPosition?: string | null | undefined;
 }>;
 
 
 export type SegmentQuery = { segment: { id: string, name: string, rule: unknown, size: number } | null };
+
+export type SegmentHistoryQueryVariables = Exact<{
+  id: string | number;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type SegmentHistoryQuery = { segment: { id: string, history: { nodes: Array<{ position: string, id: string, type: string, version: number, aggregateType: string, aggregateId: string, sequence: number, accountId: string | null, occurredAt: string, recordedAt: string, correlationId: string, causationId: string | null, data: unknown, actor: { kind: ActorKind, id: string, name: string | null } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
+
+export type AudiencePreviewQueryVariables = Exact<{
+  audience: AudienceInput;
+}>;
+
+
+export type AudiencePreviewQuery = { audiencePreview: { count: number, sample: Array<{ id: string, name: string | null, phoneNumber: string | null, tags: Array<string> }> } };
+
+export type TagsQueryVariables = Exact<{
+  search?: string | null | undefined;
+  first?: number | null | undefined;
+}>;
+
+
+export type TagsQuery = { tags: Array<{ tag: string, count: number }> };
 
 export type PreviewSegmentQueryVariables = Exact<{
   rule: unknown;
@@ -1266,6 +1381,7 @@ export type FollowEventsSubscription = { events: { position: string, id: string,
 export type ApiKeysQueryVariables = Exact<{
   first?: number | null | undefined;
   after?: string | null | undefined;
+  minPosition?: string | null | undefined;
 }>;
 
 
@@ -1290,24 +1406,30 @@ export type EndpointRowFragment = { id: string, url: string, types: Array<string
 export type WebhookEndpointsQueryVariables = Exact<{
   first?: number | null | undefined;
   after?: string | null | undefined;
+  minPosition?: string | null | undefined;
 }>;
 
 
 export type WebhookEndpointsQuery = { webhookEndpoints: { nodes: Array<{ id: string, url: string, types: Array<string>, accountIds: Array<string> | null, batch: boolean, eventsPerSecond: number | null, enabled: boolean, status: WebhookEndpointStatus, pauseReason: WebhookPauseReason | null, includePersonal: boolean, createdAt: string, deliveredPosition: string, lag: number, previousSecretUntil: string | null, replay: { after: string, until: string } | null, lastFailure: { at: string, status: number | null, error: string, nextAttemptAt: string | null } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
 
-export type WebhookCursorsQueryVariables = Exact<{ [key: string]: never; }>;
-
-
-export type WebhookCursorsQuery = { webhookEndpoints: { edges: Array<{ cursor: string, node: { id: string } }> } };
-
-export type WebhookDeliveriesQueryVariables = Exact<{
-  before?: string | null | undefined;
-  failedOnly?: boolean | null | undefined;
-  first?: number | null | undefined;
+export type WebhookEndpointQueryVariables = Exact<{
+  id: string | number;
+  minPosition?: string | null | undefined;
 }>;
 
 
-export type WebhookDeliveriesQuery = { webhookEndpoints: { nodes: Array<{ id: string, url: string, types: Array<string>, accountIds: Array<string> | null, batch: boolean, eventsPerSecond: number | null, enabled: boolean, status: WebhookEndpointStatus, pauseReason: WebhookPauseReason | null, includePersonal: boolean, createdAt: string, deliveredPosition: string, lag: number, previousSecretUntil: string | null, deliveries: { nodes: Array<{ id: string, eventPosition: string, eventId: string, events: number, attempt: number, isReplay: boolean, status: number | null, error: string | null, latencyMs: number, at: string, response: string | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } }, replay: { after: string, until: string } | null, lastFailure: { at: string, status: number | null, error: string, nextAttemptAt: string | null } | null }> } };
+export type WebhookEndpointQuery = { webhookEndpoint: { id: string, url: string, types: Array<string>, accountIds: Array<string> | null, batch: boolean, eventsPerSecond: number | null, enabled: boolean, status: WebhookEndpointStatus, pauseReason: WebhookPauseReason | null, includePersonal: boolean, createdAt: string, deliveredPosition: string, lag: number, previousSecretUntil: string | null, replay: { after: string, until: string } | null, lastFailure: { at: string, status: number | null, error: string, nextAttemptAt: string | null } | null } | null };
+
+export type WebhookDeliveriesQueryVariables = Exact<{
+  id: string | number;
+  failedOnly?: boolean | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type WebhookDeliveriesQuery = { webhookEndpoint: { id: string, deliveries: { nodes: Array<{ id: string, eventPosition: string, eventId: string, events: number, attempt: number, isReplay: boolean, status: number | null, error: string | null, latencyMs: number, at: string, response: string | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
 
 export type CreateWebhookEndpointMutationVariables = Exact<{
   input: CreateWebhookEndpointInput;
@@ -1339,6 +1461,14 @@ export type ReplayWebhookMutationVariables = Exact<{
 
 export type ReplayWebhookMutation = { replayWebhook: { position: string } };
 
+export type ResendWebhookMutationVariables = Exact<{
+  id: string | number;
+  eventPosition: string;
+}>;
+
+
+export type ResendWebhookMutation = { resendWebhook: { position: string } };
+
 export type DeleteWebhookEndpointMutationVariables = Exact<{
   id: string | number;
 }>;
@@ -1346,7 +1476,9 @@ export type DeleteWebhookEndpointMutationVariables = Exact<{
 
 export type DeleteWebhookEndpointMutation = { deleteWebhookEndpoint: { position: string } };
 
-export type SettingsQueryVariables = Exact<{ [key: string]: never; }>;
+export type SettingsQueryVariables = Exact<{
+  minPosition?: string | null | undefined;
+}>;
 
 
 export type SettingsQuery = { rateCard: { workspaceId: string, rates: Array<{ countries: Array<string>, category: BillingCategory, currency: string, amount: string, validFrom: string }> }, projections: Array<{ name: string, position: string, lag: number, status: ProjectionStatus, rebuildProgress: number | null }> };
@@ -1375,12 +1507,99 @@ export type RebuildProjectionMutation = { rebuildProjection: { projection: { nam
 export type HomeCountsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type HomeCountsQuery = { contacts: { nodes: Array<{ id: string }> }, templates: { nodes: Array<{ id: string }> }, approved: { nodes: Array<{ id: string }> }, outbound: { nodes: Array<{ id: string }> }, campaigns: { nodes: Array<{ id: string }> }, webhookEndpoints: { nodes: Array<{ id: string }> } };
+export type HomeCountsQuery = { contacts: { nodes: Array<{ id: string }> }, templates: { nodes: Array<{ id: string }> }, approved: { nodes: Array<{ id: string }> }, outbound: { nodes: Array<{ id: string }> }, campaigns: { nodes: Array<{ id: string }> }, webhookEndpoints: { nodes: Array<{ id: string }> }, loops: { nodes: Array<{ id: string, status: AccountStatus, loopTest: { state: LoopTestState } | null }> } };
 
 export type DueNextQueryVariables = Exact<{ [key: string]: never; }>;
 
 
 export type DueNextQuery = { running: { nodes: Array<{ id: string, name: string, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, createdAt: string, startedAt: string | null, startAt: string | null, completedAt: string | null, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, recurrence: string | null } | null, progress: { recipients: number, pending: number, accepted: number, delivered: number, read: number, failed: number, skipped: number, messagesPerSecond: number } }> }, scheduled: { nodes: Array<{ id: string, name: string, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, createdAt: string, startedAt: string | null, startAt: string | null, completedAt: string | null, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, recurrence: string | null } | null, progress: { recipients: number, pending: number, accepted: number, delivered: number, read: number, failed: number, skipped: number, messagesPerSecond: number } }> }, drafts: { nodes: Array<{ id: string, name: string, accountId: string, status: CampaignStatus, awaitsApproval: boolean, statusReason: string | null, waitingFor: string | null, createdAt: string, startedAt: string | null, startAt: string | null, completedAt: string | null, schedule: { startAt: string, timeZone: string, recipientLocal: boolean, recurrence: string | null } | null, progress: { recipients: number, pending: number, accepted: number, delivered: number, read: number, failed: number, skipped: number, messagesPerSecond: number } }> } };
+
+export type ConversationRowFragment = { id: string, workspaceId: string, accountId: string, handling: ConversationHandling, assignedTo: string | null, windowExpiresAt: string | null, unread: number, lastActivityAt: string, openedAt: string, contact: { id: string, name: string | null, phoneNumber: string | null, userId: string | null, externalId: string | null, language: string | null, timeZone: string | null, tags: Array<string>, createdAt: string | null, erased: boolean, consent: { status: ConsentStatus, source: string | null, recordedAt: string | null } }, lastMessage: { id: string, direction: MessageDirection, preview: string | null, status: MessageStatus, createdAt: string } | null };
+
+export type ThreadMessageFragment = { id: string, accountId: string, contactId: string | null, campaignId: string | null, templateId: string | null, direction: MessageDirection, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, content: unknown, wamid: string | null, isTest: boolean, createdAt: string, failure: { code: number | null, title: string, details: string | null, retryable: boolean } | null, campaign: { id: string, name: string } | null };
+
+export type ConversationsQueryVariables = Exact<{
+  filter?: ConversationFilter | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type ConversationsQuery = { conversations: { nodes: Array<{ id: string, workspaceId: string, accountId: string, handling: ConversationHandling, assignedTo: string | null, windowExpiresAt: string | null, unread: number, lastActivityAt: string, openedAt: string, contact: { id: string, name: string | null, phoneNumber: string | null, userId: string | null, externalId: string | null, language: string | null, timeZone: string | null, tags: Array<string>, createdAt: string | null, erased: boolean, consent: { status: ConsentStatus, source: string | null, recordedAt: string | null } }, lastMessage: { id: string, direction: MessageDirection, preview: string | null, status: MessageStatus, createdAt: string } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+
+export type UnreadConversationsQueryVariables = Exact<{
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type UnreadConversationsQuery = { conversations: { totalCount: number, totalCountExact: boolean } };
+
+export type ConversationQueryVariables = Exact<{
+  id: string | number;
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type ConversationQuery = { conversation: { id: string, workspaceId: string, accountId: string, handling: ConversationHandling, assignedTo: string | null, windowExpiresAt: string | null, unread: number, lastActivityAt: string, openedAt: string, contact: { id: string, name: string | null, phoneNumber: string | null, userId: string | null, externalId: string | null, language: string | null, timeZone: string | null, tags: Array<string>, createdAt: string | null, erased: boolean, consent: { status: ConsentStatus, source: string | null, recordedAt: string | null } }, lastMessage: { id: string, direction: MessageDirection, preview: string | null, status: MessageStatus, createdAt: string } | null } | null };
+
+export type ThreadQueryVariables = Exact<{
+  id: string | number;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
+  minPosition?: string | null | undefined;
+}>;
+
+
+export type ThreadQuery = { conversation: { id: string, messages: { nodes: Array<{ id: string, accountId: string, contactId: string | null, campaignId: string | null, templateId: string | null, direction: MessageDirection, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, content: unknown, wamid: string | null, isTest: boolean, createdAt: string, failure: { code: number | null, title: string, details: string | null, retryable: boolean } | null, campaign: { id: string, name: string } | null }>, pageInfo: { hasPreviousPage: boolean, startCursor: string | null } } } | null };
+
+export type ConversationHistoryQueryVariables = Exact<{
+  id: string | number;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type ConversationHistoryQuery = { conversation: { id: string, history: { nodes: Array<{ position: string, id: string, type: string, version: number, aggregateType: string, aggregateId: string, sequence: number, accountId: string | null, occurredAt: string, recordedAt: string, correlationId: string, causationId: string | null, data: unknown, actor: { kind: ActorKind, id: string, name: string | null } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } } | null };
+
+export type ConversationActivitySubscriptionVariables = Exact<{
+  accountId?: string | number | null | undefined;
+}>;
+
+
+export type ConversationActivitySubscription = { conversationActivity: { id: string, accountId: string, contactId: string | null, campaignId: string | null, templateId: string | null, direction: MessageDirection, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, content: unknown, wamid: string | null, isTest: boolean, createdAt: string, contact: { id: string, name: string | null } | null, failure: { code: number | null, title: string, details: string | null, retryable: boolean } | null, campaign: { id: string, name: string } | null } };
+
+export type ReplyToConversationMutationVariables = Exact<{
+  input: ReplyInput;
+}>;
+
+
+export type ReplyToConversationMutation = { replyToConversation: { position: string, message: { id: string, accountId: string, contactId: string | null, campaignId: string | null, templateId: string | null, direction: MessageDirection, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, content: unknown, wamid: string | null, isTest: boolean, createdAt: string, failure: { code: number | null, title: string, details: string | null, retryable: boolean } | null, campaign: { id: string, name: string } | null } } };
+
+export type MarkConversationReadMutationVariables = Exact<{
+  id: string | number;
+  upTo?: string | number | null | undefined;
+  showReceipt?: boolean | null | undefined;
+}>;
+
+
+export type MarkConversationReadMutation = { markConversationRead: { position: string, conversation: { id: string, unread: number } } };
+
+export type AssignConversationMutationVariables = Exact<{
+  id: string | number;
+  userId?: string | number | null | undefined;
+}>;
+
+
+export type AssignConversationMutation = { assignConversation: { position: string, conversation: { id: string, assignedTo: string | null } } };
+
+export type SetConversationHandlingMutationVariables = Exact<{
+  id: string | number;
+  handling: ConversationHandling;
+}>;
+
+
+export type SetConversationHandlingMutation = { setConversationHandling: { position: string, conversation: { id: string, handling: ConversationHandling } } };
 
 export type MessageRowFragment = { id: string, accountId: string, campaignId: string | null, contactId: string | null, direction: MessageDirection, to: string | null, from: string | null, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, createdAt: string, dueAt: string | null, isTest: boolean, failure: { code: number | null, title: string } | null, contact: { id: string, name: string | null } | null };
 
@@ -1399,7 +1618,7 @@ export type MessageCountsQueryVariables = Exact<{
 }>;
 
 
-export type MessageCountsQuery = { all: { totalCount: number, totalCountExact: boolean }, accepted: { totalCount: number, totalCountExact: boolean }, delivered: { totalCount: number, totalCountExact: boolean }, read: { totalCount: number, totalCountExact: boolean }, failed: { totalCount: number, totalCountExact: boolean }, received: { totalCount: number, totalCountExact: boolean } };
+export type MessageCountsQuery = { counts: { recipients: number, pending: number, accepted: number, delivered: number, read: number, failed: number, skipped: number }, received: { totalCount: number, totalCountExact: boolean } };
 
 export type MessageQueryVariables = Exact<{
   id: string | number;
@@ -1408,7 +1627,7 @@ export type MessageQueryVariables = Exact<{
 }>;
 
 
-export type MessageQuery = { message: { externalId: string | null, metadata: unknown, templateId: string | null, wamid: string | null, content: unknown, attempts: number, pricing: unknown, acceptedAt: string | null, sentAt: string | null, deliveredAt: string | null, readAt: string | null, repliedAt: string | null, clickedAt: string | null, failedAt: string | null, id: string, accountId: string, campaignId: string | null, contactId: string | null, direction: MessageDirection, to: string | null, from: string | null, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, createdAt: string, dueAt: string | null, isTest: boolean, failure: { code: number | null, title: string, details: string | null, retryable: boolean } | null, account: { id: string, name: string, timeZone: string } | null, campaign: { id: string, name: string } | null, contact: { id: string, name: string | null } | null } | null };
+export type MessageQuery = { message: { externalId: string | null, metadata: unknown, templateId: string | null, wamid: string | null, content: unknown, attempts: number, pricing: unknown, acceptedAt: string | null, sentAt: string | null, deliveredAt: string | null, readAt: string | null, repliedAt: string | null, clickedAt: string | null, failedAt: string | null, id: string, accountId: string, campaignId: string | null, contactId: string | null, direction: MessageDirection, to: string | null, from: string | null, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null, preview: string | null, createdAt: string, dueAt: string | null, isTest: boolean, failure: { code: number | null, title: string, details: string | null, retryable: boolean } | null, account: { id: string, name: string, timeZone: string } | null, launchedBy: { kind: ActorKind, id: string, name: string | null } | null, campaign: { id: string, name: string } | null, contact: { id: string, name: string | null } | null } | null };
 
 export type MessageHistoryQueryVariables = Exact<{
   id: string | number;
@@ -1425,6 +1644,14 @@ export type SendMessageMutationVariables = Exact<{
 
 
 export type SendMessageMutation = { sendMessage: { position: string, message: { id: string, status: MessageStatus, statusReason: string | null, skipReason: SkipReason | null } } };
+
+export type RescheduleMessageMutationVariables = Exact<{
+  id: string | number;
+  sendAt: string;
+}>;
+
+
+export type RescheduleMessageMutation = { rescheduleMessage: { position: string } };
 
 export type CancelMessageMutationVariables = Exact<{
   id: string | number;
@@ -1447,6 +1674,7 @@ export type UserRowFragment = { id: string, email: string, name: string, role: R
 export type UsersQueryVariables = Exact<{
   first?: number | null | undefined;
   after?: string | null | undefined;
+  minPosition?: string | null | undefined;
 }>;
 
 
@@ -1515,6 +1743,7 @@ export type TemplatesQuery = { templates: { nodes: Array<{ id: string, accountId
 
 export type TemplateQueryVariables = Exact<{
   id: string | number;
+  minPosition?: string | null | undefined;
 }>;
 
 
@@ -1564,6 +1793,16 @@ export type SyncTemplatesMutationVariables = Exact<{
 
 export type SyncTemplatesMutation = { syncTemplates: { added: number, changed: number, removed: number, position: string } };
 
+export type UploadTemplateSampleMutationVariables = Exact<{
+  accountId: string | number;
+  fileName: string;
+  mimeType: string;
+  data: string;
+}>;
+
+
+export type UploadTemplateSampleMutation = { uploadTemplateSample: { handle: string } };
+
 export class TypedDocumentString<TResult, TVariables>
   extends String
   implements DocumentTypeDecoration<TResult, TVariables>
@@ -1612,6 +1851,27 @@ export const AccountRowFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"AccountRow"}) as unknown as TypedDocumentString<AccountRowFragment, unknown>;
+export const LoopTestFieldsFragmentDoc = new TypedDocumentString(`
+    fragment LoopTestFields on LoopTest {
+  startedAt
+  expiresAt
+  state
+  inboundAt
+  acceptedAt
+  deliveredAt
+  message {
+    id
+    status
+    statusReason
+    skipReason
+    failure {
+      code
+      title
+      details
+    }
+  }
+}
+    `, {"fragmentName":"LoopTestFields"}) as unknown as TypedDocumentString<LoopTestFieldsFragment, unknown>;
 export const CampaignRowFragmentDoc = new TypedDocumentString(`
     fragment CampaignRow on Campaign {
   id
@@ -1710,25 +1970,6 @@ export const ProgressFieldsFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"ProgressFields"}) as unknown as TypedDocumentString<ProgressFieldsFragment, unknown>;
-export const ContactRowFragmentDoc = new TypedDocumentString(`
-    fragment ContactRow on Contact {
-  id
-  name
-  phoneNumber
-  userId
-  externalId
-  language
-  timeZone
-  tags
-  createdAt
-  erased
-  consent {
-    status
-    source
-    recordedAt
-  }
-}
-    `, {"fragmentName":"ContactRow"}) as unknown as TypedDocumentString<ContactRowFragment, unknown>;
 export const ImportFieldsFragmentDoc = new TypedDocumentString(`
     fragment ImportFields on ContactImport {
   id
@@ -1772,6 +2013,92 @@ export const EndpointRowFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"EndpointRow"}) as unknown as TypedDocumentString<EndpointRowFragment, unknown>;
+export const ContactRowFragmentDoc = new TypedDocumentString(`
+    fragment ContactRow on Contact {
+  id
+  name
+  phoneNumber
+  userId
+  externalId
+  language
+  timeZone
+  tags
+  createdAt
+  erased
+  consent {
+    status
+    source
+    recordedAt
+  }
+}
+    `, {"fragmentName":"ContactRow"}) as unknown as TypedDocumentString<ContactRowFragment, unknown>;
+export const ConversationRowFragmentDoc = new TypedDocumentString(`
+    fragment ConversationRow on Conversation {
+  id
+  workspaceId
+  accountId
+  handling
+  assignedTo
+  windowExpiresAt
+  unread
+  lastActivityAt
+  openedAt
+  contact {
+    ...ContactRow
+  }
+  lastMessage {
+    id
+    direction
+    preview
+    status
+    createdAt
+  }
+}
+    fragment ContactRow on Contact {
+  id
+  name
+  phoneNumber
+  userId
+  externalId
+  language
+  timeZone
+  tags
+  createdAt
+  erased
+  consent {
+    status
+    source
+    recordedAt
+  }
+}`, {"fragmentName":"ConversationRow"}) as unknown as TypedDocumentString<ConversationRowFragment, unknown>;
+export const ThreadMessageFragmentDoc = new TypedDocumentString(`
+    fragment ThreadMessage on Message {
+  id
+  accountId
+  contactId
+  campaignId
+  templateId
+  direction
+  status
+  statusReason
+  skipReason
+  preview
+  content
+  wamid
+  isTest
+  createdAt
+  failure {
+    code
+    title
+    details
+    retryable
+  }
+  campaign {
+    id
+    name
+  }
+}
+    `, {"fragmentName":"ThreadMessage"}) as unknown as TypedDocumentString<ThreadMessageFragment, unknown>;
 export const MessageRowFragmentDoc = new TypedDocumentString(`
     fragment MessageRow on Message {
   id
@@ -1879,6 +2206,10 @@ export const AccountDocument = new TypedDocumentString(`
     wabaId
     portfolioId
     webhookPath
+    webhookUrl
+    loopTest {
+      ...LoopTestFields
+    }
     quietHours {
       from
       to
@@ -1918,6 +2249,25 @@ export const AccountDocument = new TypedDocumentString(`
     at
     detail
     remedy
+  }
+}
+fragment LoopTestFields on LoopTest {
+  startedAt
+  expiresAt
+  state
+  inboundAt
+  acceptedAt
+  deliveredAt
+  message {
+    id
+    status
+    statusReason
+    skipReason
+    failure {
+      code
+      title
+      details
+    }
   }
 }`) as unknown as TypedDocumentString<AccountQuery, AccountQueryVariables>;
 export const AccountHistoryDocument = new TypedDocumentString(`
@@ -2029,6 +2379,65 @@ export const DisconnectAccountDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<DisconnectAccountMutation, DisconnectAccountMutationVariables>;
+export const TestAccountDocument = new TypedDocumentString(`
+    mutation TestAccount($id: ID!, $phone: PhoneNumber!) {
+  testAccount(id: $id, phone: $phone) {
+    position
+    account {
+      id
+      loopTest {
+        ...LoopTestFields
+      }
+    }
+  }
+}
+    fragment LoopTestFields on LoopTest {
+  startedAt
+  expiresAt
+  state
+  inboundAt
+  acceptedAt
+  deliveredAt
+  message {
+    id
+    status
+    statusReason
+    skipReason
+    failure {
+      code
+      title
+      details
+    }
+  }
+}`) as unknown as TypedDocumentString<TestAccountMutation, TestAccountMutationVariables>;
+export const LoopTestDocument = new TypedDocumentString(`
+    query LoopTest($id: ID!, $minPosition: Position) {
+  account(id: $id, minPosition: $minPosition) {
+    id
+    loopTest {
+      ...LoopTestFields
+    }
+  }
+}
+    fragment LoopTestFields on LoopTest {
+  startedAt
+  expiresAt
+  state
+  inboundAt
+  acceptedAt
+  deliveredAt
+  message {
+    id
+    status
+    statusReason
+    skipReason
+    failure {
+      code
+      title
+      details
+    }
+  }
+}`) as unknown as TypedDocumentString<LoopTestQuery, LoopTestQueryVariables>;
 export const CampaignsDocument = new TypedDocumentString(`
     query Campaigns($filter: CampaignFilter, $first: Int, $after: String, $minPosition: Position) {
   campaigns(
@@ -2131,6 +2540,10 @@ export const CampaignDocument = new TypedDocumentString(`
       status
       phoneNumber
       messagesPerSecond
+      quietHours {
+        from
+        to
+      }
       reach {
         limit
         used
@@ -2281,6 +2694,43 @@ fragment EventFields on Event {
   causationId
   data
 }`) as unknown as TypedDocumentString<CampaignHistoryQuery, CampaignHistoryQueryVariables>;
+export const CampaignCurveDocument = new TypedDocumentString(`
+    query CampaignCurve($id: ID!) {
+  campaign(id: $id) {
+    id
+    progressOverTime(points: 240) {
+      at
+      queued
+      accepted
+      delivered
+      read
+      failed
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<CampaignCurveQuery, CampaignCurveQueryVariables>;
+export const CampaignRecordDocument = new TypedDocumentString(`
+    query CampaignRecord($id: ID!, $after: String) {
+  campaign(id: $id) {
+    id
+    history(first: 500, after: $after) {
+      edges {
+        cursor
+        node {
+          position
+          sequence
+        }
+      }
+      pageInfo {
+        ...Page
+      }
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}`) as unknown as TypedDocumentString<CampaignRecordQuery, CampaignRecordQueryVariables>;
 export const ForecastDocument = new TypedDocumentString(`
     query Forecast($id: ID!) {
   campaignForecast(id: $id) {
@@ -2563,6 +3013,16 @@ export const ContactDocument = new TypedDocumentString(`
     recordedAt
   }
 }`) as unknown as TypedDocumentString<ContactQuery, ContactQueryVariables>;
+export const ContactNameDocument = new TypedDocumentString(`
+    query ContactName($id: ID!) {
+  contact(id: $id) {
+    id
+    name
+    phoneNumber
+    erased
+  }
+}
+    `) as unknown as TypedDocumentString<ContactNameQuery, ContactNameQueryVariables>;
 export const ContactMessagesDocument = new TypedDocumentString(`
     query ContactMessages($id: ID!, $first: Int, $after: String, $minPosition: Position) {
   messages(
@@ -2669,6 +3129,16 @@ export const RecordConsentDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<RecordConsentMutation, RecordConsentMutationVariables>;
+export const MergeContactsDocument = new TypedDocumentString(`
+    mutation MergeContacts($keep: ID!, $merge: ID!) {
+  mergeContacts(keep: $keep, merge: $merge) {
+    position
+    contact {
+      id
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<MergeContactsMutation, MergeContactsMutationVariables>;
 export const EraseContactDocument = new TypedDocumentString(`
     mutation EraseContact($id: ID!, $reason: String!) {
   eraseContact(id: $id, reason: $reason) {
@@ -2677,8 +3147,8 @@ export const EraseContactDocument = new TypedDocumentString(`
 }
     `) as unknown as TypedDocumentString<EraseContactMutation, EraseContactMutationVariables>;
 export const ImportDocument = new TypedDocumentString(`
-    query Import($id: ID!) {
-  import(id: $id) {
+    query Import($id: ID!, $minPosition: Position) {
+  import(id: $id, minPosition: $minPosition) {
     ...ImportFields
     errors(first: 200) {
       row
@@ -2700,6 +3170,34 @@ export const ImportDocument = new TypedDocumentString(`
   startedAt
   undoneAt
 }`) as unknown as TypedDocumentString<ImportQuery, ImportQueryVariables>;
+export const ImportsDocument = new TypedDocumentString(`
+    query Imports($first: Int, $after: String, $minPosition: Position) {
+  imports(first: $first, after: $after, minPosition: $minPosition) {
+    nodes {
+      ...ImportFields
+    }
+    pageInfo {
+      ...Page
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}
+fragment ImportFields on ContactImport {
+  id
+  status
+  reason
+  dryRun
+  rows
+  added
+  updated
+  rejected
+  errorsTruncated
+  startedAt
+  undoneAt
+}`) as unknown as TypedDocumentString<ImportsQuery, ImportsQueryVariables>;
 export const ImportContactsDocument = new TypedDocumentString(`
     mutation ImportContacts($input: ImportContactsInput!) {
   importContacts(input: $input) {
@@ -2721,8 +3219,8 @@ export const UndoImportDocument = new TypedDocumentString(`
 }
     `) as unknown as TypedDocumentString<UndoImportMutation, UndoImportMutationVariables>;
 export const SegmentsDocument = new TypedDocumentString(`
-    query Segments($first: Int, $after: String) {
-  segments(first: $first, after: $after) {
+    query Segments($first: Int, $after: String, $minPosition: Position) {
+  segments(first: $first, after: $after, minPosition: $minPosition) {
     nodes {
       id
       name
@@ -2739,8 +3237,8 @@ export const SegmentsDocument = new TypedDocumentString(`
   endCursor
 }`) as unknown as TypedDocumentString<SegmentsQuery, SegmentsQueryVariables>;
 export const SegmentDocument = new TypedDocumentString(`
-    query Segment($id: ID!) {
-  segment(id: $id) {
+    query Segment($id: ID!, $minPosition: Position) {
+  segment(id: $id, minPosition: $minPosition) {
     id
     name
     rule
@@ -2748,6 +3246,65 @@ export const SegmentDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SegmentQuery, SegmentQueryVariables>;
+export const SegmentHistoryDocument = new TypedDocumentString(`
+    query SegmentHistory($id: ID!, $first: Int, $after: String) {
+  segment(id: $id) {
+    id
+    history(first: $first, after: $after) {
+      nodes {
+        ...EventFields
+      }
+      pageInfo {
+        ...Page
+      }
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}
+fragment EventFields on Event {
+  position
+  id
+  type
+  version
+  aggregateType
+  aggregateId
+  sequence
+  accountId
+  occurredAt
+  recordedAt
+  actor {
+    kind
+    id
+    name
+  }
+  correlationId
+  causationId
+  data
+}`) as unknown as TypedDocumentString<SegmentHistoryQuery, SegmentHistoryQueryVariables>;
+export const AudiencePreviewDocument = new TypedDocumentString(`
+    query AudiencePreview($audience: AudienceInput!) {
+  audiencePreview(audience: $audience, first: 6) {
+    count
+    sample {
+      id
+      name
+      phoneNumber
+      tags
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<AudiencePreviewQuery, AudiencePreviewQueryVariables>;
+export const TagsDocument = new TypedDocumentString(`
+    query Tags($search: String, $first: Int) {
+  tags(search: $search, first: $first) {
+    tag
+    count
+  }
+}
+    `) as unknown as TypedDocumentString<TagsQuery, TagsQueryVariables>;
 export const PreviewSegmentDocument = new TypedDocumentString(`
     query PreviewSegment($rule: JSON!) {
   previewSegment(rule: $rule, first: 6) {
@@ -2847,8 +3404,8 @@ export const FollowEventsDocument = new TypedDocumentString(`
   data
 }`) as unknown as TypedDocumentString<FollowEventsSubscription, FollowEventsSubscriptionVariables>;
 export const ApiKeysDocument = new TypedDocumentString(`
-    query ApiKeys($first: Int, $after: String) {
-  apiKeys(first: $first, after: $after) {
+    query ApiKeys($first: Int, $after: String, $minPosition: Position) {
+  apiKeys(first: $first, after: $after, minPosition: $minPosition) {
     nodes {
       id
       name
@@ -2889,8 +3446,8 @@ export const RevokeApiKeyDocument = new TypedDocumentString(`
 }
     `) as unknown as TypedDocumentString<RevokeApiKeyMutation, RevokeApiKeyMutationVariables>;
 export const WebhookEndpointsDocument = new TypedDocumentString(`
-    query WebhookEndpoints($first: Int, $after: String) {
-  webhookEndpoints(first: $first, after: $after) {
+    query WebhookEndpoints($first: Int, $after: String, $minPosition: Position) {
+  webhookEndpoints(first: $first, after: $after, minPosition: $minPosition) {
     nodes {
       ...EndpointRow
     }
@@ -2929,49 +3486,13 @@ fragment EndpointRow on WebhookEndpoint {
     nextAttemptAt
   }
 }`) as unknown as TypedDocumentString<WebhookEndpointsQuery, WebhookEndpointsQueryVariables>;
-export const WebhookCursorsDocument = new TypedDocumentString(`
-    query WebhookCursors {
-  webhookEndpoints(first: 500) {
-    edges {
-      cursor
-      node {
-        id
-      }
-    }
+export const WebhookEndpointDocument = new TypedDocumentString(`
+    query WebhookEndpoint($id: ID!, $minPosition: Position) {
+  webhookEndpoint(id: $id, minPosition: $minPosition) {
+    ...EndpointRow
   }
 }
-    `) as unknown as TypedDocumentString<WebhookCursorsQuery, WebhookCursorsQueryVariables>;
-export const WebhookDeliveriesDocument = new TypedDocumentString(`
-    query WebhookDeliveries($before: String, $failedOnly: Boolean, $first: Int) {
-  webhookEndpoints(first: 1, after: $before) {
-    nodes {
-      ...EndpointRow
-      deliveries(failedOnly: $failedOnly, first: $first) {
-        nodes {
-          id
-          eventPosition
-          eventId
-          events
-          attempt
-          isReplay
-          status
-          error
-          latencyMs
-          at
-          response
-        }
-        pageInfo {
-          ...Page
-        }
-      }
-    }
-  }
-}
-    fragment Page on PageInfo {
-  hasNextPage
-  endCursor
-}
-fragment EndpointRow on WebhookEndpoint {
+    fragment EndpointRow on WebhookEndpoint {
   id
   url
   types
@@ -2996,6 +3517,34 @@ fragment EndpointRow on WebhookEndpoint {
     error
     nextAttemptAt
   }
+}`) as unknown as TypedDocumentString<WebhookEndpointQuery, WebhookEndpointQueryVariables>;
+export const WebhookDeliveriesDocument = new TypedDocumentString(`
+    query WebhookDeliveries($id: ID!, $failedOnly: Boolean, $first: Int, $after: String, $minPosition: Position) {
+  webhookEndpoint(id: $id, minPosition: $minPosition) {
+    id
+    deliveries(failedOnly: $failedOnly, first: $first, after: $after) {
+      nodes {
+        id
+        eventPosition
+        eventId
+        events
+        attempt
+        isReplay
+        status
+        error
+        latencyMs
+        at
+        response
+      }
+      pageInfo {
+        ...Page
+      }
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
 }`) as unknown as TypedDocumentString<WebhookDeliveriesQuery, WebhookDeliveriesQueryVariables>;
 export const CreateWebhookEndpointDocument = new TypedDocumentString(`
     mutation CreateWebhookEndpoint($input: CreateWebhookEndpointInput!) {
@@ -3030,6 +3579,13 @@ export const ReplayWebhookDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<ReplayWebhookMutation, ReplayWebhookMutationVariables>;
+export const ResendWebhookDocument = new TypedDocumentString(`
+    mutation ResendWebhook($id: ID!, $eventPosition: Position!) {
+  resendWebhook(id: $id, eventPosition: $eventPosition) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<ResendWebhookMutation, ResendWebhookMutationVariables>;
 export const DeleteWebhookEndpointDocument = new TypedDocumentString(`
     mutation DeleteWebhookEndpoint($id: ID!) {
   deleteWebhookEndpoint(id: $id) {
@@ -3038,8 +3594,8 @@ export const DeleteWebhookEndpointDocument = new TypedDocumentString(`
 }
     `) as unknown as TypedDocumentString<DeleteWebhookEndpointMutation, DeleteWebhookEndpointMutationVariables>;
 export const SettingsDocument = new TypedDocumentString(`
-    query Settings {
-  rateCard {
+    query Settings($minPosition: Position) {
+  rateCard(minPosition: $minPosition) {
     workspaceId
     rates {
       countries
@@ -3117,6 +3673,15 @@ export const HomeCountsDocument = new TypedDocumentString(`
       id
     }
   }
+  loops: accounts(first: 50) {
+    nodes {
+      id
+      status
+      loopTest {
+        state
+      }
+    }
+  }
 }
     `) as unknown as TypedDocumentString<HomeCountsQuery, HomeCountsQueryVariables>;
 export const DueNextDocument = new TypedDocumentString(`
@@ -3166,6 +3731,299 @@ export const DueNextDocument = new TypedDocumentString(`
     messagesPerSecond
   }
 }`) as unknown as TypedDocumentString<DueNextQuery, DueNextQueryVariables>;
+export const ConversationsDocument = new TypedDocumentString(`
+    query Conversations($filter: ConversationFilter, $first: Int, $after: String, $minPosition: Position) {
+  conversations(
+    filter: $filter
+    first: $first
+    after: $after
+    minPosition: $minPosition
+  ) {
+    nodes {
+      ...ConversationRow
+    }
+    pageInfo {
+      ...Page
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}
+fragment ContactRow on Contact {
+  id
+  name
+  phoneNumber
+  userId
+  externalId
+  language
+  timeZone
+  tags
+  createdAt
+  erased
+  consent {
+    status
+    source
+    recordedAt
+  }
+}
+fragment ConversationRow on Conversation {
+  id
+  workspaceId
+  accountId
+  handling
+  assignedTo
+  windowExpiresAt
+  unread
+  lastActivityAt
+  openedAt
+  contact {
+    ...ContactRow
+  }
+  lastMessage {
+    id
+    direction
+    preview
+    status
+    createdAt
+  }
+}`) as unknown as TypedDocumentString<ConversationsQuery, ConversationsQueryVariables>;
+export const UnreadConversationsDocument = new TypedDocumentString(`
+    query UnreadConversations($minPosition: Position) {
+  conversations(filter: {unread: true}, first: 1, minPosition: $minPosition) {
+    totalCount
+    totalCountExact
+  }
+}
+    `) as unknown as TypedDocumentString<UnreadConversationsQuery, UnreadConversationsQueryVariables>;
+export const ConversationDocument = new TypedDocumentString(`
+    query Conversation($id: ID!, $minPosition: Position) {
+  conversation(id: $id, minPosition: $minPosition) {
+    ...ConversationRow
+  }
+}
+    fragment ContactRow on Contact {
+  id
+  name
+  phoneNumber
+  userId
+  externalId
+  language
+  timeZone
+  tags
+  createdAt
+  erased
+  consent {
+    status
+    source
+    recordedAt
+  }
+}
+fragment ConversationRow on Conversation {
+  id
+  workspaceId
+  accountId
+  handling
+  assignedTo
+  windowExpiresAt
+  unread
+  lastActivityAt
+  openedAt
+  contact {
+    ...ContactRow
+  }
+  lastMessage {
+    id
+    direction
+    preview
+    status
+    createdAt
+  }
+}`) as unknown as TypedDocumentString<ConversationQuery, ConversationQueryVariables>;
+export const ThreadDocument = new TypedDocumentString(`
+    query Thread($id: ID!, $last: Int, $before: String, $minPosition: Position) {
+  conversation(id: $id, minPosition: $minPosition) {
+    id
+    messages(last: $last, before: $before) {
+      nodes {
+        ...ThreadMessage
+      }
+      pageInfo {
+        hasPreviousPage
+        startCursor
+      }
+    }
+  }
+}
+    fragment ThreadMessage on Message {
+  id
+  accountId
+  contactId
+  campaignId
+  templateId
+  direction
+  status
+  statusReason
+  skipReason
+  preview
+  content
+  wamid
+  isTest
+  createdAt
+  failure {
+    code
+    title
+    details
+    retryable
+  }
+  campaign {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<ThreadQuery, ThreadQueryVariables>;
+export const ConversationHistoryDocument = new TypedDocumentString(`
+    query ConversationHistory($id: ID!, $first: Int, $after: String) {
+  conversation(id: $id) {
+    id
+    history(first: $first, after: $after) {
+      nodes {
+        ...EventFields
+      }
+      pageInfo {
+        ...Page
+      }
+    }
+  }
+}
+    fragment Page on PageInfo {
+  hasNextPage
+  endCursor
+}
+fragment EventFields on Event {
+  position
+  id
+  type
+  version
+  aggregateType
+  aggregateId
+  sequence
+  accountId
+  occurredAt
+  recordedAt
+  actor {
+    kind
+    id
+    name
+  }
+  correlationId
+  causationId
+  data
+}`) as unknown as TypedDocumentString<ConversationHistoryQuery, ConversationHistoryQueryVariables>;
+export const ConversationActivityDocument = new TypedDocumentString(`
+    subscription ConversationActivity($accountId: ID) {
+  conversationActivity(accountId: $accountId) {
+    ...ThreadMessage
+    contact {
+      id
+      name
+    }
+  }
+}
+    fragment ThreadMessage on Message {
+  id
+  accountId
+  contactId
+  campaignId
+  templateId
+  direction
+  status
+  statusReason
+  skipReason
+  preview
+  content
+  wamid
+  isTest
+  createdAt
+  failure {
+    code
+    title
+    details
+    retryable
+  }
+  campaign {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<ConversationActivitySubscription, ConversationActivitySubscriptionVariables>;
+export const ReplyToConversationDocument = new TypedDocumentString(`
+    mutation ReplyToConversation($input: ReplyInput!) {
+  replyToConversation(input: $input) {
+    position
+    message {
+      ...ThreadMessage
+    }
+  }
+}
+    fragment ThreadMessage on Message {
+  id
+  accountId
+  contactId
+  campaignId
+  templateId
+  direction
+  status
+  statusReason
+  skipReason
+  preview
+  content
+  wamid
+  isTest
+  createdAt
+  failure {
+    code
+    title
+    details
+    retryable
+  }
+  campaign {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<ReplyToConversationMutation, ReplyToConversationMutationVariables>;
+export const MarkConversationReadDocument = new TypedDocumentString(`
+    mutation MarkConversationRead($id: ID!, $upTo: ID, $showReceipt: Boolean) {
+  markConversationRead(id: $id, upTo: $upTo, showReceipt: $showReceipt) {
+    position
+    conversation {
+      id
+      unread
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<MarkConversationReadMutation, MarkConversationReadMutationVariables>;
+export const AssignConversationDocument = new TypedDocumentString(`
+    mutation AssignConversation($id: ID!, $userId: ID) {
+  assignConversation(id: $id, userId: $userId) {
+    position
+    conversation {
+      id
+      assignedTo
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<AssignConversationMutation, AssignConversationMutationVariables>;
+export const SetConversationHandlingDocument = new TypedDocumentString(`
+    mutation SetConversationHandling($id: ID!, $handling: ConversationHandling!) {
+  setConversationHandling(id: $id, handling: $handling) {
+    position
+    conversation {
+      id
+      handling
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<SetConversationHandlingMutation, SetConversationHandlingMutationVariables>;
 export const MessagesDocument = new TypedDocumentString(`
     query Messages($filter: MessageFilter, $first: Int, $after: String, $minPosition: Position) {
   messages(
@@ -3212,40 +4070,14 @@ fragment MessageRow on Message {
 }`) as unknown as TypedDocumentString<MessagesQuery, MessagesQueryVariables>;
 export const MessageCountsDocument = new TypedDocumentString(`
     query MessageCounts($from: DateTime!) {
-  all: messages(
-    filter: {direction: OUTBOUND, createdFrom: $from, status: [QUEUED, SENDING, ACCEPTED, SENT, DELIVERED, READ, FAILED, EXPIRED, IN_DOUBT]}
-    first: 1
-  ) {
-    totalCount
-    totalCountExact
-  }
-  accepted: messages(
-    filter: {direction: OUTBOUND, createdFrom: $from, status: [ACCEPTED, SENT, DELIVERED, READ]}
-    first: 1
-  ) {
-    totalCount
-    totalCountExact
-  }
-  delivered: messages(
-    filter: {direction: OUTBOUND, createdFrom: $from, status: [DELIVERED, READ]}
-    first: 1
-  ) {
-    totalCount
-    totalCountExact
-  }
-  read: messages(
-    filter: {direction: OUTBOUND, createdFrom: $from, status: [READ]}
-    first: 1
-  ) {
-    totalCount
-    totalCountExact
-  }
-  failed: messages(
-    filter: {direction: OUTBOUND, createdFrom: $from, status: [FAILED, EXPIRED]}
-    first: 1
-  ) {
-    totalCount
-    totalCountExact
+  counts: messageCounts(from: $from) {
+    recipients
+    pending
+    accepted
+    delivered
+    read
+    failed
+    skipped
   }
   received: messages(filter: {direction: INBOUND, createdFrom: $from}, first: 1) {
     totalCount
@@ -3281,6 +4113,11 @@ export const MessageDocument = new TypedDocumentString(`
       id
       name
       timeZone
+    }
+    launchedBy {
+      kind
+      id
+      name
     }
     campaign {
       id
@@ -3363,6 +4200,13 @@ export const SendMessageDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SendMessageMutation, SendMessageMutationVariables>;
+export const RescheduleMessageDocument = new TypedDocumentString(`
+    mutation RescheduleMessage($id: ID!, $sendAt: DateTime!) {
+  rescheduleMessage(id: $id, sendAt: $sendAt) {
+    position
+  }
+}
+    `) as unknown as TypedDocumentString<RescheduleMessageMutation, RescheduleMessageMutationVariables>;
 export const CancelMessageDocument = new TypedDocumentString(`
     mutation CancelMessage($id: ID!, $reason: String) {
   cancelMessage(id: $id, reason: $reason) {
@@ -3378,8 +4222,8 @@ export const ResolveInDoubtDocument = new TypedDocumentString(`
 }
     `) as unknown as TypedDocumentString<ResolveInDoubtMutation, ResolveInDoubtMutationVariables>;
 export const UsersDocument = new TypedDocumentString(`
-    query Users($first: Int, $after: String) {
-  users(first: $first, after: $after) {
+    query Users($first: Int, $after: String, $minPosition: Position) {
+  users(first: $first, after: $after, minPosition: $minPosition) {
     nodes {
       ...UserRow
     }
@@ -3520,8 +4364,8 @@ fragment TemplateRow on Template {
   createdAt
 }`) as unknown as TypedDocumentString<TemplatesQuery, TemplatesQueryVariables>;
 export const TemplateDocument = new TypedDocumentString(`
-    query Template($id: ID!) {
-  template(id: $id) {
+    query Template($id: ID!, $minPosition: Position) {
+  template(id: $id, minPosition: $minPosition) {
     ...TemplateRow
   }
 }
@@ -3623,3 +4467,15 @@ export const SyncTemplatesDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<SyncTemplatesMutation, SyncTemplatesMutationVariables>;
+export const UploadTemplateSampleDocument = new TypedDocumentString(`
+    mutation UploadTemplateSample($accountId: ID!, $fileName: String!, $mimeType: String!, $data: String!) {
+  uploadTemplateSample(
+    accountId: $accountId
+    fileName: $fileName
+    mimeType: $mimeType
+    data: $data
+  ) {
+    handle
+  }
+}
+    `) as unknown as TypedDocumentString<UploadTemplateSampleMutation, UploadTemplateSampleMutationVariables>;

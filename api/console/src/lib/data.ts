@@ -2,9 +2,9 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { TypedDocumentString } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { problemOf, type Problem } from "./errors";
-import { gateway } from "./gateway";
-import { onSession } from "./session";
+import { problem as problemFrom, problemOf, type Problem } from "./errors";
+import { gateway, onConnection } from "./gateway";
+import { isOver, onSession } from "./session";
 import { announce } from "~/ui/toasts";
 
 type Variables = Record<string, unknown>;
@@ -16,6 +16,8 @@ export async function ask<T, V>(
   variables: V,
   options: { mayBeBehind?: boolean } = {},
 ): Promise<Answer<T>> {
+  // Behind the sign-in screens are as they were, and ask nothing.
+  if (isOver()) return { data: null, problem: problemFrom("UNAUTHENTICATED", null) };
   const result = await gateway.query<T>(document.toString(), variables as Variables, options).toPromise();
   if (result.data && !result.error) return { data: result.data, problem: null };
   if (!result.error) return { data: null, problem: null as never };
@@ -48,8 +50,10 @@ function keep(key: string, data: unknown): void {
   const oldest = answered.keys().next().value;
   if (answered.size > 60 && oldest !== undefined) answered.delete(oldest);
 }
+/** Nothing that was shown is shown again before it is asked anew: somebody was erased. */
+export const forget = (): void => answered.clear();
 // What one person was shown is not the next one's to see.
-onSession(({ kind }) => kind === "nobody" && answered.clear());
+onSession(({ kind }) => kind === "nobody" && forget());
 
 export interface Loaded<T> {
   data: T | null;
@@ -198,6 +202,16 @@ export function usePages<T, V extends Variables, N>(
   return { items: shown.items, problem: shown.problem, isLoading: shown.isLoading, hasMore: shown.hasMore, loadMore };
 }
 
+/** Calls `then` when what failed for want of a connection or a session may be tried again. */
+export function useReturn(then: () => void): void {
+  const latest = useRef(then);
+  latest.current = then;
+  useEffect(() => {
+    const ends = [onConnection((isOnline) => isOnline && latest.current()), onSession(({ kind }) => kind === "person" && latest.current())];
+    return () => ends.forEach((end) => end());
+  }, []);
+}
+
 export type CommandState = "idle" | "saving" | "saved";
 
 export interface Command<T, V> {
@@ -256,10 +270,12 @@ export function useCommand<T, V>(document: TypedDocumentString<T, V>, said: stri
     [document, said],
   );
   const clear = useCallback(() => setProblem(null), []);
+  // What it failed for is over.
+  useReturn(() => setProblem((before) => (before?.code === "UNAUTHENTICATED" || before?.code === "OFFLINE" ? null : before)));
   return { run, state, isSaving: state === "saving", problem, clear };
 }
 
-/** Follows a subscription; the socket reconnects by itself, and `onData` hears what comes after. */
+/** Follows a subscription; the socket reconnects by itself, and `onData` hears what comes after: of a progress, where it is then. */
 export function useFollow<T, V>(
   document: TypedDocumentString<T, V>,
   variables: V,
@@ -277,4 +293,12 @@ export function useFollow<T, V>(
     return unsubscribe;
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [document, key, pause]);
+}
+
+/** Has `refresh` run whenever what is on the screen is read again, for what is kept in a form of its own. */
+export function useOnScreen(refresh: () => Promise<void>): void {
+  useEffect(() => {
+    onScreen.add(refresh);
+    return () => void onScreen.delete(refresh);
+  }, [refresh]);
 }

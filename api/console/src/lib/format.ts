@@ -136,3 +136,21 @@ export function toInputValue(date: Date, seconds = false): string {
   const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
   return local.toISOString().slice(0, seconds ? 19 : 16);
 }
+
+/** 20:31, where the zone stands above it. */
+export const clock = (at: string, zone = shownZone()): string => dateFormat({ timeZone: zone, hour: "2-digit", minute: "2-digit" }).format(new Date(at));
+
+/** "Friday 27 November", with the year unless it is this one. */
+export function day(at: string, zone = shownZone()): string {
+  const date = new Date(at);
+  const year = (of: Date) => dateFormat({ timeZone: zone, year: "numeric" }).format(of);
+  return dateFormat({ timeZone: zone, weekday: "long", day: "numeric", month: "long", ...(year(date) === year(new Date()) ? {} : { year: "numeric" }) }).format(date);
+}
+
+/** "3 min ago", "in 2 days", as short as the language has it. */
+export function shortAge(at: string, now = Date.now()): string {
+  const seconds = Math.round((new Date(at).getTime() - now) / 1000);
+  const unit = units.find(([, size]) => Math.abs(seconds) >= size);
+  if (!unit) return t("time.justNow");
+  return new Intl.RelativeTimeFormat(locale(), { numeric: "auto", style: "short" }).format(Math.trunc(seconds / unit[1]), unit[0]);
+}

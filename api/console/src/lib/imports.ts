@@ -24,7 +24,6 @@ export async function startImport(file: File, plan: ImportPlan, dryRun: boolean,
     if (answer.error) return problem(answer.error.code, sentenceCase(answer.error.message), answer.error.field ?? null, answer.error.id);
     if (!answer.import) return problem("INTERNAL", null);
     if (answer.position) remember(answer.position);
-    if (!dryRun) keepImport({ id: answer.import.id, name: file.name });
     return { id: answer.import.id };
   } catch {
     return problem("OFFLINE", t("import.notSent"));
@@ -32,7 +31,6 @@ export async function startImport(file: File, plan: ImportPlan, dryRun: boolean,
 }
 
 const mappings = "console.import-mappings";
-const recent = "console.imports";
 const kept_max = 20;
 
 const read = <T,>(key: string, otherwise: T): T => {
@@ -57,11 +55,3 @@ export function keepMapping(header: string[], mapping: Record<string, string>): 
   const all = Object.entries({ ...read<Record<string, unknown>>(mappings, {}), [header.join("\u001f")]: mapping });
   write(mappings, Object.fromEntries(all.slice(-kept_max)));
 }
-
-export interface RecentImport {
-  id: string;
-  name: string;
-}
-
-export const recentImports = (): RecentImport[] => read<RecentImport[]>(recent, []);
-const keepImport = (entry: RecentImport): void => write(recent, [entry, ...recentImports()].slice(0, kept_max));

@@ -13,6 +13,8 @@ export interface Preferences {
   zone: string;
   /** Single-key shortcuts get in the way of speech input (WCAG 2.1.4). */
   shortcuts: boolean;
+  /** Whether WhatsApp shows people, by blue ticks, that somebody here has read what they wrote. */
+  receipts: boolean;
 }
 
 const key = "console.preferences";
@@ -31,6 +33,7 @@ function read(): Preferences {
     direction: "auto",
     zone: "local",
     shortcuts: true,
+    receipts: true,
   };
   try {
     return { ...defaults, ...(JSON.parse(localStorage.getItem(key) ?? "{}") as Partial<Preferences>) };

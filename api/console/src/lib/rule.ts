@@ -1,4 +1,5 @@
-//! A segment's rule between the gateway's form and rows of a form. Rules that nest deeper than the form are edited as JSON.
+//! A segment's rule between the gateway's form and rows of a form, in groups that may hold groups. What the form does not know
+//! is edited as JSON.
 
 export type ConditionKind = "tag" | "attribute" | "consent" | "language" | "timeZone" | "lastMessage" | "campaign";
 
@@ -15,10 +16,20 @@ export interface Condition {
   date: string;
 }
 
+/** All of them hold, any of them, or none. */
+export type Join = "all" | "any" | "not";
+
 export interface RuleForm {
-  join: "all" | "any";
-  conditions: Condition[];
+  join: Join;
+  items: (Condition | RuleForm)[];
 }
+
+export const isGroup = (item: Condition | RuleForm): item is RuleForm => "join" in item;
+
+/** As the gateway has it: levels of groups, and conditions and groups together. */
+export const limits = { depth: 8, nodes: 100 } as const;
+
+export const nodes = (form: RuleForm): number => 1 + form.items.reduce((sum, item) => sum + (isGroup(item) ? nodes(item) : item.isNot ? 2 : 1), 0);
 
 export const emptyCondition = (kind: ConditionKind = "tag"): Condition => ({
   kind, isNot: false, name: "", op: "eq", when: "any", date: "",
@@ -40,15 +51,15 @@ function conditionOf(condition: Condition): Json {
   return condition.isNot ? { not: [rule] } : rule;
 }
 
-export const ruleOf = ({ join, conditions }: RuleForm): Json => ({ [join]: conditions.map(conditionOf) });
+export const ruleOf = ({ join, items }: RuleForm): Json => ({ [join]: items.map((item) => (isGroup(item) ? ruleOf(item) : conditionOf(item))) });
 
-export const isComplete = ({ conditions }: RuleForm): boolean =>
-  conditions.length > 0 &&
-  conditions.every(({ kind, value, name, op, when, date }) =>
-    kind === "attribute" ? !!name.trim() && (op === "exists" || op === "missing" || !!value.trim())
-    : kind === "campaign" ? !!name
-    : kind === "lastMessage" ? !!value || (when !== "any" && !!date)
-    : !!value.trim());
+export const isComplete = ({ items }: RuleForm): boolean => items.length > 0 && items.every((item) => (isGroup(item) ? isComplete(item) : isWhole(item)));
+
+const isWhole = ({ kind, value, name, op, when, date }: Condition): boolean =>
+  kind === "attribute" ? !!name.trim() && (op === "exists" || op === "missing" || !!value.trim())
+  : kind === "campaign" ? !!name
+  : kind === "lastMessage" ? !!value || (when !== "any" && !!date)
+  : !!value.trim();
 
 function readCondition(rule: unknown, isNot = false): Condition | null {
   if (!rule || typeof rule !== "object" || Array.isArray(rule)) return null;
@@ -73,26 +84,24 @@ function readCondition(rule: unknown, isNot = false): Condition | null {
   return null;
 }
 
-/** Null where the form cannot show all of it. */
-export function formOf(rule: unknown): RuleForm | null {
-  const object = (rule ?? {}) as Json;
-  const join = "all" in object ? "all" : "any" in object ? "any" : null;
-  if (!join) {
-    const single = readCondition(rule);
-    return single && { join: "all", conditions: [single] };
-  }
-  const rules = Array.isArray(object[join]) ? object[join] : [object[join]];
-  const conditions = rules.map((each) => readCondition(each));
-  return conditions.every((condition) => condition !== null) ? { join, conditions } : null;
+const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [value]);
+
+function readItem(rule: unknown, depth: number): Condition | RuleForm | null {
+  const condition = readCondition(rule);
+  return condition ?? readGroup(rule, depth);
 }
 
-/** Whom an audience means, as a rule, so that it can be counted before there is a campaign. */
-export function audienceRule(
-  audience: { segmentIds: string[]; tags: string[]; exclude: { segmentIds: string[]; tags: string[] } },
-  segments: Map<string, unknown>,
-): Json | null {
-  const any = [...audience.tags.map((tag) => ({ tag })), ...audience.segmentIds.map((id) => segments.get(id)).filter(Boolean)];
-  const not = [...audience.exclude.tags.map((tag) => ({ tag })), ...audience.exclude.segmentIds.map((id) => segments.get(id)).filter(Boolean)];
-  if (any.length === 0) return null;
-  return not.length > 0 ? { all: [{ any }, { not }] } : { any };
+function readGroup(rule: unknown, depth: number): RuleForm | null {
+  if (!rule || typeof rule !== "object" || depth > limits.depth) return null;
+  const keys = Object.keys(rule);
+  const join = (["all", "any", "not"] as const).find((each) => each === keys[0]);
+  if (!join || keys.length !== 1) return null;
+  const items = list((rule as Json)[join]).map((each) => readItem(each, depth + 1));
+  return items.every((item) => item !== null) ? { join, items } : null;
+}
+
+/** Null where the form cannot show all of it. */
+export function formOf(rule: unknown): RuleForm | null {
+  const single = readCondition(rule);
+  return single ? { join: "all", items: [single] } : readGroup(rule, 1);
 }

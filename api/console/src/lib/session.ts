@@ -21,7 +21,8 @@ export type Session =
   | { kind: "person"; person: Person; csrfToken: string }
   /** Requests are let in, or not, by the key that they come with. */
   | { kind: "key" }
-  | { kind: "nobody" };
+  /** `ended`: whose session it was, where the gateway ended it and the person did not: what they had begun is kept for them. */
+  | { kind: "nobody"; ended?: Person };
 
 interface SessionBody {
   user: Person;
@@ -38,8 +39,9 @@ function become(next: Session): Session {
 }
 
 function adopt({ user, csrfToken }: SessionBody): Session {
-  // Somebody else in the same tab, by a link: first everything of who was here goes.
-  if (session.kind === "person" && session.person.id !== user.id) become({ kind: "nobody" });
+  // Somebody else in the same tab, by a link or after a session's end: first everything of who was here goes.
+  const before = session.kind === "person" ? session.person : session.kind === "nobody" ? session.ended : undefined;
+  if (before && before.id !== user.id) become({ kind: "nobody" });
   return become({ kind: "person", person: user, csrfToken });
 }
 
@@ -51,10 +53,17 @@ export function onSession(listener: (session: Session) => void): () => void {
 
 export const useSession = (): Session => useSyncExternalStore(onSession, () => session);
 
-/** The session is over, by the person's wish or the gateway's word. */
+/** The session is over by the gateway's word. */
 export function endSession(): void {
-  if (session.kind === "person") become({ kind: "nobody" });
+  if (session.kind === "person") become({ kind: "nobody", ended: session.person });
 }
+
+/** Whoever signs out does so in every tab. */
+const farewells = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("console.signed-out");
+farewells?.addEventListener("message", () => become({ kind: "nobody" }));
+
+/** Whether there is nobody to ask for. */
+export const isOver = (): boolean => session.kind === "nobody";
 
 /** What every request carries beside the cookie, so that no other site can make it. */
 export const requestHeaders = (): Record<string, string> =>
@@ -66,7 +75,10 @@ const isJson = (response: Response): boolean => response.headers.get("content-ty
 export async function whoAmI(): Promise<Session> {
   const response = await fetch("/session", { headers: { accept: "application/json" } });
   if (response.ok && isJson(response)) return adopt((await response.json()) as SessionBody);
-  if (response.status === 401) return become({ kind: "nobody" });
+  if (response.status === 401) {
+    endSession();
+    return session.kind === "nobody" ? session : become({ kind: "nobody" });
+  }
   if (response.status === 404 || response.status === 405 || response.ok) return become({ kind: "key" });
   throw new Error(`/session answered ${response.status}`);
 }
@@ -130,6 +142,7 @@ export const endSecondFactor = (currentPassword: string) =>
 export async function logout(): Promise<Problem | null> {
   const { problem } = await send<null>("DELETE", "/session");
   if (problem && problem.code !== "UNAUTHENTICATED") return problem;
-  endSession();
+  become({ kind: "nobody" });
+  farewells?.postMessage(null);
   return null;
 }

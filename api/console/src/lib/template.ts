@@ -13,12 +13,18 @@ export interface TemplateButton {
   sample: string;
 }
 
+export const headerFormats = ["TEXT", "IMAGE", "VIDEO", "DOCUMENT"] as const;
+export type HeaderFormat = (typeof headerFormats)[number];
+
 export interface Draft {
   name: string;
   language: string;
   category: TemplateCategory;
+  headerFormat: HeaderFormat;
   header: string;
   headerSample: string;
+  /** WhatsApp's handle of the sample file, where the header is one. */
+  headerHandle: string;
   body: string;
   /** By the name of the variable: "1", "2" or "first_name". */
   samples: Record<string, string>;
@@ -36,7 +42,7 @@ export type Component = Record<string, unknown>;
 export const limits = { body: 1024, header: 60, footer: 60, button: 25, buttons: 10, name: 512 } as const;
 
 export const emptyDraft = (): Draft => ({
-  name: "", language: "en", category: "MARKETING", header: "", headerSample: "", body: "", samples: {}, footer: "", buttons: [],
+  name: "", language: "en", category: "MARKETING", headerFormat: "TEXT", header: "", headerSample: "", headerHandle: "", body: "", samples: {}, footer: "", buttons: [],
   securityAdvice: true, expiryMinutes: "10", others: [],
 });
 
@@ -56,7 +62,8 @@ export function components(draft: Draft): Component[] {
     ];
   }
   const found: Component[] = [...draft.others];
-  if (draft.header.trim()) {
+  if (draft.headerFormat !== "TEXT") found.push({ type: "HEADER", format: draft.headerFormat, example: { header_handle: [draft.headerHandle] } });
+  else if (draft.header.trim()) {
     const isVariable = variables(draft.header).length > 0;
     found.push({ type: "HEADER", format: "TEXT", text: draft.header.trim(), ...(isVariable ? { example: { header_text: [draft.headerSample] } } : {}) });
   }
@@ -89,6 +96,9 @@ export function draftOf(template: { name: string; language: string; category: Te
     if (type === "HEADER" && str(component.format).toUpperCase() === "TEXT") {
       draft.header = str(component.text);
       draft.headerSample = str(list(example.header_text)[0]);
+    } else if (type === "HEADER" && ["IMAGE", "VIDEO", "DOCUMENT"].includes(str(component.format).toUpperCase())) {
+      draft.headerFormat = str(component.format).toUpperCase() as HeaderFormat;
+      draft.headerHandle = str(list(example.header_handle)[0]);
     } else if (type === "BODY") {
       draft.body = str(component.text);
       if (typeof component.add_security_recommendation === "boolean") draft.securityAdvice = component.add_security_recommendation;
@@ -138,9 +148,11 @@ export function check(draft: Draft): Rule[] {
   const words = body.replace(/\{\{[^}]*\}\}/g, "").split(/\s+/).filter(Boolean).length;
   if (names.length > 0 && words < names.length * 3) wrong("body", t("rule.fewWords"));
 
-  if (draft.header.length > limits.header) wrong("header", t("rule.tooLong", { over: draft.header.length - limits.header, max: limits.header }));
-  if (variables(draft.header).length > 1) wrong("header", t("rule.headerVariables"));
-  if (variables(draft.header).length === 1 && !draft.headerSample.trim()) wrong("header", t("rule.headerSample"));
+  if (draft.headerFormat !== "TEXT") {
+    if (!draft.headerHandle) wrong("headerHandle", t("rule.headerFile"));
+  } else if (draft.header.length > limits.header) wrong("header", t("rule.tooLong", { over: draft.header.length - limits.header, max: limits.header }));
+  if (draft.headerFormat === "TEXT" && variables(draft.header).length > 1) wrong("header", t("rule.headerVariables"));
+  if (draft.headerFormat === "TEXT" && variables(draft.header).length === 1 && !draft.headerSample.trim()) wrong("header", t("rule.headerSample"));
   if (draft.footer.length > limits.footer) wrong("footer", t("rule.tooLong", { over: draft.footer.length - limits.footer, max: limits.footer }));
   if (variables(draft.footer).length > 0) wrong("footer", t("rule.footerVariables"));
 

@@ -13,6 +13,7 @@ import { AccountBadge, QualityBadge } from "~/lib/words";
 import { Check, Choose, TextInput, ZoneField } from "~/ui/fields";
 import { Health } from "~/ui/health";
 import { History } from "~/ui/history";
+import { LoopTest } from "~/ui/loop";
 import { More, useConfirm } from "~/ui/overlay";
 import { Back, Button, Callout, Card, Copy, Facts, Failure, Page, Skeleton, Tabs, Time } from "~/ui/parts";
 
@@ -49,8 +50,9 @@ export function AccountScreen() {
       {account && (
         <>
           {account.statusReason && <Callout tone="warn" title={sentenceCase(account.statusReason)}>{account.pausedUntil && <p>{t("account.pausedUntil")} <Time at={account.pausedUntil} long /></p>}</Callout>}
-          <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("account.tab.settings"), value: "settings" }, { label: t("history.title"), value: "history" }]} />
+          <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("loop.tab"), value: "test" }, { label: t("account.tab.settings"), value: "settings" }, { label: t("history.title"), value: "history" }]} />
           {!tab && <Overview account={account} />}
+          {tab === "test" && <LoopTest account={account} />}
           {tab === "settings" && <Settings key={account.id} account={account} />}
           {tab === "history" && <AccountHistory id={id} />}
         </>
@@ -62,7 +64,8 @@ export function AccountScreen() {
 
 function Overview({ account }: { account: Account }) {
   const { reach } = account;
-  const url = `${location.origin}${account.webhookPath}`;
+  // Where nobody has said how the gateway is reached from outside, the path is all that is known.
+  const url = account.webhookUrl ?? account.webhookPath;
   return (
     <div className="columns">
       <Card title={t("account.healthTitle")}><Health checks={account.health} /></Card>
@@ -82,7 +85,7 @@ function Overview({ account }: { account: Account }) {
             [t("account.provider"), t(`account.provider.${account.provider}`)],
             [t("account.phoneNumberId"), <span className="row"><code>{account.phoneNumberId}</code><Copy text={account.phoneNumberId} label={t("common.copy")} /></span>],
             [t("account.wabaId"), <code>{account.wabaId}</code>],
-            [t("account.callback"), <span className="row nowrap"><code className="break">{url}</code><Copy text={url} label={t("common.copy")} /></span>],
+            [t("account.callback"), <span><span className="row nowrap"><code className="break">{url}</code><Copy text={url} label={t("common.copy")} /></span>{!account.webhookUrl && <span className="small muted">{t("account.noPublicUrl")}</span>}</span>],
             [t("account.connectedAt"), <Time at={account.connectedAt} long />],
           ]} />
         </Card>

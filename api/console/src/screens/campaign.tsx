@@ -1,31 +1,31 @@
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import {
-  ApproveCampaignDocument, CampaignDocument, CampaignHistoryDocument, CampaignMessagesDocument, CampaignProgressDocument, CancelCampaignDocument, CloneCampaignDocument,
+  ApproveCampaignDocument, CampaignCurveDocument, CampaignDocument, CampaignHistoryDocument, CampaignMessagesDocument, CampaignProgressDocument, CancelCampaignDocument, CloneCampaignDocument,
   DeleteCampaignDocument, PauseCampaignDocument, ResumeCampaignDocument, RetryCampaignDocument, SegmentsDocument,
-  type CampaignMessagesQuery, type CampaignQuery, type MessageStatus, type ProgressFieldsFragment,
+  type CampaignQuery, type MessageStatus, type ProgressFieldsFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { download } from "~/lib/csv";
 import { sentenceCase } from "~/lib/errors";
-import { ask, useCommand, useFollow, useLoad, usePages } from "~/lib/data";
+import { useCommand, useFollow, useLoad, usePages } from "~/lib/data";
 import { age, money, number, offset, percent, wallClock } from "~/lib/format";
 import { useViewer } from "~/lib/viewer";
 import { CampaignBadge, MessageBadge, messageStatuses, remedy } from "~/lib/words";
 import { AsOfBanner, AsOfButton } from "~/ui/asof";
 import { Choose } from "~/ui/fields";
 import { History } from "~/ui/history";
+import { Icon } from "~/ui/icons";
 import { More, useConfirm } from "~/ui/overlay";
 import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Funnel, Page, Skeleton, Stat, Tabs, Time } from "~/ui/parts";
+import { fromParameters } from "~/ui/parameters";
 import { Phone } from "~/ui/phone";
 import { ListCard } from "~/ui/table";
-import { announce } from "~/ui/toasts";
 
 const Chart = lazy(() => import("~/ui/chart"));
 const route = getRouteApi("/campaigns/$id");
 type Campaign = NonNullable<CampaignQuery["campaign"]>;
 
-const samples_max = 600;
+const curve_every_ms = 10_000;
 
 export function CampaignScreen() {
   const { id } = route.useParams();
@@ -35,14 +35,9 @@ export function CampaignScreen() {
   const { data, problem, refresh } = useLoad(CampaignDocument, { id, asOf }, asOf ? {} : { everyMs: 10_000 });
   const campaign = data?.campaign;
   const [live, setLive] = useState<ProgressFieldsFragment | null>(null);
-  const [rate, setRate] = useState<{ times: number[]; values: number[] }>({ times: [], values: [] });
   const isMoving = !asOf && (campaign?.status === "RUNNING" || campaign?.status === "PAUSED" || campaign?.status === "COMPLETED");
 
-  useFollow(CampaignProgressDocument, { id }, ({ campaignProgress: next }) => {
-    setLive(next);
-    if (next.status === "RUNNING")
-      setRate(({ times, values }) => ({ times: [...times.slice(-samples_max), Date.now() / 1000], values: [...values.slice(-samples_max), next.messagesPerSecond] }));
-  }, !isMoving);
+  useFollow(CampaignProgressDocument, { id }, ({ campaignProgress: next }) => setLive(next), !isMoving);
   const liveStatus = live?.status;
   useEffect(() => {
     if (liveStatus) void refresh();
@@ -60,7 +55,7 @@ export function CampaignScreen() {
   const [dialog, confirm] = useConfirm(failed, commands.some((command) => command.isSaving));
   const travel = (to: string | undefined) => void navigate({ to: "/campaigns/$id", params: { id }, search: to ? { asOf: to } : {} });
 
-  const progress = asOf ? campaign?.progress : (live ?? campaign?.progress);
+  const progress = asOf || !live ? campaign?.progress : furthest(live, campaign?.progress);
   const status = asOf ? campaign?.status : (live?.status === "RUNNING" && campaign?.status === "COMPLETED" ? "COMPLETED" : campaign?.status);
   const isLive = !!campaign && !asOf;
   const copy = () => void clone.run({ id, name: t("campaign.copyOf", { name: campaign?.name ?? "" }).slice(0, 200) }).then((done) => done && void navigate({ to: "/campaigns/$id/edit/$step", params: { id: done.cloneCampaign.campaign.id, step: "audience" } }));
@@ -88,18 +83,18 @@ export function CampaignScreen() {
       {!campaign && !problem && <Skeleton lines={8} />}
       {campaign && progress && (
         <>
-          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} />}
+          {(campaign.waitingFor ?? campaign.statusReason) && <Callout tone="warn" title={sentenceCase(campaign.waitingFor ?? campaign.statusReason ?? "")} action={campaign.account?.status === "PAUSED" && <ButtonLink compact to="/numbers/$id" params={{ id: campaign.account.id }}>{t("campaign.seeNumber")}</ButtonLink>} />}
           {campaign.cancellation && <Callout title={t("campaign.cancellation", { left: number(campaign.cancellation.left), stopped: number(campaign.cancellation.stopped) })} />}
           {status !== "DRAFT" && !asOf && <Tabs label={t("nav.sections")} items={[{ label: t("account.tab.overview") }, { label: t("campaign.recipients"), value: "recipients" }, { label: t("history.title"), value: "history" }]} />}
           {(!tab || asOf) && <div className="columns wide">
             <div className="stack loose">
-              {status !== "DRAFT" && <Outcome campaign={campaign} progress={progress} rate={rate} />}
+              {status !== "DRAFT" && <Outcome campaign={campaign} progress={progress} asOf={asOf} />}
               {progress.failures.length > 0 && <Failures progress={progress} />}
               {progress.skips.length > 0 && <Skips progress={progress} />}
             </div>
             <div className="stack loose">
               <Plan campaign={campaign} progress={progress} />
-              <Phone components={campaign.template.components} values={campaign.parameters as Record<string, string>} />
+              <Phone components={campaign.template.components} values={fromParameters(campaign.parameters)} />
             </div>
           </div>}
           {tab === "recipients" && !asOf && <Recipients id={id} isRunning={status === "RUNNING"} />}
@@ -111,9 +106,18 @@ export function CampaignScreen() {
   );
 }
 
-function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: ProgressFieldsFragment; rate: { times: number[]; values: number[] } }) {
+/** Of two readings the one that has more behind it: the subscription may have been cut, and a query may be behind it. */
+function furthest(a: ProgressFieldsFragment, b: ProgressFieldsFragment | undefined): ProgressFieldsFragment {
+  if (!b) return a;
+  const behind = ({ pending, delivered, read, replied, failed, cancelled }: ProgressFieldsFragment) => delivered + read + replied + failed + cancelled - pending;
+  return behind(b) > behind(a) ? b : a;
+}
+
+function Outcome({ campaign, progress, asOf }: { campaign: Campaign; progress: ProgressFieldsFragment; asOf: string | undefined }) {
   const aimed = progress.recipients - progress.skipped;
   const isRunning = campaign.status === "RUNNING";
+  // Only marketing waits for them.
+  const quiet = campaign.template.category === "MARKETING" ? campaign.account?.quietHours : null;
   return (
     <Card title={t("campaign.progress")}>
       {isRunning && (
@@ -123,6 +127,7 @@ function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: P
           <Stat label={t("campaign.finish")}>{progress.estimatedCompletion ? <Time at={progress.estimatedCompletion} /> : "–"}</Stat>
         </div>
       )}
+      {isRunning && progress.pending > 0 && progress.messagesPerSecond === 0 && quiet && <Callout title={t("campaign.quiet", { from: quiet.from.slice(0, 5), to: quiet.to.slice(0, 5) })}><p>{t("campaign.quietHelp")}</p></Callout>}
       <Funnel whole={aimed} bars={[
         { label: t("campaign.recipients"), value: aimed },
         { label: t("funnel.accepted"), value: progress.accepted, hint: t("funnel.acceptedHint") },
@@ -136,11 +141,36 @@ function Outcome({ campaign, progress, rate }: { campaign: Campaign; progress: P
       ]} />
       {progress.buttons.length > 0 && <Facts items={progress.buttons.map(({ label, count }) => [t("campaign.tapped", { label }), `${number(count)} · ${percent(count, progress.delivered)}`])} />}
       {progress.optedOut > 0 && <p className="muted">{t("campaign.optedOut", { count: progress.optedOut, n: number(progress.optedOut) })}</p>}
-      {rate.times.length > 2 && (
-        <div><h3>{t("campaign.rateSinceOpened")}</h3><Suspense fallback={<div className="chart" />}><Chart times={rate.times} values={rate.values} label={t("campaign.rateChart", { n: number(rate.values[rate.values.length - 1] ?? 0, 1) })} /></Suspense></div>
-      )}
+      {!asOf && campaign.startedAt && <Curve campaign={campaign} progress={progress} />}
     </Card>
   );
+}
+
+/** How the run went, minute by minute, from nothing at its start to what is known now. */
+function Curve({ campaign: { id, status, startedAt }, progress }: { campaign: Campaign; progress: ProgressFieldsFragment }) {
+  const { data } = useLoad(CampaignCurveDocument, { id }, status === "RUNNING" ? { everyMs: curve_every_ms } : {});
+  const { accepted, delivered, read, failed } = progress;
+  const { times, lines } = useMemo(() => {
+    const none = { at: startedAt as string, accepted: 0, delivered: 0, read: 0, failed: 0 };
+    const known = data?.campaign?.progressOverTime ?? [];
+    const last = known[known.length - 1];
+    const end = status === "RUNNING" ? new Date().toISOString() : null;
+    const points = [
+      ...(known[0] && new Date(known[0].at) <= new Date(none.at) ? [] : [none]), ...known,
+      ...(end && (!last || end > last.at) ? [{ at: end, accepted, delivered, read, failed }] : []),
+    ];
+    const of = (name: "accepted" | "delivered" | "read" | "failed") => points.map((point) => point[name]);
+    return {
+      times: points.map(({ at }) => new Date(at).getTime() / 1000),
+      lines: [
+        { name: t("funnel.accepted"), values: of("accepted"), colour: "--bar-2" }, { name: t("funnel.delivered"), values: of("delivered"), colour: "--bar-3" }, { name: t("funnel.read"), values: of("read"), colour: "--info" },
+        ...(failed > 0 ? [{ name: t("funnel.failed"), values: of("failed"), colour: "--bad" }] : []),
+      ],
+    };
+  }, [data, status, startedAt, accepted, delivered, read, failed]);
+  if (!data || times.length < 2) return null;
+  const label = t("campaign.curveChart", { accepted: number(accepted), delivered: number(delivered), read: number(read), failed: number(failed) });
+  return <div><h3>{t("campaign.curve")}</h3><Suspense fallback={<div className="chart" />}><Chart times={times} lines={lines} label={label} /></Suspense></div>;
 }
 
 function Failures({ progress }: { progress: ProgressFieldsFragment }) {
@@ -149,7 +179,7 @@ function Failures({ progress }: { progress: ProgressFieldsFragment }) {
       <ul className="list">
         {progress.failures.map(({ code, title, count }) => (
           <li key={`${code}${title}`} className="stack tight">
-            <div className="row between"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
+            <div className="row between nowrap"><span className="strong">{title}</span><span className="num">{number(count)}</span></div>
             <p className="small muted">{remedy(code) ?? t("remedy.none")}{code ? <> · <code>{code}</code></> : null}</p>
           </li>
         ))}
@@ -192,31 +222,12 @@ function Plan({ campaign, progress }: { campaign: Campaign; progress: ProgressFi
 }
 
 type Filter = "ALL" | MessageStatus;
-const report_max = 20_000;
 
 function Recipients({ id, isRunning }: { id: string; isRunning: boolean }) {
   const { recipients } = route.useSearch();
   const navigate = useNavigate();
-  const [isReporting, setReporting] = useState(false);
   const status = recipients ? [recipients as MessageStatus] : null;
   const pages = usePages(CampaignMessagesDocument, { id, status }, (data) => data.messages, { everyMs: isRunning ? 2_000 : 5_000 });
-
-  const report = async () => {
-    setReporting(true);
-    const rows: string[][] = [];
-    let after: string | null = null;
-    for (let more = true; more && rows.length < report_max;) {
-      const page: CampaignMessagesQuery["messages"] | undefined = (await ask(CampaignMessagesDocument, { id, status, first: 500, after })).data?.messages;
-      if (!page) break;
-      for (const message of page.nodes)
-        rows.push([message.contact?.name ?? "", message.to ?? "", t(`message.status.${message.status}`), message.failure?.title ?? (message.skipReason ? t(`skip.${message.skipReason}`) : ""), message.createdAt]);
-      more = page.pageInfo.hasNextPage;
-      after = page.pageInfo.endCursor ?? null;
-    }
-    setReporting(false);
-    download(`campaign-${id}.csv`, [[t("contact.name"), t("account.number"), t("filter.status"), t("message.why"), "UTC"], ...rows]);
-    if (rows.length >= report_max) announce(t("campaign.reportCut", { n: number(report_max) }), "info");
-  };
 
   return (
     <section className="stack" aria-label={t("campaign.recipients")}>
@@ -227,7 +238,7 @@ function Recipients({ id, isRunning }: { id: string; isRunning: boolean }) {
             <Choose<Filter> hideLabel label={t("filter.status")} value={(recipients as Filter) ?? "ALL"} onChange={(value) => void navigate({ to: "/campaigns/$id", params: { id }, search: { tab: "recipients", ...(value === "ALL" ? {} : { recipients: value }) }, replace: true, resetScroll: false })}
               options={[{ value: "ALL", label: t("filter.anyStatus") }, ...messageStatuses.filter((value) => value !== "RECEIVED").map((value) => ({ value, label: t(`message.status.${value}`) }))]} />
           </div>
-          <Button icon="download" busy={isReporting} onPress={() => void report()}>{t("campaign.report")}</Button>
+          <a className="btn" href={`/campaigns/${encodeURIComponent(id)}/report.csv`} download={`campaign-${id}.csv`}><Icon name="download" size={16} />{t("campaign.report")}</a>
         </div>
       </div>
       <ListCard pages={pages} label={t("campaign.recipients")} id={(message) => message.id} linked

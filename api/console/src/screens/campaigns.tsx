@@ -12,6 +12,9 @@ import { ListCard } from "~/ui/table";
 const route = getRouteApi("/campaigns");
 type Filter = "ALL" | CampaignStatus;
 
+/** Nobody has been counted yet. */
+const isPlanned = (status: CampaignStatus): boolean => status === "DRAFT" || status === "SCHEDULED";
+
 export function CampaignsScreen() {
   const { q, status, account } = route.useSearch();
   const navigate = route.useNavigate();
@@ -45,10 +48,10 @@ export function CampaignsScreen() {
             ),
           },
           { title: t("filter.status"), cell: ({ status: state, awaitsApproval }) => <CampaignBadge status={state} awaits={awaitsApproval} /> },
-          { title: t("campaign.recipients"), end: true, cell: ({ progress }) => <span className="num">{number(progress.recipients)}</span>, isBlank: ({ status: state }) => state === "DRAFT" },
-          { title: t("funnel.delivered"), end: true, cell: ({ progress }) => <span className="num">{percent(progress.delivered, progress.recipients - progress.skipped)}</span>, isBlank: ({ status: state }) => state === "DRAFT" },
-          { title: t("funnel.read"), end: true, cell: ({ progress }) => <span className="num">{percent(progress.read, progress.recipients - progress.skipped)}</span>, isBlank: ({ status: state }) => state === "DRAFT" },
-          { title: t("funnel.failed"), end: true, cell: ({ progress }) => <span className="num" style={progress.failed > 0 ? { color: "var(--bad)" } : undefined}>{number(progress.failed)}</span>, isBlank: ({ progress }) => progress.failed === 0 },
+          { title: t("campaign.recipients"), end: true, cell: ({ status: state, progress }) => <span className="num">{isPlanned(state) ? "–" : number(progress.recipients - progress.skipped)}</span>, isBlank: ({ status: state }) => isPlanned(state) },
+          { title: t("funnel.delivered"), end: true, cell: ({ progress }) => <span className="num">{percent(progress.delivered, progress.recipients - progress.skipped)}</span>, isBlank: ({ status: state }) => isPlanned(state) },
+          { title: t("funnel.read"), end: true, cell: ({ progress }) => <span className="num">{percent(progress.read, progress.recipients - progress.skipped)}</span>, isBlank: ({ status: state }) => isPlanned(state) },
+          { title: t("funnel.failed"), end: true, cell: ({ status: state, progress }) => <span className="num" style={progress.failed > 0 ? { color: "var(--bad)" } : undefined}>{isPlanned(state) ? "–" : number(progress.failed)}</span>, isBlank: ({ progress }) => progress.failed === 0 },
         ]} />
     </Page>
   );

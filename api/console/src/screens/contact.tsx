@@ -1,20 +1,24 @@
-import { getRouteApi, Link } from "@tanstack/react-router";
-import { useState, type FormEvent } from "react";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { lazy, Suspense, useState, type FormEvent } from "react";
 import {
   ContactDocument, ContactHistoryDocument, ContactMessagesDocument, EraseContactDocument, RecordConsentDocument, UpdateContactDocument,
   type ConsentStatus, type ContactQuery, type MessageRowFragment, type TemplateCategory,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useLoad, usePages } from "~/lib/data";
+import { forget, useCommand, useLoad, usePages } from "~/lib/data";
 import { isAbout } from "~/lib/errors";
 import { useViewer } from "~/lib/viewer";
 import { ConsentBadge, MessageBadge } from "~/lib/words";
 import { AsOfBanner, AsOfButton } from "~/ui/asof";
-import { Choose, TextInput, Words, ZoneField } from "~/ui/fields";
+import { Choose, TextInput, ZoneField } from "~/ui/fields";
+import { TagWords } from "~/ui/tags";
 import { History } from "~/ui/history";
 import { Dialog, More, useConfirm } from "~/ui/overlay";
+import { formatted } from "~/ui/phone";
 import { Back, Button, Callout, Card, Facts, Failure, Page, Skeleton, Time } from "~/ui/parts";
 
+const MergeDialog = lazy(() => import("./merge"));
+const SendDialog = lazy(() => import("./send"));
 const route = getRouteApi("/contacts/$id");
 type Contact = NonNullable<ContactQuery["contact"]>;
 
@@ -28,7 +32,8 @@ export function ContactScreen() {
   const messages = usePages(ContactMessagesDocument, { id }, (answer) => answer.messages, { everyMs: 8_000 });
   const erase = useCommand(EraseContactDocument, t("contact.erasedNow"));
   const [dialog, confirm] = useConfirm(erase.problem, erase.isSaving);
-  const [open, setOpen] = useState<"edit" | "consent" | null>(null);
+  const [open, setOpen] = useState<"edit" | "consent" | "merge" | "send" | null>(null);
+  const go = useNavigate();
   const contact = data?.contact;
   const travel = (to: string | undefined) => void navigate({ search: to ? { asOf: to } : {} });
   const title = contact ? (contact.erased ? t("contact.erased") : (contact.name ?? contact.phoneNumber ?? t("contact.noName"))) : t("nav.contact");
@@ -39,10 +44,11 @@ export function ContactScreen() {
       actions={contact && (
         <>
           <AsOfButton asOf={asOf} since={contact.createdAt} onChange={travel} />
+          {isLive && !contact.mergedIntoId && can("SEND") && <Button onPress={() => setOpen("send")}>{t("send.button")}</Button>}
           {isLive && <Button onPress={() => setOpen("edit")}>{t("common.edit")}</Button>}
-          {isLive && can("PERSONAL") && <More label={t("common.more")} items={[{
+          {isLive && can("PERSONAL") && <More label={t("common.more")} items={[...(contact.mergedIntoId ? [] : [{ label: t("merge.menu"), run: () => setOpen("merge") }]), {
             label: t("contact.erase"), danger: true,
-            run: () => confirm({ title: t("contact.erase"), danger: true, body: <p>{t("contact.eraseBody")}</p>, action: t("contact.erase"), reason: t("common.reason"), typed: t("contact.eraseWord"), run: (reason) => erase.run({ id, reason }) }),
+            run: () => confirm({ title: t("contact.erase"), danger: true, body: <p>{t("contact.eraseBody")}</p>, action: t("contact.erase"), reason: t("common.reason"), typed: t("contact.eraseWord"), run: (reason) => erase.run({ id, reason }).then((done) => { if (done) forget(); return done; }) }),
           }]} />}
         </>
       )}>
@@ -65,6 +71,8 @@ export function ContactScreen() {
       )}
       {dialog}
       {contact && open === "edit" && <EditDialog contact={contact} onClose={() => setOpen(null)} />}
+      {contact && open === "merge" && <Suspense><MergeDialog contact={contact} onClose={() => setOpen(null)} onMerged={(keep) => { setOpen(null); void go({ to: "/contacts/$id", params: { id: keep } }); }} /></Suspense>}
+      {contact && open === "send" && <Suspense><SendDialog contactId={id} name={title} onClose={() => setOpen(null)} onSent={(sent) => void go({ to: "/messages/$id", params: { id: sent } })} /></Suspense>}
       {contact && open === "consent" && <ConsentDialog id={id} onClose={() => setOpen(null)} />}
     </Page>
   );
@@ -116,7 +124,7 @@ function Messages({ items, hasMore, more, problem }: { items: MessageRowFragment
           <ol className="thread">
             {[...items].reverse().map((message) => (
               <li key={message.id} className={message.direction === "OUTBOUND" ? "ours" : undefined}>
-                <span dir="auto">{message.preview ?? t("message.noText")}</span>
+                <span dir="auto">{message.preview ? formatted(message.preview) : t("message.noText")}</span>
                 <span className="meta">
                   <Link to="/messages/$id" params={{ id: message.id }}><Time at={message.createdAt} /></Link>
                   {message.direction === "OUTBOUND" && <MessageBadge status={message.status} />}
@@ -153,7 +161,7 @@ function EditDialog({ contact, onClose }: { contact: Contact; onClose: () => voi
         <TextInput label={t("contact.name")} value={name} onChange={setName} error={wrong("name")} autoFocus />
         <TextInput label={t("template.language")} optional value={language} onChange={setLanguage} error={wrong("language")} placeholder="pt_BR" />
         <ZoneField label={t("contact.zone")} optional value={zone} onChange={setZone} error={wrong("timeZone")} />
-        <Words label={t("contact.tags")} values={tags} onChange={setTags} />
+        <TagWords label={t("contact.tags")} values={tags} onChange={setTags} />
         <Failure problem={update.problem} />
         <div className="row end"><Button onPress={onClose}>{t("common.cancel")}</Button><Button type="submit" look="primary" busy={update.isSaving}>{t("common.save")}</Button></div>
       </form>

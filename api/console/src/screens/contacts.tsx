@@ -5,10 +5,10 @@ import { t } from "~/i18n";
 import { useCommand, once, useLoad, usePages } from "~/lib/data";
 import { isAbout } from "~/lib/errors";
 import { total } from "~/lib/format";
-import { recentImports } from "~/lib/imports";
 import { useViewer } from "~/lib/viewer";
 import { ConsentBadge } from "~/lib/words";
-import { Choose, Search, TextInput, Words } from "~/ui/fields";
+import { Choose, Search, TextInput } from "~/ui/fields";
+import { TagWords } from "~/ui/tags";
 import { Dialog } from "~/ui/overlay";
 import { Button, ButtonLink, Callout, Empty, Failure, Page, Time } from "~/ui/parts";
 import { ListCard } from "~/ui/table";
@@ -30,7 +30,6 @@ export function ContactsScreen() {
   const found = useLoad(ContactCountDocument, { filter });
   const isFiltered = !!(q || tag || consent || segment);
   const set = (part: Partial<typeof search>) => void navigate({ search: (before) => ({ ...before, ...part }), replace: true });
-  const recent = recentImports();
 
   return (
     <Page title={t("nav.contacts")} actions={can("MANAGE") && (
@@ -58,7 +57,7 @@ export function ContactsScreen() {
         foot={
           <span className="row">
             {found.data && <span>{t("list.total", { n: total(found.data.contacts.totalCount, found.data.contacts.totalCountExact) })}</span>}
-            {recent[0] && <Link to="/contacts/imports/$id" params={{ id: recent[0].id }}>{t("import.last")}</Link>}
+            <Link to="/contacts/imports">{t("import.all")}</Link>
           </span>
         }
         empty={isFiltered ? <Empty icon="search" title={t("list.nothingFound")} action={<ButtonLink to="/contacts">{t("list.showAll")}</ButtonLink>} />
@@ -94,7 +93,7 @@ function AddDialog({ onClose, onAdded }: { onClose: () => void; onAdded: (id: st
       <form className="stack" onSubmit={(event) => void save(event)}>
         <TextInput label={t("account.number")} type="tel" help={t("contact.numberHelp")} value={phoneNumber} onChange={setPhone} error={wrong("phoneNumber")} isRequired autoFocus />
         <TextInput label={t("contact.name")} optional value={name} onChange={setName} error={wrong("name")} />
-        <Words label={t("contact.tags")} optional values={tags} onChange={setTags} />
+        <TagWords label={t("contact.tags")} optional values={tags} onChange={setTags} />
         <Choose label={t("contact.consent")} value={consent} onChange={setConsent} options={(["UNKNOWN", "OPTED_IN", "OPTED_OUT"] as const).map((value) => ({ value, label: t(`consent.${value}`) }))} />
         {consent !== "UNKNOWN" && <TextInput label={t("contact.source")} help={t("contact.sourceHelp")} value={source} onChange={setSource} error={wrong("consentSource")} />}
         <Failure problem={add.problem} />

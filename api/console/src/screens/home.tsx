@@ -22,7 +22,7 @@ export function HomeScreen() {
   return (
     <Page title={t("home.title")} actions={can("MANAGE") && numbers && numbers.length > 0 && <ButtonLink to="/campaigns/$id/edit/$step" params={{ id: "new", step: "audience" }} look="primary" icon="plus">{t("campaign.new")}</ButtonLink>}>
       <Failure problem={accounts.problem ?? counts.problem} retry={() => void accounts.refresh()} />
-      {counts.data && numbers && <Checklist counts={counts.data} hasNumber={numbers.length > 0} />}
+      {counts.data && numbers && <Checklist counts={counts.data} number={numbers[0]?.id ?? null} />}
       {!numbers && !accounts.problem && <Skeleton lines={6} />}
       {numbers && numbers.length > 0 && <div className="columns wide">
         <div className="stack loose">
@@ -55,10 +55,12 @@ function NumberHealth({ account }: { account: AccountRowFragment }) {
 type Counts = NonNullable<ReturnType<typeof useLoad<import("~/gen/graphql").HomeCountsQuery, object>>["data"]>;
 
 /** Nobody ticks these off: each is done when the log shows that it is. */
-function Checklist({ counts, hasNumber }: { counts: Counts; hasNumber: boolean }) {
+function Checklist({ counts, number: account }: { counts: Counts; number: string | null }) {
   const { can } = useViewer();
   const steps = [
-    { what: t("home.step.number"), why: t("home.stepWhy.number"), done: hasNumber, go: <ButtonLink compact look="primary" to="/numbers/connect">{t("account.connect")}</ButtonLink> },
+    { what: t("home.step.number"), why: t("home.stepWhy.number"), done: !!account, go: <ButtonLink compact look="primary" to="/numbers/connect">{t("account.connect")}</ButtonLink> },
+    { what: t("home.step.loop"), why: t("home.stepWhy.loop"), done: counts.loops.nodes.some(({ loopTest }) => loopTest?.state === "PASSED"),
+      go: account && <ButtonLink compact look="primary" to="/numbers/$id" params={{ id: account }} search={{ tab: "test" }}>{t("home.testIt")}</ButtonLink> },
     { what: t("home.step.contacts"), why: t("home.stepWhy.contacts"), done: counts.contacts.nodes.length > 0, go: <ButtonLink compact look="primary" to="/contacts/import">{t("contact.import")}</ButtonLink> },
     { what: t("home.step.template"), why: t("home.stepWhy.template"), done: counts.approved.nodes.length > 0,
       go: counts.templates.nodes.length > 0 ? <ButtonLink compact look="primary" to="/templates">{t("home.seeTemplates")}</ButtonLink> : <ButtonLink compact look="primary" to="/templates/new">{t("template.new")}</ButtonLink> },
@@ -86,25 +88,26 @@ function Checklist({ counts, hasNumber }: { counts: Counts; hasNumber: boolean }
 function Today() {
   const from = startOfToday();
   const { data, problem, refresh } = useLoad(MessageCountsDocument, { from: from.slice(0, 16) + ":00.000Z" }, { everyMs: often_ms });
-  const isAny = data && (data.all.totalCount > 0 || data.received.totalCount > 0);
+  const counts = data?.counts;
+  const all = counts ? counts.recipients - counts.skipped : 0;
+  const isAny = data && (all > 0 || data.received.totalCount > 0);
   return (
     <Card title={t("home.today")} actions={<span className="small muted">{t("home.sinceMidnight", { zone: zoneWithOffset(shownZone()) })}</span>}>
       <Failure problem={problem} retry={() => void refresh()} />
       {!data && !problem && <Skeleton />}
       {data && !isAny && <p className="muted">{t("home.nothingToday")}</p>}
-      {data && isAny && (
+      {data && counts && isAny && (
         <>
-          <Funnel whole={data.all.totalCount} bars={[
-            { label: t("funnel.queued"), value: data.all.totalCount },
-            { label: t("funnel.accepted"), value: data.accepted.totalCount },
-            { label: t("funnel.delivered"), value: data.delivered.totalCount },
-            { label: t("funnel.read"), value: data.read.totalCount },
-            ...(data.failed.totalCount > 0 ? [{ label: t("funnel.failed"), value: data.failed.totalCount, tone: "bad" as const }] : []),
+          <Funnel whole={all} bars={[
+            { label: t("funnel.queued"), value: all },
+            { label: t("funnel.accepted"), value: counts.accepted },
+            { label: t("funnel.delivered"), value: counts.delivered },
+            { label: t("funnel.read"), value: counts.read },
+            ...(counts.failed > 0 ? [{ label: t("funnel.failed"), value: counts.failed, tone: "bad" as const }] : []),
           ]} />
           <div className="row between small">
-            <span className="muted">{t("home.received", { count: data.received.totalCount, n: total(data.received.totalCount, data.received.totalCountExact) })}</span>
-            {!data.all.totalCountExact && <span className="muted">{t("home.capped")}</span>}
-            {data.failed.totalCount > 0 && <Link to="/messages" search={{ status: "FAILED" }}>{t("home.seeFailed")}</Link>}
+            <Link to="/inbox" className="plain">{t("home.received", { count: data.received.totalCount, n: total(data.received.totalCount, data.received.totalCountExact) })}</Link>
+            {counts.failed > 0 && <Link to="/messages" search={{ status: "FAILED" }}>{t("home.seeFailed")}</Link>}
           </div>
         </>
       )}

@@ -2,13 +2,14 @@ import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useRef, useState, type DragEvent } from "react";
 import { ImportDocument, UndoImportDocument, type ImportQuery } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { useCommand, useLoad } from "~/lib/data";
+import { forget, useCommand, useLoad } from "~/lib/data";
 import type { Problem } from "~/lib/errors";
 import { download, guess, readSheet, startOf, type Sheet } from "~/lib/csv";
 import { number } from "~/lib/format";
 import { keepMapping, knownMapping, startImport, type ImportPlan } from "~/lib/imports";
 import { useViewer } from "~/lib/viewer";
-import { Choose, Radios, TextInput, Words } from "~/ui/fields";
+import { Choose, Radios, TextInput } from "~/ui/fields";
+import { TagWords } from "~/ui/tags";
 import { Icon } from "~/ui/icons";
 import { useConfirm } from "~/ui/overlay";
 import { Back, Badge, Button, ButtonLink, Callout, Card, Failure, Page, Skeleton, Stat, Time } from "~/ui/parts";
@@ -89,7 +90,7 @@ export function ImportScreen() {
             <Card title={t("import.about")}>
               <div className="fields">
                 <TextInput label={t("import.region")} optional help={t("import.regionHelp")} value={plan.defaultRegion} onChange={(region) => change({ defaultRegion: region.toUpperCase().slice(0, 2) })} maxLength={2} placeholder="GB" />
-                <Words label={t("import.tags")} optional help={t("import.tagsHelp")} values={plan.tags} onChange={(tags) => change({ tags })} />
+                <TagWords label={t("import.tags")} optional help={t("import.tagsHelp")} values={plan.tags} onChange={(tags) => change({ tags })} />
               </div>
               <Radios cards label={t("import.consent")} help={knowsConsent ? t("import.consentColumn") : t("import.consentHelp")} value={plan.consent} onChange={(consent) => change({ consent })} options={[
                 { value: "OPTED_IN", label: t("import.consent.OPTED_IN"), hint: t("import.consentHint.OPTED_IN") },
@@ -210,6 +211,10 @@ function DryRun({ id, isBusy, onImport }: { id: string; isBusy: boolean; onImpor
   );
 }
 
+export const ImportBadge = ({ status, undoneAt }: Pick<Import, "status" | "undoneAt">) => (
+  <Badge tone={undoneAt ? "muted" : status === "COMPLETED" ? "good" : status === "FAILED" ? "bad" : "live"}>{undoneAt ? t("import.status.UNDONE") : t(`import.status.${status}`)}</Badge>
+);
+
 const result = getRouteApi("/contacts/imports/$id");
 
 export function ImportResultScreen() {
@@ -220,9 +225,9 @@ export function ImportResultScreen() {
   const [dialog, confirm] = useConfirm(undo.problem, undo.isSaving);
   const mayUndo = found && found.status === "COMPLETED" && !found.dryRun && !found.undoneAt && can("MANAGE") && can("PERSONAL");
   return (
-    <Page title={t("import.result")} back={<Back to="/contacts">{t("nav.contacts")}</Back>}
-      status={found && <Badge tone={found.undoneAt ? "muted" : found.status === "COMPLETED" ? "good" : found.status === "FAILED" ? "bad" : "live"}>{found.undoneAt ? t("import.status.UNDONE") : t(`import.status.${found.status}`)}</Badge>}
-      actions={mayUndo && <Button look="danger" onPress={() => confirm({ title: t("import.undo"), danger: true, body: <p>{t("import.undoBody", { added: number(found.added), updated: number(found.updated) })}</p>, action: t("import.undo"), run: () => undo.run({ id }).then((done) => { void refresh(); return done; }) })}>{t("import.undo")}</Button>}>
+    <Page title={t("import.result")} back={<Back to="/contacts/imports">{t("import.all")}</Back>}
+      status={found && <ImportBadge status={found.status} undoneAt={found.undoneAt} />}
+      actions={mayUndo && <Button look="danger" onPress={() => confirm({ title: t("import.undo"), danger: true, body: <p>{t("import.undoBody", { added: number(found.added), updated: number(found.updated) })}</p>, action: t("import.undo"), run: () => undo.run({ id }).then((done) => { forget(); void refresh(); return done; }) })}>{t("import.undo")}</Button>}>
       <Failure problem={problem} />
       {!found && !problem && <Skeleton />}
       {found && (

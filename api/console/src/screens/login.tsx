@@ -7,8 +7,9 @@ import { Button, Callout } from "~/ui/parts";
 import { Outside } from "~/ui/outside";
 import { PasswordInput } from "~/ui/password";
 
-export default function Login({ onDone }: { onDone: () => void }) {
-  const [email, setEmail] = useState("");
+/** `email`: whose session has ended, while they were at it. */
+export default function Login({ email: whose, onDone }: { email?: string; onDone: () => void }) {
+  const [email, setEmail] = useState(whose ?? "");
   const [password, setPassword] = useState("");
   const [code, setCode] = useState("");
   const [asksCode, setAsksCode] = useState(false);
@@ -39,6 +40,7 @@ export default function Login({ onDone }: { onDone: () => void }) {
   return (
     <Outside title={t(asksCode ? "login.codeTitle" : "login.title")}>
       <form className="stack" onSubmit={(event) => void submit(event)}>
+        {whose && !asksCode && !problem && <Callout tone="warn" title={t("login.ended")}><p>{t("login.endedHelp")}</p></Callout>}
         {problem && !wrongCode && (
           problem.code === "UNAUTHENTICATED" ? <Callout tone="bad" title={t("login.wrong")} />
             : problem.code === "RATE_LIMITED" ? <Callout tone="bad" title={t("login.throttled")}><p>{problem.detail}</p></Callout>
@@ -46,8 +48,8 @@ export default function Login({ onDone }: { onDone: () => void }) {
         )}
         {!asksCode && (
           <>
-            <TextInput label={t("login.email")} type="email" autoComplete="username" value={email} onChange={setEmail} isRequired autoFocus />
-            <PasswordInput label={t("login.password")} value={password} onChange={setPassword} />
+            <TextInput label={t("login.email")} type="email" autoComplete="username" value={email} onChange={setEmail} isRequired autoFocus={!whose} />
+            <PasswordInput label={t("login.password")} value={password} onChange={setPassword} autoFocus={!!whose} />
             {/* Never disabled: a browser may tell what it filled in only when somebody presses. */}
             <Button type="submit" look="primary" busy={isBusy && t("login.busy")}>{t("login.submit")}</Button>
             <p className="help">{t("login.forgot")}</p>

@@ -1,12 +1,16 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { CancelMessageDocument, MessageDocument, MessageHistoryDocument, ResolveInDoubtDocument, type InDoubtResolution, type MessageQuery } from "~/gen/graphql";
+import { useState, type FormEvent } from "react";
+import { CancelMessageDocument, MessageDocument, MessageHistoryDocument, RescheduleMessageDocument, ResolveInDoubtDocument, type InDoubtResolution, type MessageQuery } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand, useLoad, usePages } from "~/lib/data";
 import { useViewer } from "~/lib/viewer";
+import { browserZone, toInputValue, zoneWithOffset } from "~/lib/format";
 import { MessageBadge, remedy } from "~/lib/words";
 import { AsOfBanner, AsOfButton } from "~/ui/asof";
 import { actorName, History } from "~/ui/history";
-import { useConfirm } from "~/ui/overlay";
+import { TextInput } from "~/ui/fields";
+import { Dialog, useConfirm } from "~/ui/overlay";
+import { formatted } from "~/ui/phone";
 import { Back, Button, Callout, Card, Copy, Facts, Failure, Page, Skeleton, Time } from "~/ui/parts";
 
 const route = getRouteApi("/messages/$id");
@@ -22,6 +26,7 @@ export function MessageScreen() {
   const cancel = useCommand(CancelMessageDocument, t("message.cancelledNow"));
   const resolve = useCommand(ResolveInDoubtDocument);
   const [dialog, confirm] = useConfirm(cancel.problem ?? resolve.problem, cancel.isSaving || resolve.isSaving);
+  const [isMoving, setMoving] = useState(false);
   const message = data?.message;
   const travel = (to: string | undefined) => void navigate({ search: to ? { asOf: to } : {} });
   const isLive = !!message && !asOf && can("SEND");
@@ -33,6 +38,7 @@ export function MessageScreen() {
       actions={message && (
         <>
           <AsOfButton asOf={asOf} since={message.createdAt} onChange={travel} />
+          {isLive && (message.status === "SCHEDULED" || message.status === "QUEUED") && <Button onPress={() => setMoving(true)}>{t("message.reschedule")}</Button>}
           {isLive && (message.status === "SCHEDULED" || message.status === "QUEUED") && <Button look="danger" onPress={() => confirm({ title: t("message.cancel"), danger: true, body: <p>{t("message.cancelBody")}</p>, action: t("message.cancel"), reason: t("common.reason"), run: (reason) => cancel.run({ id, reason }) })}>{t("message.cancel")}</Button>}
         </>
       )}>
@@ -56,7 +62,7 @@ export function MessageScreen() {
                 {isLive && <div className="row"><Button compact onPress={() => settle("TREAT_AS_SENT")}>{t("message.resolve.TREAT_AS_SENT")}</Button><Button compact onPress={() => settle("SEND_AGAIN")}>{t("message.resolve.SEND_AGAIN")}</Button><Button compact onPress={() => settle("GIVE_UP")}>{t("message.resolve.GIVE_UP")}</Button></div>}
               </Callout>
             )}
-            <Card title={t("message.text")}><p className="pre" dir="auto">{message.preview ?? t("message.noText")}</p></Card>
+            <Card title={t("message.text")}><p className="pre" dir="auto">{message.preview ? formatted(message.preview) : t("message.noText")}</p></Card>
             <History pages={history} title={t("message.whatHappened")} />
           </div>
           <div className="stack loose">
@@ -66,7 +72,28 @@ export function MessageScreen() {
         </div>
       )}
       {dialog}
+      {message && isMoving && <RescheduleDialog message={message} onClose={() => setMoving(false)} />}
     </Page>
+  );
+}
+
+function RescheduleDialog({ message, onClose }: { message: Message; onClose: () => void }) {
+  const reschedule = useCommand(RescheduleMessageDocument, t("message.rescheduledNow"));
+  const [value, setValue] = useState(() => toInputValue(new Date(Math.max(Date.now() + 3_600_000, new Date(message.dueAt ?? 0).getTime()))));
+  const at = value ? new Date(value) : null;
+  const save = async (event: FormEvent) => {
+    event.preventDefault();
+    if (at && (await reschedule.run({ id: message.id, sendAt: at.toISOString() }))) onClose();
+  };
+  return (
+    <Dialog title={t("message.reschedule")} isOpen onClose={onClose}>
+      <form className="stack" onSubmit={(event) => void save(event)}>
+        <p className="muted">{t("message.rescheduleHelp")}</p>
+        <TextInput label={t("message.sendAt")} type="datetime-local" value={value} onChange={setValue} help={zoneWithOffset(browserZone(), at ?? undefined)} isRequired autoFocus />
+        <Failure problem={reschedule.problem} />
+        <div className="row end"><Button onPress={onClose}>{t("common.cancel")}</Button><Button type="submit" look="primary" busy={reschedule.isSaving} isDisabled={!at}>{t("common.save")}</Button></div>
+      </form>
+    </Dialog>
   );
 }
 
@@ -79,7 +106,7 @@ function Why({ message, facts }: { message: Message; facts: FactList }) {
     <Card title={message.direction === "INBOUND" ? t("message.whyReceived") : message.status === "SKIPPED" ? t("message.whyNot") : t("message.whySent")}>
       <Facts items={[
         [t("message.because"), message.direction === "INBOUND" ? t("message.byPerson") : message.campaign ? <Link to="/campaigns/$id" params={{ id: message.campaign.id }}>{message.campaign.name}</Link> : message.isTest ? t("message.test") : t("message.single")],
-        ...(first && first.actor.kind !== "PROCESS" ? [[t("message.askedBy"), actorName(first.actor)] as [string, React.ReactNode]] : []),
+        ...(message.launchedBy ? [[t("message.askedBy"), actorName(message.launchedBy)] as [string, React.ReactNode]] : []),
         ...(message.contactId ? [[t("contact.consent"), <Link to="/contacts/$id" params={{ id: message.contactId }} search={{ asOf: message.acceptedAt ?? message.createdAt }}>{t("message.consentThen")}</Link>] as [string, React.ReactNode]] : []),
         ...(message.templateId ? [[t("nav.template"), <Link to="/templates/$id" params={{ id: message.templateId }}>{t("message.seeTemplate")}</Link>] as [string, React.ReactNode]] : []),
         [t("message.chain"), first && <Link to="/settings/events" search={{ correlation: first.correlationId }}>{t("message.seeChain")}</Link>],

@@ -1,18 +1,20 @@
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import {
-  CampaignsDocument, CreateSegmentDocument, DeleteSegmentDocument, PreviewSegmentDocument, SegmentDocument, SegmentsDocument, UpdateSegmentDocument,
+  CampaignsDocument, CreateSegmentDocument, DeleteSegmentDocument, PreviewSegmentDocument, SegmentDocument, SegmentHistoryDocument, SegmentsDocument, UpdateSegmentDocument,
   type PreviewSegmentQuery,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { ask, useCommand, once, useLoad, usePages } from "~/lib/data";
 import type { Problem } from "~/lib/errors";
 import { number } from "~/lib/format";
-import { emptyCondition, formOf, isComplete, operators, outcomes, ruleOf, type Condition, type ConditionKind, type RuleForm } from "~/lib/rule";
+import { emptyCondition, formOf, isComplete, isGroup, limits, nodes, operators, outcomes, ruleOf, type Condition, type ConditionKind, type Join, type RuleForm } from "~/lib/rule";
 import { useViewer } from "~/lib/viewer";
 import { Choose, Radios, Switch, TextInput, ZoneField } from "~/ui/fields";
-import { useConfirm } from "~/ui/overlay";
-import { Back, Button, ButtonLink, Card, Empty, Failure, Page, Skeleton } from "~/ui/parts";
+import { TagInput } from "~/ui/tags";
+import { History } from "~/ui/history";
+import { More, useConfirm } from "~/ui/overlay";
+import { Back, Button, ButtonLink, Card, Empty, Failure, Page, Skeleton, Tabs } from "~/ui/parts";
 import { ListCard } from "~/ui/table";
 
 const kinds: ConditionKind[] = ["tag", "attribute", "consent", "language", "timeZone", "lastMessage", "campaign"];
@@ -43,9 +45,15 @@ function conditionInWords({ kind, isNot, value, name, op, when, date }: Conditio
   return isNot ? t("segment.notThis", { what: said }) : said;
 }
 
+function groupInWords({ join, items }: RuleForm): string {
+  const words = items.map((item) => (isGroup(item) ? (item.join === "not" ? groupInWords(item) : `(${groupInWords(item)})`) : conditionInWords(item)));
+  const said = words.join(join === "all" ? ` ${t("segment.and")} ` : ` ${t("segment.or")} `);
+  return join === "not" ? t("segment.notThis", { what: said }) : said;
+}
+
 export function inWords(rule: unknown): string {
   const form = formOf(rule);
-  return form ? form.conditions.map(conditionInWords).join(form.join === "all" ? ` ${t("segment.and")} ` : ` ${t("segment.or")} `) : t("segment.nested");
+  return form ? groupInWords(form) : t("segment.nested");
 }
 
 export function NewSegmentScreen() {
@@ -65,6 +73,7 @@ const route = getRouteApi("/segments/$id");
 
 export function SegmentScreen() {
   const { id } = route.useParams();
+  const { tab } = route.useSearch();
   const navigate = useNavigate();
   const { can } = useViewer();
   const { data, problem } = useLoad(SegmentDocument, { id });
@@ -74,48 +83,37 @@ export function SegmentScreen() {
   const segment = data?.segment;
   return (
     <Page title={segment?.name ?? t("nav.segment")} back={<Back to="/segments">{t("nav.segments")}</Back>}
-      actions={segment && can("MANAGE") && <Button look="danger" onPress={() => confirm({ title: t("segment.delete"), danger: true, body: <p>{t("segment.deleteBody", { name: segment.name })}</p>, action: t("segment.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/segments" }); return done; }) })}>{t("segment.delete")}</Button>}>
+      actions={segment && can("MANAGE") && <More label={t("common.more")} items={[{ label: t("segment.delete"), danger: true, run: () => confirm({ title: t("segment.delete"), danger: true, body: <p>{t("segment.deleteBody", { name: segment.name })}</p>, action: t("segment.delete"), run: () => remove.run({ id }).then((done) => { if (done) void navigate({ to: "/segments" }); return done; }) }) }]} />}>
       <Failure problem={problem} />
       {!segment && !problem && <Skeleton />}
-      {segment && <SegmentEditor key={segment.id} name={segment.name} rule={segment.rule} problem={update.problem} isBusy={update.isSaving} isReadOnly={!can("MANAGE")} id={id} onSave={async (name, rule) => void (await update.run({ id, name, rule }))} />}
+      {segment && <Tabs label={t("nav.sections")} items={[{ label: t("segment.rule") }, { label: t("history.title"), value: "history" }]} />}
+      {segment && tab === "history" && <SegmentHistory id={id} />}
+      {segment && !tab && <SegmentEditor key={segment.id} name={segment.name} rule={segment.rule} problem={update.problem} isBusy={update.isSaving} isReadOnly={!can("MANAGE")} id={id} onSave={async (name, rule) => void (await update.run({ id, name, rule }))} />}
       {dialog}
     </Page>
   );
+}
+
+function SegmentHistory({ id }: { id: string }) {
+  return <History pages={usePages(SegmentHistoryDocument, { id }, (data) => data.segment?.history)} />;
 }
 
 function SegmentEditor({ name: givenName, rule: givenRule, problem, isBusy, isReadOnly, id, onSave }: {
   name: string; rule: unknown; problem: Problem | null; isBusy: boolean; isReadOnly?: boolean; id?: string; onSave: (name: string, rule: unknown) => Promise<void>;
 }) {
   const [name, setName] = useState(givenName);
-  const [form, setForm] = useState<RuleForm | null>(() => (givenRule === null ? { join: "all", conditions: [emptyCondition()] } : formOf(givenRule)));
+  const [form, setForm] = useState<RuleForm | null>(() => (givenRule === null ? { join: "all", items: [emptyCondition()] } : formOf(givenRule)));
   const [json, setJson] = useState(() => JSON.stringify(givenRule, null, 2));
   const campaigns = useLoad(CampaignsDocument, { first: 100 });
   let rule: unknown = null;
   if (form) rule = isComplete(form) ? ruleOf(form) : null;
   else try { rule = JSON.parse(json); } catch { rule = null; }
   const preview = usePreview(rule);
-  const change = (index: number, part: Partial<Condition>) => form && setForm({ ...form, conditions: form.conditions.map((condition, at) => (at === index ? { ...condition, ...part } : condition)) });
-
   return (
     <div className="columns wide">
       <Card foot={!isReadOnly && <Button look="primary" busy={isBusy} isDisabled={!name.trim() || !rule} onPress={() => void onSave(name.trim(), rule)}>{t("common.save")}</Button>}>
         <TextInput label={t("segment.name")} value={name} onChange={setName} isDisabled={isReadOnly} isRequired />
-        {form && (
-          <>
-            <Radios label={t("segment.who")} value={form.join} onChange={(join) => setForm({ ...form, join })} options={[{ value: "all", label: t("segment.all") }, { value: "any", label: t("segment.any") }]} />
-            <div className="stack">
-              {form.conditions.map((condition, index) => (
-                <div key={index} className="rule-row">
-                  <Choose label={t("segment.condition", { n: index + 1 })} value={condition.kind} onChange={(kind) => change(index, emptyCondition(kind))} options={kinds.map((kind) => ({ value: kind, label: t(`segment.kind.${kind}`) }))} />
-                  <div className="stack tight"><div className="parts"><Inputs condition={condition} change={(part) => change(index, part)} campaigns={campaigns.data?.campaigns.nodes ?? []} /></div>
-                    <Switch value={condition.isNot} onChange={(isNot) => change(index, { isNot })}>{t("segment.isNot")}</Switch></div>
-                  <Button look="quiet" icon="close" aria-label={t("segment.remove", { n: index + 1 })} isDisabled={form.conditions.length === 1} onPress={() => setForm({ ...form, conditions: form.conditions.filter((_, at) => at !== index) })} />
-                </div>
-              ))}
-            </div>
-            <div><Button compact icon="plus" onPress={() => setForm({ ...form, conditions: [...form.conditions, emptyCondition()] })}>{t("segment.addCondition")}</Button></div>
-          </>
-        )}
+        {form && <Group form={form} onChange={setForm} left={limits.nodes - nodes(form)} campaigns={campaigns.data?.campaigns.nodes ?? []} />}
         {!form && <TextInput label={t("segment.rule")} rows={12} mono help={t("segment.jsonHelp")} value={json} onChange={setJson} error={rule === null ? t("segment.badJson") : null} />}
         <Failure problem={problem} />
       </Card>
@@ -135,7 +133,49 @@ function SegmentEditor({ name: givenName, rule: givenRule, problem, isBusy, isRe
   );
 }
 
-export function usePreview(rule: unknown) {
+/** `at`: where the group stands, such as "2.1"; empty for the outermost. `left`: how many conditions and groups there is room for. */
+function Group({ form, onChange, left, campaigns, at = "", depth = 1 }: {
+  form: RuleForm; onChange: (form: RuleForm) => void; left: number; campaigns: readonly { id: string; name: string }[]; at?: string; depth?: number;
+}) {
+  const set = (index: number, item: Condition | RuleForm) => onChange({ ...form, items: form.items.map((other, place) => (place === index ? item : other)) });
+  const add = (item: Condition | RuleForm) => onChange({ ...form, items: [...form.items, item] });
+  const remove = (index: number) => onChange({ ...form, items: form.items.filter((_, place) => place !== index) });
+  const joins = (["all", "any", "not"] as const).map((value) => ({ value, label: t(`segment.${value}`) }));
+  return (
+    <>
+      {at === "" ? <Radios<Join> label={t("segment.who")} value={form.join} onChange={(join) => onChange({ ...form, join })} options={joins} />
+        : <Choose<Join> label={t("segment.group", { n: at })} value={form.join} onChange={(join) => onChange({ ...form, join })} options={joins} />}
+      <div className="stack">
+        {form.items.map((item, index) => {
+          const n = at ? `${at}.${index + 1}` : String(index + 1);
+          const cross = <Button look="quiet" icon="close" aria-label={t(isGroup(item) ? "segment.removeGroup" : "segment.remove", { n })} isDisabled={form.items.length === 1} onPress={() => remove(index)} />;
+          if (isGroup(item)) return (
+            <section key={index} className="rule-group" aria-label={t("segment.group", { n })}>
+              <div className="stack"><Group form={item} onChange={(next) => set(index, next)} left={left} campaigns={campaigns} at={n} depth={depth + 1} /></div>
+              {cross}
+            </section>
+          );
+          const change = (part: Partial<Condition>) => set(index, { ...item, ...part });
+          return (
+            <div key={index} className="rule-row">
+              <Choose label={t("segment.condition", { n })} value={item.kind} onChange={(kind) => set(index, emptyCondition(kind))} options={kinds.map((kind) => ({ value: kind, label: t(`segment.kind.${kind}`) }))} />
+              <div className="stack tight"><div className="parts"><Inputs condition={item} change={change} campaigns={campaigns} /></div>
+                <Switch value={item.isNot} onChange={(isNot) => change({ isNot })}>{t("segment.isNot")}</Switch></div>
+              {cross}
+            </div>
+          );
+        })}
+      </div>
+      <div className="row">
+        <Button compact icon="plus" isDisabled={left < 1} onPress={() => add(emptyCondition())}>{t("segment.addCondition")}</Button>
+        {/* A group, what is in it, and a "not" of that are three levels. */}
+        {depth < limits.depth - 2 && <Button compact look="quiet" icon="plus" isDisabled={left < 2} onPress={() => add({ join: form.join === "any" ? "all" : "any", items: [emptyCondition()] })}>{t("segment.addGroup")}</Button>}
+      </div>
+    </>
+  );
+}
+
+function usePreview(rule: unknown) {
   const [state, setState] = useState<{ data: PreviewSegmentQuery["previewSegment"] | null; problem: Problem | null }>({ data: null, problem: null });
   const key = JSON.stringify(rule);
   useEffect(() => {
@@ -158,7 +198,8 @@ function Inputs({ condition, change, campaigns }: { condition: Condition; change
   const outcome = (optional: boolean) => (
     <Choose label={t("segment.outcomeLabel")} value={value || "ANY"} onChange={(next) => change({ value: next === "ANY" ? "" : next })} options={[...(optional ? [{ value: "ANY", label: t("segment.anyOutcome") }] : []), ...outcomes.map((each) => ({ value: each as string, label: t(`segment.outcome.${each}`) }))]} />
   );
-  if (kind === "tag" || kind === "language") return <TextInput label={t(`segment.kind.${kind}`)} value={value} onChange={(next) => change({ value: next })} placeholder={kind === "language" ? "pt_BR" : undefined} />;
+  if (kind === "tag") return <TagInput label={t("segment.kind.tag")} value={value} onChange={(next) => change({ value: next })} />;
+  if (kind === "language") return <TextInput label={t(`segment.kind.${kind}`)} value={value} onChange={(next) => change({ value: next })} placeholder="pt_BR" />;
   if (kind === "timeZone") return <ZoneField label={t("segment.kind.timeZone")} value={value} onChange={(next) => change({ value: next })} />;
   if (kind === "consent") return <Choose label={t("contact.consent")} value={value as "OPTED_IN"} onChange={(next) => change({ value: next })} options={(["OPTED_IN", "UNKNOWN", "OPTED_OUT"] as const).map((each) => ({ value: each, label: t(`consent.${each}`) }))} />;
   if (kind === "attribute") return (

@@ -69,6 +69,7 @@ export function BrowserScreen() {
             options={[{ value: "local", label: t("settings.zoneLocal", { zone: browserZone().replaceAll("_", " ") }), hint: offset(browserZone()) }, ...zoneNames().map((zone) => ({ value: zone, label: zone.replaceAll("_", " "), hint: offset(zone) }))]} />
           <Radios<Preferences["direction"]> label={t("settings.direction")} value={preferences.direction} onChange={(direction) => setPreferences({ direction })} options={(["auto", "rtl"] as const).map((value) => ({ value, label: t(`settings.direction.${value}`) }))} />
           <Switch value={preferences.shortcuts} onChange={(shortcuts) => setPreferences({ shortcuts })}>{t("settings.shortcuts")}</Switch>
+          <Switch value={preferences.receipts} onChange={(receipts) => setPreferences({ receipts })}>{t("settings.receipts")}</Switch>
         </Card>
       </div>
     </Page>

@@ -1,5 +1,4 @@
-import qrcode from "qrcode-generator";
-import { useMemo, useState, type FormEvent } from "react";
+import { useState, type FormEvent } from "react";
 import { RevokeUserSessionsDocument } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand } from "~/lib/data";
@@ -11,6 +10,7 @@ import { TextInput } from "~/ui/fields";
 import { Dialog, useConfirm } from "~/ui/overlay";
 import { Badge, Button, Callout, Card, Copy, Facts, Failure, Page } from "~/ui/parts";
 import { isPassword, PasswordInput } from "~/ui/password";
+import { QrCode } from "~/ui/qr";
 import { SettingsTabs } from "~/ui/settings-tabs";
 import { announce } from "~/ui/toasts";
 
@@ -128,7 +128,7 @@ function Enrol({ secret, uri, onCancel, onDone }: { secret: string; uri: string;
       <ol className="numbered">
         <li>
           <p>{t("factor.scan")}</p>
-          <QrCode text={uri} />
+          <QrCode text={uri} label={t("factor.qr")} />
           <details>
             <summary>{t("factor.cannotScan")}</summary>
             <p className="help">{t("factor.typeSecret")}</p>
@@ -142,24 +142,6 @@ function Enrol({ secret, uri, onCancel, onDone }: { secret: string; uri: string;
         </li>
       </ol>
     </form>
-  );
-}
-
-function QrCode({ text }: { text: string }) {
-  const { path, size } = useMemo(() => {
-    const code = qrcode(0, "M");
-    code.addData(text);
-    code.make();
-    const count = code.getModuleCount();
-    let path = "";
-    for (let row = 0; row < count; row++) for (let column = 0; column < count; column++) if (code.isDark(row, column)) path += `M${column + 4} ${row + 4}h1v1h-1z`;
-    // Four modules of quiet around it, as readers expect.
-    return { path, size: count + 8 };
-  }, [text]);
-  return (
-    <svg className="qr" role="img" aria-label={t("factor.qr")} viewBox={`0 0 ${size} ${size}`} shapeRendering="crispEdges">
-      <path d={path} fill="currentColor" />
-    </svg>
   );
 }
 

@@ -1,12 +1,12 @@
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
 import {
-  AccountsDocument, CreateTemplateDocument, DeleteTemplateDocument, SubmitTemplateDocument, TemplateDocument, TemplateHistoryDocument, UpdateTemplateDocument,
+  AccountsDocument, CreateTemplateDocument, DeleteTemplateDocument, SubmitTemplateDocument, TemplateDocument, TemplateHistoryDocument, UpdateTemplateDocument, UploadTemplateSampleDocument,
   type TemplateCategory, type TemplateRowFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand, once, useLoad, usePages } from "~/lib/data";
-import { check, components, draftOf, emptyDraft, limits, variables, type ButtonKind, type Draft } from "~/lib/template";
+import { check, components, draftOf, emptyDraft, headerFormats, limits, variables, type ButtonKind, type Draft, type HeaderFormat } from "~/lib/template";
 import { useViewer } from "~/lib/viewer";
 import { QualityBadge, TemplateBadge } from "~/lib/words";
 import { Check, Choose, Combo, Radios, TextInput } from "~/ui/fields";
@@ -47,7 +47,7 @@ export function NewTemplateScreen() {
   return (
     <Page title={t("template.new")} back={<Back to="/templates">{t("nav.templates")}</Back>}>
       {data && usable.length === 0 && <Callout tone="warn" title={t("template.needsNumber")} />}
-      <Editor draft={draft} onChange={setDraft} isNew
+      <Editor draft={draft} onChange={setDraft} accountId={account} isNew
         top={usable.length > 1 && <Choose label={t("nav.number")} value={account} onChange={setAccount} options={usable.map(({ id, name, phoneNumber }) => ({ value: id, label: name, hint: phoneNumber ?? undefined }))} />}
         problem={create.problem ?? submit.problem} isBusy={create.isSaving || submit.isSaving} isDisabled={!account} onSave={save} />
     </Page>
@@ -105,6 +105,10 @@ export function TemplateScreen() {
   );
 }
 
+/** As the gateway takes them. */
+const sample_bytes_max = 3_000_000;
+const sampleTypes: Record<Exclude<HeaderFormat, "TEXT">, string> = { IMAGE: "image/jpeg,image/png", VIDEO: "video/mp4", DOCUMENT: "application/pdf" };
+
 const samplesOf = (template: TemplateRowFragment): Record<string, string> => preview(draftOf(template));
 
 function preview(draft: Draft): Record<string, string> {
@@ -126,13 +130,54 @@ function EditExisting({ template, onDone }: { template: TemplateRowFragment; onD
     if (done) onDone();
   };
   return (
-    <Editor draft={draft} onChange={setDraft} problem={update.problem ?? submit.problem} isBusy={update.isSaving || submit.isSaving} onSave={save} canSubmit={isDraft} onCancel={onDone}
+    <Editor draft={draft} onChange={setDraft} accountId={template.accountId} problem={update.problem ?? submit.problem} isBusy={update.isSaving || submit.isSaving} onSave={save} canSubmit={isDraft} onCancel={onDone}
       top={!isDraft && <Callout tone="warn" title={t("template.editApproved")} />} />
   );
 }
 
-function Editor({ draft, onChange, isNew, top, problem, isBusy, isDisabled, canSubmit = true, onSave, onCancel }: {
-  draft: Draft; onChange: (draft: Draft) => void; isNew?: boolean; top?: React.ReactNode; problem: Parameters<typeof Failure>[0]["problem"]; isBusy: boolean; isDisabled?: boolean; canSubmit?: boolean;
+/** A line of text above the message, or a file whose sample WhatsApp's reviewers see. */
+function Header({ draft, onChange, accountId, error }: { draft: Draft; onChange: (draft: Draft) => void; accountId: string | null; error: string | null }) {
+  const input = useRef<HTMLInputElement>(null);
+  const upload = useCommand(UploadTemplateSampleDocument, null);
+  const [name, setName] = useState<string | null>(null);
+  const [tooLarge, setTooLarge] = useState(false);
+  const set = (part: Partial<Draft>) => onChange({ ...draft, ...part });
+  const choose = async (file: File) => {
+    setTooLarge(file.size > sample_bytes_max);
+    if (!accountId || file.size > sample_bytes_max) return;
+    const data = await new Promise<string>((done) => {
+      const reader = new FileReader();
+      reader.onload = () => done(String(reader.result).split(",")[1] ?? "");
+      reader.readAsDataURL(file);
+    });
+    const done = await upload.run({ accountId, fileName: file.name, mimeType: file.type, data });
+    if (!done) return;
+    setName(file.name);
+    set({ headerHandle: done.uploadTemplateSample.handle });
+  };
+  const format = draft.headerFormat;
+  return (
+    <>
+      <Choose<HeaderFormat> label={t("template.headerKind")} value={format} onChange={(next) => { setName(null); set({ headerFormat: next, headerHandle: "" }); }} options={headerFormats.map((value) => ({ value, label: t(`template.headerKind.${value}`) }))} />
+      {format === "TEXT" && <TextInput label={t("template.header")} optional help={<Count text={draft.header} max={limits.header} />} value={draft.header} onChange={(header) => set({ header })} error={error} />}
+      {format === "TEXT" && variables(draft.header).length > 0 && <TextInput label={t("template.headerSample")} value={draft.headerSample} onChange={(headerSample) => set({ headerSample })} />}
+      {format !== "TEXT" && (
+        <div className="stack tight">
+          <p className="help">{t("template.headerFileHelp")}</p>
+          <input ref={input} type="file" accept={sampleTypes[format]} className="visually-hidden" tabIndex={-1} aria-label={t("template.headerFile")} onChange={(event) => { const [file] = event.currentTarget.files ?? []; if (file) void choose(file); event.currentTarget.value = ""; }} />
+          <div className="row"><Button icon="upload" busy={upload.isSaving && t("import.sending")} isDisabled={!accountId} onPress={() => input.current?.click()}>{t("template.headerFile")}</Button>
+            {draft.headerHandle && <span className="muted break" role="status">{name ?? t("template.headerKept")}</span>}</div>
+          {tooLarge && <p className="err" role="alert">{t("template.headerTooLarge")}</p>}
+          {error && <p className="err">{error}</p>}
+          <Failure problem={upload.problem} />
+        </div>
+      )}
+    </>
+  );
+}
+
+function Editor({ draft, onChange, accountId, isNew, top, problem, isBusy, isDisabled, canSubmit = true, onSave, onCancel }: {
+  draft: Draft; onChange: (draft: Draft) => void; accountId: string | null; isNew?: boolean; top?: React.ReactNode; problem: Parameters<typeof Failure>[0]["problem"]; isBusy: boolean; isDisabled?: boolean; canSubmit?: boolean;
   onSave: (andSubmit: boolean) => Promise<void>; onCancel?: () => void;
 }) {
   const [isTried, setTried] = useState(false);
@@ -182,8 +227,7 @@ function Editor({ draft, onChange, isNew, top, problem, isBusy, isDisabled, canS
         {!isCode && (
           <Card title={t("template.text")}>
             {draft.others.length > 0 && <Callout title={t("template.keptParts")} />}
-            <TextInput label={t("template.header")} optional help={<Count text={draft.header} max={limits.header} />} value={draft.header} onChange={(header) => set("header", header)} error={about("header")} isDisabled={draft.others.some(({ type }) => type === "HEADER")} />
-            {variables(draft.header).length > 0 && <TextInput label={t("template.headerSample")} value={draft.headerSample} onChange={(sample) => set("headerSample", sample)} />}
+            {!draft.others.some(({ type }) => type === "HEADER") && <Header draft={draft} onChange={onChange} accountId={accountId} error={about("header") ?? about("headerHandle")} />}
             <div ref={body} className="stack tight">
               <TextInput label={t("template.body")} rows={7} help={<><Count text={draft.body} max={limits.body} /> · {t("template.bodyHelp")}</>} value={draft.body} onChange={(text) => set("body", text)} error={about("body")} />
               <div><Button compact icon="plus" onPress={insertVariable}>{t("template.addVariable")}</Button></div>

@@ -1,8 +1,7 @@
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState, type FormEvent } from "react";
 import {
-  CreateWebhookEndpointDocument, DeleteWebhookEndpointDocument, ReplayWebhookDocument, RotateWebhookSecretDocument, UpdateWebhookEndpointDocument, WebhookCursorsDocument, WebhookDeliveriesDocument, WebhookEndpointsDocument,
-  type WebhookDeliveriesQuery,
+  CreateWebhookEndpointDocument, DeleteWebhookEndpointDocument, ReplayWebhookDocument, RotateWebhookSecretDocument, UpdateWebhookEndpointDocument, ResendWebhookDocument, WebhookDeliveriesDocument, WebhookEndpointDocument, WebhookEndpointsDocument,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand, once, useLoad, usePages } from "~/lib/data";
@@ -15,8 +14,6 @@ import { Dialog, More, useConfirm } from "~/ui/overlay";
 import { Back, Badge, Button, Callout, Card, Copy, Empty, Facts, Failure, Page, Skeleton, Tabs, Time } from "~/ui/parts";
 import { SettingsTabs } from "~/ui/settings-tabs";
 import { ListCard } from "~/ui/table";
-
-type Endpoint = WebhookDeliveriesQuery["webhookEndpoints"]["nodes"][number];
 
 export function WebhooksScreen() {
   const { can } = useViewer();
@@ -85,15 +82,8 @@ export function WebhookScreen() {
   const { failed } = route.useSearch();
   const navigate = useNavigate();
   const { can } = useViewer();
-  // There is no query for one endpoint: it is the first one after the cursor of the one before it.
-  const cursors = useLoad(WebhookCursorsDocument, {});
-  const edges = cursors.data?.webhookEndpoints.edges ?? [];
-  const at = edges.findIndex(({ node }) => node.id === id);
-  const deliveries = useLoad(WebhookDeliveriesDocument, { before: at > 0 ? edges[at - 1]?.cursor : null, failedOnly: failed === "yes", first: 50 }, { everyMs: 5_000, pause: at < 0 });
-  const data = cursors.data && at < 0 ? { webhookEndpoints: { nodes: [] as Endpoint[] } } : deliveries.data;
-  const problem = cursors.problem ?? deliveries.problem;
-  const refresh = deliveries.refresh;
-  const endpoint = data?.webhookEndpoints.nodes.find((each) => each.id === id);
+  const { data, problem, refresh } = useLoad(WebhookEndpointDocument, { id }, { everyMs: 5_000 });
+  const endpoint = data?.webhookEndpoint;
   const update = useCommand(UpdateWebhookEndpointDocument);
   const rotate = useCommand(RotateWebhookSecretDocument, null);
   const remove = useCommand(DeleteWebhookEndpointDocument, t("webhook.deletedNow"));
@@ -132,7 +122,7 @@ export function WebhookScreen() {
             {endpoint.lastFailure && <Callout tone="bad" title={sentenceCase(endpoint.lastFailure.error)}><p><Time at={endpoint.lastFailure.at} long />{endpoint.lastFailure.nextAttemptAt && new Date(endpoint.lastFailure.nextAttemptAt) > new Date() && <> · {t("webhook.nextAttempt")} <Time at={endpoint.lastFailure.nextAttemptAt} /></>}</p></Callout>}
           </Card>
           <Tabs label={t("webhook.attempts")} name="failed" items={[{ label: t("webhook.allAttempts") }, { label: t("webhook.failedAttempts"), value: "yes" }]} />
-          <Deliveries endpoint={endpoint} />
+          <Deliveries key={failed} id={id} failedOnly={failed === "yes"} mayResend={can("MANAGE") && endpoint.status !== "DELETED"} />
         </>
       )}
       {dialog}
@@ -142,23 +132,28 @@ export function WebhookScreen() {
   );
 }
 
-function Deliveries({ endpoint }: { endpoint: Endpoint }) {
-  const attempts = endpoint.deliveries.nodes;
+function Deliveries({ id, failedOnly, mayResend }: { id: string; failedOnly: boolean; mayResend: boolean }) {
+  const { items: attempts, problem, hasMore, loadMore } = usePages(WebhookDeliveriesDocument, { id, failedOnly }, (data) => data.webhookEndpoint?.deliveries, { everyMs: 5_000 });
+  const resend = useCommand(ResendWebhookDocument, t("webhook.resentNow"));
+  if (!attempts) return <Card>{problem ? <Failure problem={problem} /> : <Skeleton />}</Card>;
   if (attempts.length === 0) return <section className="card"><Empty icon="event" title={t("webhook.noAttempts")} /></section>;
   return (
     <Card>
+      <Failure problem={problem ?? resend.problem} />
       <ul className="list">
         {attempts.map((attempt) => (
           <li key={attempt.id} className="stack tight">
             <div className="row between">
               <span className="row"><Badge tone={attempt.error ? "bad" : "good"}>{attempt.status ?? t("webhook.noAnswer")}</Badge><Link to="/settings/events" search={{ since: attempt.eventPosition }}>{t("history.position", { n: attempt.eventPosition })}</Link>{attempt.isReplay && <Badge tone="info">{t("webhook.isReplay")}</Badge>}{attempt.attempt > 1 && <span className="small muted">{t("webhook.attemptN", { n: attempt.attempt })}</span>}</span>
-              <span className="small muted">{number(attempt.latencyMs)} ms · <Time at={attempt.at} long /></span>
+              <span className="row"><span className="small muted">{number(attempt.latencyMs)} ms · <Time at={attempt.at} long /></span>
+                {mayResend && <Button compact isDisabled={resend.isSaving} aria-label={t("webhook.resendThis", { n: attempt.eventPosition })} onPress={() => void resend.run({ id, eventPosition: attempt.eventPosition })}>{t("webhook.resend")}</Button>}</span>
             </div>
             {attempt.error && <p className="small break">{sentenceCase(attempt.error)}</p>}
             {attempt.response && <details><summary>{t("webhook.response")}</summary><pre className="json" tabIndex={0} dir="ltr">{attempt.response}</pre></details>}
           </li>
         ))}
       </ul>
+      {hasMore && <div><Button compact onPress={loadMore}>{t("common.showMore")}</Button></div>}
     </Card>
   );
 }

@@ -1,23 +1,26 @@
 //! Planning a campaign, in five steps that each have an address. Every change is saved; nothing is sent before the launch.
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 import {
-  AccountsDocument, CampaignDocument, ContactCountDocument, CreateCampaignDocument, ForecastDocument, LaunchCampaignDocument, SegmentsDocument, TemplatesDocument, TestCampaignDocument, UpdateCampaignDocument,
-  type CampaignQuery, type ForecastQuery, type TestCampaignMutation, type TemplateRowFragment,
+  AccountsDocument, AudiencePreviewDocument, CampaignDocument, CampaignRecordDocument, CreateCampaignDocument, ForecastDocument, LaunchCampaignDocument, SegmentsDocument, TemplatesDocument, TestCampaignDocument, UpdateCampaignDocument,
+  type AudienceInput, type AudiencePreviewQuery, type CampaignQuery, type ForecastQuery, type TestCampaignMutation, type TemplateRowFragment,
 } from "~/gen/graphql";
 import { t } from "~/i18n";
-import { ask, refreshAll, tell, useCommand, once, useLoad, usePages } from "~/lib/data";
+import { ask, refreshAll, tell, useCommand, once, useLoad, usePages, useReturn } from "~/lib/data";
 import { isAbout, sentenceCase, type Problem } from "~/lib/errors";
-import { browserZone, duration, money, number, offset, toInputValue, total, wallClock } from "~/lib/format";
-import { createInput, hasAudience, keepPlan, keptPlan, planOf, updateInput, type Groups, type Plan } from "~/lib/plan";
-import { audienceRule } from "~/lib/rule";
+import { browserZone, duration, money, number, offset, toInputValue, wallClock } from "~/lib/format";
+import { audience as audienceOf, createInput, hasAudience, keepPlan, keptPlan, merge, planOf, take, updateInput, type Groups, type Part, type Plan } from "~/lib/plan";
+import { later } from "~/lib/gateway";
 import { bodyText } from "~/lib/template";
 import { useViewer } from "~/lib/viewer";
-import { Check, Choose, Radios, TextInput, Words, ZoneField } from "~/ui/fields";
+import { Check, Choose, Radios, TextInput, ZoneField } from "~/ui/fields";
 import { Dialog } from "~/ui/overlay";
+import { ParameterFields, parameterName, placeholders } from "~/ui/parameters";
 import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Page, Skeleton, Stat, Time } from "~/ui/parts";
+import { PickPeople } from "~/ui/people";
 import { Phone } from "~/ui/phone";
-import { usePreview } from "./segments";
+import { TagWords } from "~/ui/tags";
+import { announce } from "~/ui/toasts";
 
 const route = getRouteApi("/campaigns/$id/edit/$step");
 const steps = ["audience", "message", "schedule", "estimate", "review"] as const;
@@ -25,6 +28,8 @@ type Step = (typeof steps)[number];
 type Campaign = NonNullable<CampaignQuery["campaign"]>;
 
 const autosave_ms = 700;
+/** So often in a row may somebody else be first before a person hears of it. */
+const meetings_max = 5;
 /** More people than this are only written to once somebody has typed how many they are. */
 const typed_from = 250;
 
@@ -43,49 +48,165 @@ function NewPlan() {
   return <Wizard plan={plan} change={change} campaign={null} saved={t("wizard.onThisDevice")} problem={null} />;
 }
 
-function ExistingPlan({ id }: { id: string }) {
-  const { data, problem, refresh } = useLoad(CampaignDocument, { id });
-  if (!data?.campaign) return <Page title={t("nav.campaign")}><Failure problem={problem} retry={() => void refresh()} />{!problem && <Skeleton lines={6} />}</Page>;
-  if (data.campaign.status !== "DRAFT")
-    return <Page title={data.campaign.name}><section className="card"><Empty icon="campaign" title={t("wizard.noDraft")} action={<ButtonLink to="/campaigns/$id" params={{ id }} look="primary">{t("wizard.seeCampaign")}</ButtonLink>} /></section></Page>;
-  return <Draft campaign={data.campaign} />;
+/** Where the draft's record stood when it was read or written here: a change that is based on it says so. */
+interface Mark {
+  sequence: number;
+  position: string;
+  cursor: string | null;
 }
 
-function Draft({ campaign }: { campaign: Campaign }) {
+/** The last of the draft's events, up to `until`. */
+async function markOf(id: string, from: Mark | null = null, until?: string): Promise<Mark | null> {
+  let mark = from;
+  for (let more = true; more;) {
+    const { data } = await ask(CampaignRecordDocument, { id, after: mark?.cursor ?? null });
+    const record = data?.campaign?.history;
+    if (!record) return mark;
+    const edges = record.edges.filter(({ node }) => !until || !later(node.position, until));
+    const last = edges[edges.length - 1];
+    if (last) mark = { ...last.node, cursor: last.cursor };
+    more = record.pageInfo.hasNextPage && edges.length === record.edges.length;
+  }
+  return mark;
+}
+
+function ExistingPlan({ id }: { id: string }) {
+  const [mark, setMark] = useState<Mark | null>(null);
+  // First where the record stands, then the draft as it is there or later: what is newer than what was read is never taken for read.
+  useEffect(() => void markOf(id).then(setMark), [id]);
+  const { data, problem, refresh } = useLoad(CampaignDocument, { id, ...(mark ? { minPosition: mark.position } : {}) }, { pause: !mark });
+  if (!data?.campaign || !mark) return <Page title={t("nav.campaign")}><Failure problem={problem} retry={() => void refresh()} />{!problem && <Skeleton lines={6} />}</Page>;
+  if (data.campaign.status !== "DRAFT")
+    return <Page title={data.campaign.name}><section className="card"><Empty icon="campaign" title={t("wizard.noDraft")} action={<ButtonLink to="/campaigns/$id" params={{ id }} look="primary">{t("wizard.seeCampaign")}</ButtonLink>} /></section></Page>;
+  return <Draft campaign={data.campaign} mark={mark} />;
+}
+
+function Draft({ campaign, mark: givenMark }: { campaign: Campaign; mark: Mark }) {
   const [plan, setPlan] = useState(() => planOf(campaign, browserZone()));
   const [state, setState] = useState<"saved" | "saving" | "waiting">("saved");
   const [problem, setProblem] = useState<Problem | null>(null);
+  const [clash, setClash] = useState<{ theirs: Plan; both: Part[] } | null>(null);
   const latest = useRef(plan);
+  const base = useRef(plan);
+  const mark = useRef(givenMark);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const isBusy = useRef(false);
+
+  const adopt = (next: Plan) => {
+    latest.current = next;
+    setPlan(next);
+  };
+
+  /** Somebody else was first: what only one of the two changed is kept, about the rest a person decides. */
+  const meet = useCallback(async (): Promise<"again" | "asked" | "over"> => {
+    const now = await markOf(campaign.id, mark.current);
+    const { data } = await ask(CampaignDocument, { id: campaign.id, ...(now ? { minPosition: now.position } : {}) });
+    if (!now || !data?.campaign) return "over";
+    if (data.campaign.status !== "DRAFT") {
+      await refreshAll();
+      return "over";
+    }
+    const theirs = planOf(data.campaign, browserZone());
+    const merged = merge(base.current, latest.current, theirs);
+    base.current = theirs;
+    mark.current = now;
+    adopt(merged.plan);
+    if (merged.both.length > 0) {
+      setClash({ theirs, both: merged.both });
+      return "asked";
+    }
+    announce(t("wizard.merged"), "info");
+    return "again";
+  }, [campaign.id]);
 
   const save = useCallback(async () => {
     clearTimeout(timer.current);
     timer.current = undefined;
-    const saving = latest.current;
+    // One at a time, so that nobody is in conflict with themselves; what was changed meanwhile follows.
+    if (isBusy.current) return;
+    isBusy.current = true;
     setState("saving");
-    const answer = await tell(UpdateCampaignDocument, { input: updateInput(saving, campaign.id) });
-    setProblem(answer.problem);
-    if (answer.problem) return setState("waiting");
-    await refreshAll();
-    if (latest.current === saving) setState("saved");
-  }, [campaign.id]);
+    let meetings = 0;
+    for (let more = true; more;) {
+      more = false;
+      const saving = latest.current;
+      const answer = await tell(UpdateCampaignDocument, { input: updateInput(saving, campaign.id, mark.current.sequence) });
+      if (answer.problem?.code === "CONFLICT") {
+        const outcome = ++meetings > meetings_max ? "over" : await meet();
+        if (outcome === "again") more = true;
+        else {
+          setProblem(outcome === "over" ? answer.problem : null);
+          setState("waiting");
+        }
+        continue;
+      }
+      setProblem(answer.problem);
+      if (answer.problem) {
+        setState("waiting");
+        continue;
+      }
+      base.current = saving;
+      mark.current = (await markOf(campaign.id, mark.current, answer.data.updateCampaign.position)) ?? mark.current;
+      await refreshAll();
+      if (latest.current === saving) setState("saved");
+      else more = timer.current === undefined && isWhole(latest.current);
+    }
+    isBusy.current = false;
+  }, [campaign.id, meet]);
 
   const change = (part: Partial<Plan>) => {
-    latest.current = { ...latest.current, ...part };
-    setPlan(latest.current);
+    adopt({ ...latest.current, ...part });
     setState("waiting");
     clearTimeout(timer.current);
     timer.current = undefined;
-    const { start, startAt, name } = latest.current;
-    if (!name.trim() || (start !== "now" && !startAt) || !hasAudience(latest.current)) return;
+    if (!isWhole(latest.current) || clash) return;
     timer.current = setTimeout(() => void save(), autosave_ms);
   };
+  const settle = (isMine: boolean) => {
+    if (!clash) return;
+    if (!isMine) adopt(clash.both.reduce((into, part) => take(into, clash.theirs, part), latest.current));
+    setClash(null);
+    void save();
+  };
+  useReturn(() => problem && !clash && void save());
   // Whoever leaves within the moment of a change has made the change.
   useEffect(() => () => {
     if (timer.current !== undefined) void save();
   }, [save]);
-  const saved = state === "saved" ? t("common.savedShort") : state === "saving" ? t("common.saving") : problem ? t("wizard.notSaved") : t("wizard.willSave");
-  return <Wizard plan={plan} change={change} campaign={campaign} saved={saved} problem={problem} isSettled={state === "saved"} />;
+  const saved = state === "saved" ? t("common.savedShort") : state === "saving" ? t("common.saving") : problem || clash ? t("wizard.notSaved") : t("wizard.willSave");
+  return <Wizard plan={plan} change={change} campaign={campaign} saved={saved} problem={problem} isSettled={state === "saved"} clash={clash && <Clash mine={plan} {...clash} onSettle={settle} />} />;
+}
+
+/** Whether it can be kept as it is. */
+const isWhole = (plan: Plan): boolean => !!plan.name.trim() && (plan.start === "now" || !!plan.startAt) && hasAudience(plan);
+
+function partInWords(plan: Plan, part: Part): string {
+  if (part === "name") return plan.name;
+  if (part === "audience") return plan.all ? t("wizard.everyone") : [
+    ...plan.groups.tags.map((tag) => t("contact.tagIs", { tag })),
+    ...(plan.groups.segmentIds.length > 0 ? [`${t("nav.segments")}: ${number(plan.groups.segmentIds.length)}`] : []),
+    ...(plan.contactIds.length > 0 ? [t("wizard.chosenPeople", { count: plan.contactIds.length, n: plan.contactIds.length })] : []),
+  ].join(", ");
+  if (part === "message") return Object.entries(plan.parameters).map(([name, value]) => `${parameterName(name)}: ${value}`).join(" · ") || t("common.none");
+  if (part === "schedule") return plan.start === "now" ? t("wizard.atOnce") : `${wallClock(plan.startAt)} · ${plan.start === "recipient" ? t("campaign.atRecipients") : plan.timeZone.replaceAll("_", " ")}`;
+  return [plan.messagesPerSecond && t("campaign.perSecond", { n: plan.messagesPerSecond }), plan.hasCap && `${plan.capMessages} / ${plan.capHours} h`].filter(Boolean).join(" · ") || t("common.none");
+}
+
+function Clash({ mine, theirs, both, onSettle }: { mine: Plan; theirs: Plan; both: Part[]; onSettle: (isMine: boolean) => void }) {
+  const words = (part: Part) => (part === "name" ? t("campaign.name") : part === "limits" ? t("wizard.limits") : t(`wizard.step.${part}`));
+  return (
+    <section className="callout" data-tone="warn" role="alert" aria-label={t("wizard.clash")}>
+      <div className="body stack">
+        <p className="strong">{t("wizard.clash")}</p>
+        <p>{t("wizard.clashHelp")}</p>
+        <Facts items={both.map((part) => [words(part), <span key={part} className="stack tight">
+          <span><span className="muted">{t("wizard.mine")}</span> {partInWords(mine, part)}</span>
+          <span><span className="muted">{t("wizard.theirs")}</span> {partInWords(theirs, part)}</span>
+        </span>])} />
+        <div className="row"><Button look="primary" onPress={() => onSettle(true)}>{t("wizard.keepMine")}</Button><Button onPress={() => onSettle(false)}>{t("wizard.takeTheirs")}</Button></div>
+      </div>
+    </section>
+  );
 }
 
 interface StepProps {
@@ -95,7 +216,7 @@ interface StepProps {
   problem: Problem | null;
 }
 
-function Wizard({ plan, change, campaign, saved, problem, isSettled = false }: StepProps & { saved: string; isSettled?: boolean }) {
+function Wizard({ plan, change, campaign, saved, problem, isSettled = false, clash }: StepProps & { saved: string; isSettled?: boolean; clash?: ReactNode }) {
   const { step: asked } = route.useParams();
   const step: Step = steps.find((each) => each === asked) ?? "audience";
   const navigate = useNavigate();
@@ -136,6 +257,7 @@ function Wizard({ plan, change, campaign, saved, problem, isSettled = false }: S
           ))}
         </ol>
       </nav>
+      {clash}
       <Failure problem={problem ?? create.problem} />
       {step === "audience" && <AudienceStep plan={plan} change={change} campaign={campaign} problem={problem} />}
       {step === "message" && <MessageStep plan={plan} change={change} campaign={campaign} problem={problem} isSettled={isSettled} />}
@@ -162,18 +284,16 @@ function GroupFields({ groups, onChange, segments, tagsLabel, segmentsLabel }: {
           <Check key={id} value={groups.segmentIds.includes(id)} onChange={(isOn) => onChange({ ...groups, segmentIds: isOn ? [...groups.segmentIds, id] : groups.segmentIds.filter((other) => other !== id) })}>{name} <span className="muted">· {number(size)}</span></Check>
         ))}
       </fieldset>
-      <Words label={tagsLabel} values={groups.tags} onChange={(tags) => onChange({ ...groups, tags })} />
+      <TagWords label={tagsLabel} values={groups.tags} onChange={(tags) => onChange({ ...groups, tags })} />
     </div>
   );
 }
 
 function AudienceStep({ plan, change, problem }: StepProps) {
+  const { can } = useViewer();
   const { data } = useLoad(SegmentsDocument, { first: 200 });
   const segments = data?.segments.nodes ?? [];
-  const rules = new Map(segments.map(({ id, rule }) => [id, rule]));
-  const rule = plan.all ? null : audienceRule({ ...plan.groups, exclude: plan.exclude }, rules);
-  const preview = usePreview(rule);
-  const everyone = useLoad(ContactCountDocument, { filter: {} }, { pause: !plan.all });
+  const preview = useAudience(hasAudience(plan) ? audienceOf(plan) : null);
   const [hasLess, setLess] = useState(plan.exclude.segmentIds.length + plan.exclude.tags.length > 0);
   return (
     <div className="columns wide">
@@ -184,18 +304,18 @@ function AudienceStep({ plan, change, problem }: StepProps) {
           { value: "all", label: t("wizard.everyone"), hint: t("wizard.everyoneHint") },
         ]} />
         {!plan.all && <GroupFields groups={plan.groups} onChange={(groups) => change({ groups })} segments={segments} segmentsLabel={t("wizard.inSegments")} tagsLabel={t("wizard.withTags")} />}
+        {!plan.all && can("PERSONAL") && <PickPeople label={t("wizard.people")} help={t("wizard.peopleHelp")} ids={plan.contactIds} onChange={(contactIds) => change({ contactIds })} />}
         <Check value={hasLess} onChange={(isOn) => { setLess(isOn); if (!isOn) change({ exclude: { segmentIds: [], tags: [] } }); }}>{t("wizard.leaveOut")}</Check>
         {hasLess && <GroupFields groups={plan.exclude} onChange={(exclude) => change({ exclude })} segments={segments} segmentsLabel={t("wizard.notInSegments")} tagsLabel={t("wizard.notWithTags")} />}
       </Card>
       <div className="sticky">
         <Card title={t("wizard.count")}>
           <div aria-live="polite">
-            {plan.all && everyone.data && <p><b className="num" style={{ fontSize: "var(--text-2xl)" }}>{total(everyone.data.contacts.totalCount, everyone.data.contacts.totalCountExact)}</b></p>}
-            {!plan.all && rule && preview.data && <p><b className="num" style={{ fontSize: "var(--text-2xl)" }}>{number(preview.data.count)}</b> <span className="muted">{t("segment.people", { count: preview.data.count })}</span></p>}
-            {!plan.all && !rule && <p className="muted">{t("wizard.nobodyYet")}</p>}
-            {!plan.all && <Failure problem={preview.problem} />}
+            {preview.data && <p><b className="num" style={{ fontSize: "var(--text-2xl)" }}>{number(preview.data.count)}</b> <span className="muted">{t("segment.people", { count: preview.data.count })}</span></p>}
+            {!hasAudience(plan) && <p className="muted">{t("wizard.nobodyYet")}</p>}
+            <Failure problem={preview.problem} />
           </div>
-          {!plan.all && rule && preview.data && preview.data.sample.length > 0 && <ul className="list small">{preview.data.sample.map((contact) => <li key={contact.id} className="row between"><span>{contact.name ?? t("contact.noName")}</span><span className="muted num" dir="ltr">{contact.phoneNumber}</span></li>)}</ul>}
+          {preview.data && preview.data.sample.length > 0 && <ul className="list small">{preview.data.sample.map((contact) => <li key={contact.id} className="row between"><span>{contact.name ?? t("contact.noName")}</span><span className="muted num" dir="ltr">{contact.phoneNumber}</span></li>)}</ul>}
           <p className="small muted">{t("wizard.countHelp")}</p>
         </Card>
       </div>
@@ -203,7 +323,24 @@ function AudienceStep({ plan, change, problem }: StepProps) {
   );
 }
 
-const placeholders = ["{{first_name | default: there}}", "{{name}}", "{{external_id}}"];
+/** Whom an audience reaches now, counted by the gateway as it would count it at the launch. */
+function useAudience(audience: AudienceInput | null) {
+  const [state, setState] = useState<{ data: AudiencePreviewQuery["audiencePreview"] | null; problem: Problem | null }>({ data: null, problem: null });
+  const key = JSON.stringify(audience);
+  useEffect(() => {
+    if (!audience) return setState({ data: null, problem: null });
+    let isCurrent = true;
+    const timer = setTimeout(async () => {
+      const { data, problem } = await ask(AudiencePreviewDocument, { audience });
+      if (isCurrent) setState({ data: data?.audiencePreview ?? null, problem });
+    }, 350);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [key]);
+  return state;
+}
 
 function MessageStep({ plan, change, campaign, problem, isSettled }: StepProps & { isSettled: boolean }) {
   const accounts = useLoad(AccountsDocument, {});
@@ -239,31 +376,12 @@ function MessageStep({ plan, change, campaign, problem, isSettled }: StepProps &
 const short = (text: string): string => (text.length > 80 ? `${text.slice(0, 78)}…` : text);
 
 function Parameters({ template, plan, change, problem }: { template: TemplateRowFragment; plan: Plan; change: (part: Partial<Plan>) => void; problem: Problem | null }) {
-  const set = (name: string, value: string) => {
-    const parameters = { ...plan.parameters, [name]: value };
-    if (!value) delete parameters[name];
-    change({ parameters });
-  };
   return (
     <Card title={t("wizard.parameters")}>
       <p className="muted">{t("wizard.parametersHelp")}</p>
-      {template.parameters.map((name) => (
-        <div key={name} className="stack tight">
-          <TextInput label={parameterName(name)} value={plan.parameters[name] ?? ""} onChange={(value) => set(name, value)} placeholder="{{attributes.city | default: your town}}"
-            error={isAbout(problem, "parameters") && problem?.field?.includes(name) ? problem.detail : null} />
-          <div className="row small">{placeholders.map((placeholder) => <button key={placeholder} type="button" className="linklike mono" dir="ltr" onClick={() => set(name, (plan.parameters[name] ?? "") + placeholder)}>{placeholder}</button>)}</div>
-        </div>
-      ))}
+      <ParameterFields names={template.parameters} values={plan.parameters} onChange={(parameters) => change({ parameters })} problem={problem} withPlaceholders />
     </Card>
   );
-}
-
-function parameterName(name: string): string {
-  const [part, key] = name.split(".");
-  if (part === "body") return t("wizard.inBody", { name: `{{${key}}}` });
-  if (part === "header") return t("wizard.inHeader", { name: key === undefined ? "" : `{{${key}}}` });
-  if (part === "button") return t("wizard.inButton", { n: Number(key) + 1 });
-  return name;
 }
 
 /** The forecast is made from what the gateway has, so it waits until everything is saved. */

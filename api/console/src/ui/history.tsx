@@ -33,10 +33,9 @@ export function FactItem({ fact }: { fact: Fact }) {
     <li data-tone={eventTone(fact.type)}>
       <div className="stack tight" style={{ gap: "0.125rem" }}>
         <div className="row between"><span className="what">{eventName(fact.type)}</span><span className="small muted"><Time at={fact.occurredAt} long /></span></div>
-        {said && <p className="break">{said}</p>}
-        <p className="small muted break">{t("history.by", { who: actorName(fact.actor) })}</p>
+        {said && <p className="break gist" dir="auto">{said}</p>}
         <details>
-          <summary>{t("history.details")}</summary>
+          <summary className="break">{actorName(fact.actor)} · {t("history.details")}</summary>
           <pre className="json" tabIndex={0} dir="ltr">{JSON.stringify(fact.data, null, 2)}</pre>
           <p className="small muted break">
             <code>{fact.type}</code> v{fact.version} · {t("history.position", { n: fact.position })} ·{" "}

@@ -9,7 +9,9 @@ const languages: [Language, string][] = [["en", "English"], ["pt", "Português"]
 export function Outside({ title, children }: { title: string; children: ReactNode }) {
   const { language } = usePreferences();
   useEffect(() => {
+    const before = document.title;
     document.title = `${title} · WhatsApp Gateway`;
+    return () => void (document.title = before);
   }, [title]);
   return (
     <main className="login">

@@ -11,7 +11,8 @@ const marks: [RegExp, (inner: ReactNode, key: number) => ReactNode][] = [
   [/~([^~\n]+)~/, (inner, key) => <s key={key}>{inner}</s>],
 ];
 
-function formatted(text: string, depth = 0): ReactNode {
+/** With WhatsApp's own marks. */
+export function formatted(text: string, depth = 0): ReactNode {
   const mark = marks[depth];
   if (!mark) return text;
   const [pattern, wrap] = mark;
