@@ -52,7 +52,7 @@ export default function Login({ email: whose, onDone }: { email?: string; onDone
             <PasswordInput label={t("login.password")} value={password} onChange={setPassword} autoFocus={!!whose} />
             {/* Never disabled: a browser may tell what it filled in only when somebody presses. */}
             <Button type="submit" look="primary" busy={isBusy && t("login.busy")}>{t("login.submit")}</Button>
-            <p className="help">{t("login.forgot")}</p>
+            <p className="help">{t("login.forgot")}{!whose && <> {t("login.firstTime")}</>}</p>
           </>
         )}
         {asksCode && (
