@@ -8,6 +8,7 @@ use super::accounts::Account;
 use super::api_keys::ApiKey;
 use super::campaigns::Campaign;
 use super::contacts::Contact;
+use super::conversations::Conversation;
 use super::events::Event;
 use super::messages::Message;
 use super::segments::Segment;
@@ -15,9 +16,10 @@ use super::session::{Answer, asked, int};
 use super::templates::Template;
 use super::users::User;
 use super::webhook_endpoints::{WebhookDelivery, WebhookEndpoint};
+use crate::application::view::ConversationView;
 use crate::application::{
-    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, messages, segments,
-    templates, users, webhook_endpoints,
+    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, conversations,
+    messages, segments, templates, users, webhook_endpoints,
 };
 
 /// What part of a list this is.
@@ -48,6 +50,9 @@ pub(super) enum Counted {
     Deliveries(WebhookEndpointId, bool),
     ApiKeys,
     Users,
+    Conversations(conversations::ConversationFilter),
+    /// The messages of one.
+    OfConversation(Box<ConversationView>),
 }
 
 impl Counted {
@@ -67,6 +72,10 @@ impl Counted {
             }
             Self::ApiKeys => api_keys::total(gateway, caller).await,
             Self::Users => users::total(gateway, caller).await,
+            Self::Conversations(filter) => conversations::total(gateway, caller, filter).await,
+            Self::OfConversation(view) => {
+                conversations::messages_total(gateway, caller, view).await
+            }
         }
     }
 }
@@ -171,6 +180,8 @@ connections! {
     ApiKeyConnection, ApiKeyEdge, ApiKey;
     /// A page of users.
     UserConnection, UserEdge, User;
+    /// A page of conversations.
+    ConversationConnection, ConversationEdge, Conversation;
 }
 
 impl PageInfo {

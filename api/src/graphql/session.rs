@@ -7,17 +7,21 @@ use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, MaybeUndefined};
-use domain::primitives::{AccountId, CampaignId, ContactId, TemplateId, WebhookEndpointId};
+use domain::primitives::{
+    AccountId, CampaignId, ContactId, ConversationId, MessageId, TemplateId, WebhookEndpointId,
+};
 use futures::future::BoxFuture;
 
 use crate::app::Gateway;
 use crate::application::campaigns::CampaignProgress;
 use crate::application::events::HistoryRequest;
-use crate::application::view::{AccountView, CampaignView, ContactView, EventView, TemplateView};
+use crate::application::view::{
+    AccountView, CampaignView, ContactView, EventView, MessageView, TemplateView,
+};
 use crate::application::webhook_endpoints::StandingView;
 use crate::application::{
-    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, events, templates,
-    webhook_endpoints,
+    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, conversations, events,
+    messages, templates, webhook_endpoints,
 };
 
 /// What a resolver answers. An [`AppError`] within is kept whole until the answer is written.
@@ -34,6 +38,8 @@ pub(super) struct Session {
     pub progress: DataLoader<Progress>,
     pub histories: DataLoader<Histories>,
     pub standings: DataLoader<Standings>,
+    pub messages: DataLoader<Messages>,
+    pub conversations: DataLoader<Conversations>,
 }
 
 impl Session {
@@ -48,6 +54,8 @@ impl Session {
             progress: loader(Progress(asker())),
             histories: loader(Histories(asker())),
             standings: loader(Standings(asker())),
+            messages: loader(Messages(asker())),
+            conversations: loader(Conversations(asker())),
             gateway,
             caller,
         }
@@ -93,6 +101,8 @@ loaders! {
     Progress: CampaignId => CampaignProgress, campaigns::progress;
     Histories: HistoryRequest => Page<EventView>, events::histories;
     Standings: WebhookEndpointId => StandingView, webhook_endpoints::standings;
+    Messages: MessageId => MessageView, messages::by_ids;
+    Conversations: (AccountId, ContactId) => ConversationId, conversations::between;
 }
 
 /// Turns that a request gets before its loaders go: a long list is resolved in several.
