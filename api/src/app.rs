@@ -478,6 +478,7 @@ impl Workers {
         self.supervise("upkeep", worker::upkeep::run);
         self.supervise("erasures", worker::upkeep::finish_erasures);
         self.supervise("merges", worker::merges::run);
+        self.supervise("conversations", worker::conversations::run);
         self.supervise("endpoints", worker::endpoints::run);
         self.supervise("seals", worker::seals::run);
     }

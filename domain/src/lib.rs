@@ -7,6 +7,7 @@ pub mod account;
 pub mod api_key;
 pub mod campaign;
 pub mod contact;
+pub mod conversation;
 pub mod delivery;
 pub mod import;
 pub mod message;

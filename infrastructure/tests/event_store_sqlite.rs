@@ -220,7 +220,7 @@ async fn as_tools_read(db: &Sqlite) -> Vec<Vec<Value>> {
 
 /// Those that there were when logs had the old form.
 fn old_types() -> Vec<AggregateType> {
-    let newer = [AggregateType::WebhookEndpoint, AggregateType::User];
+    let newer = [AggregateType::WebhookEndpoint, AggregateType::User, AggregateType::Conversation];
     AggregateType::ALL.into_iter().filter(|it| !newer.contains(it)).collect()
 }
 

@@ -163,3 +163,45 @@ CREATE TABLE IF NOT EXISTS stats_failures{g} (
   code BIGINT,
   title TEXT NOT NULL
 ){clustered};
+
+-- A number and a person who wrote to it. opened_at: null while its own stream does not say so. first, last_inbound: what the
+-- person wrote first and last; last: the newest of either side; window_at: when they last wrote what opens the service
+-- window; read: up to where it was read. unread: whether last_inbound lies behind that. continues: the conversation of a
+-- merged contact that this one takes the place of, while its own stream does not say so.
+CREATE TABLE IF NOT EXISTS conversations{g} (
+  id UUID NOT NULL PRIMARY KEY,
+  workspace_id UUID NOT NULL,
+  account_id UUID NOT NULL,
+  contact_id UUID NOT NULL,
+  opened_at BIGINT,
+  first_at BIGINT NOT NULL,
+  first_id UUID NOT NULL,
+  last_activity_at BIGINT NOT NULL,
+  last_message_id UUID NOT NULL,
+  last_inbound_at BIGINT NOT NULL,
+  last_inbound_id UUID NOT NULL,
+  window_at BIGINT,
+  read_at BIGINT,
+  read_id UUID,
+  unread BIGINT NOT NULL,
+  handling TEXT NOT NULL,
+  assigned_to UUID,
+  continues UUID
+);
+CREATE INDEX IF NOT EXISTS conversations{g}_workspace ON conversations{g} (workspace_id, last_activity_at, id);
+CREATE INDEX IF NOT EXISTS conversations{g}_account ON conversations{g} (account_id, last_activity_at, id);
+CREATE INDEX IF NOT EXISTS conversations{g}_contact ON conversations{g} (contact_id);
+CREATE INDEX IF NOT EXISTS conversations{g}_unread ON conversations{g} (workspace_id, last_activity_at, id)
+  WHERE unread = 1;
+CREATE INDEX IF NOT EXISTS conversations{g}_account_unread ON conversations{g} (account_id, last_activity_at, id)
+  WHERE unread = 1;
+CREATE INDEX IF NOT EXISTS conversations{g}_assigned ON conversations{g} (assigned_to, last_activity_at, id)
+  WHERE assigned_to IS NOT NULL;
+CREATE INDEX IF NOT EXISTS conversations{g}_unopened ON conversations{g} (id) WHERE opened_at IS NULL;
+
+-- Contacts who went into others, and whom they are in the end.
+CREATE TABLE IF NOT EXISTS merged_people{g} (
+  half_id UUID NOT NULL PRIMARY KEY,
+  kept_id UUID NOT NULL
+);
+CREATE INDEX IF NOT EXISTS merged_people{g}_kept ON merged_people{g} (kept_id);

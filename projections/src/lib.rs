@@ -23,7 +23,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use contacts::WordKind;
-pub use messages::{AgendaKind, CampaignCounts, FailureCount, QUARTER_S, StatsBasis, StatsMeasure};
+pub use messages::{
+    AgendaKind, CampaignCounts, ConversationRow, FailureCount, Place, QUARTER_S, StatsBasis,
+    StatsMeasure,
+};
 pub use projector::{BATCH_MAX, ProjectError, ProjectionState, ProjectionStatus, Stale};
 pub use queries::*;
 pub use store::{Dialect, ReadDb, StoreError};

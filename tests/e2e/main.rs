@@ -12,6 +12,7 @@ mod command_line;
 mod consent;
 mod console;
 mod contracts;
+mod conversations;
 mod crash;
 mod custom_read_model;
 mod endpoints;

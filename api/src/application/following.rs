@@ -2,6 +2,7 @@
 //! protocol, is one of these: a reader that goes away comes back with the last position it saw. Nothing is read before the
 //! reader has taken what was read last, so a slow one costs a page of memory and misses nothing.
 
+mod activity;
 mod tail;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use super::events::{self, EventFilter};
 use super::view::EventView;
 use crate::app::Gateway;
 
+pub use activity::Activity;
 pub use tail::SharedLog;
 pub(super) use tail::Tail;
 

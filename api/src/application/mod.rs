@@ -12,6 +12,7 @@ mod check;
 pub mod cloud_api;
 mod command;
 pub mod contacts;
+pub mod conversations;
 pub mod error;
 pub mod events;
 pub mod exports;

@@ -10,6 +10,7 @@ use domain::account::{
 use domain::api_key::{ApiKey, Scope};
 use domain::campaign::{Audience, Campaign, CampaignStatus, WhenPast};
 use domain::contact::{Aliases, ConsentStatus, Contact, PortfolioIdentity};
+use domain::conversation::{Conversation, Handling};
 use domain::import::{Import, ImportRowError, ImportStatus};
 use domain::message::{
     DeliveryStatus, Direction, Message, MessageStatus, ParameterValue, SkipReason,
@@ -17,13 +18,14 @@ use domain::message::{
 use domain::port::Position;
 use domain::pricing::Amount;
 use domain::primitives::{
-    AccountId, Actor, ApiKeyId, CampaignId, ConsoleUserId, ContactId, ImportId, MessageId,
-    Personal, PhoneNumber, SegmentId, TemplateId, WorkspaceId,
+    AccountId, Actor, ApiKeyId, CampaignId, ConsoleUserId, ContactId, ConversationId, ImportId,
+    MessageId, Personal, PhoneNumber, SegmentId, TemplateId, WorkspaceId,
 };
 use domain::segment::Segment;
 use domain::template::{Quality, Template, TemplateCategory, TemplateStatus};
 use domain::user::{Role, User};
 use domain::workspace::Workspace;
+use projections::ConversationRow;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -300,6 +302,67 @@ pub struct MessageView {
     pub replied_at: Option<DateTime<Utc>>,
     pub clicked_at: Option<DateTime<Utc>>,
     pub failed_at: Option<DateTime<Utc>>,
+}
+
+/// A conversation: as lists have it, with what its own stream says where that was asked too.
+#[derive(Clone, Debug)]
+pub struct ConversationView {
+    pub(crate) row: ConversationRow,
+}
+
+impl ConversationView {
+    pub(crate) fn new(mut row: ConversationRow, conversation: Option<&Conversation>) -> Self {
+        if let Some(known) = conversation.filter(|known| known.opened_at.is_some()) {
+            row.opened_at = known.opened_at;
+            row.handling = known.handling;
+            row.assigned_to = known.assigned_to.map(|id| id.0);
+            row.read = known.read.map(Into::into);
+        }
+        Self { row }
+    }
+
+    pub fn id(&self) -> ConversationId {
+        ConversationId(self.row.id)
+    }
+
+    pub fn workspace_id(&self) -> WorkspaceId {
+        WorkspaceId(self.row.workspace_id)
+    }
+
+    pub fn account_id(&self) -> AccountId {
+        AccountId(self.row.account_id)
+    }
+
+    /// Who speaks for the person.
+    pub fn contact_id(&self) -> ContactId {
+        ContactId(self.row.contact_id)
+    }
+
+    pub fn handling(&self) -> Handling {
+        self.row.handling
+    }
+
+    pub fn assigned_to(&self) -> Option<ConsoleUserId> {
+        self.row.assigned_to.map(ConsoleUserId)
+    }
+
+    /// Its own stream says that it is open: there is a history of it.
+    pub fn is_open(&self) -> bool {
+        self.row.opened_at.is_some()
+    }
+
+    pub fn opened_at(&self) -> DateTime<Utc> {
+        self.row.opened_at.unwrap_or_else(|| self.row.first.at())
+    }
+
+    pub fn last_activity_at(&self) -> DateTime<Utc> {
+        self.row.last.at()
+    }
+
+    /// `None` where lists do not know it yet.
+    pub fn last_message_id(&self) -> Option<MessageId> {
+        Some(MessageId(self.row.last.id)).filter(|id| !id.0.is_nil())
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use super::accounts::Account;
 use super::api_keys::ApiKey;
 use super::campaigns::Campaign;
 use super::contacts::Contact;
+use super::conversations::Conversation;
 use super::events::Event;
 use super::imports::ContactImport;
 use super::messages::Message;
@@ -16,9 +17,10 @@ use super::session::{Answer, asked, int};
 use super::templates::Template;
 use super::users::User;
 use super::webhook_endpoints::{WebhookDelivery, WebhookEndpoint};
+use crate::application::view::ConversationView;
 use crate::application::{
-    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, imports, messages,
-    segments, templates, users, webhook_endpoints,
+    AppResult, Page, PageArgs, Total, accounts, api_keys, campaigns, contacts, conversations,
+    imports, messages, segments, templates, users, webhook_endpoints,
 };
 
 /// What part of a list this is.
@@ -51,6 +53,9 @@ pub(super) enum Counted {
     Users,
     /// Of this workspace.
     Imports(Option<String>),
+    Conversations(conversations::ConversationFilter),
+    /// The messages of one.
+    OfConversation(Box<ConversationView>),
 }
 
 impl Counted {
@@ -71,6 +76,10 @@ impl Counted {
             Self::ApiKeys => api_keys::total(gateway, caller).await,
             Self::Users => users::total(gateway, caller).await,
             Self::Imports(workspace) => imports::total(gateway, caller, workspace.as_deref()).await,
+            Self::Conversations(filter) => conversations::total(gateway, caller, filter).await,
+            Self::OfConversation(view) => {
+                conversations::messages_total(gateway, caller, view).await
+            }
         }
     }
 }
@@ -177,6 +186,8 @@ connections! {
     UserConnection, UserEdge, User;
     /// A page of imports.
     ContactImportConnection, ContactImportEdge, ContactImport;
+    /// A page of conversations.
+    ConversationConnection, ConversationEdge, Conversation;
 }
 
 impl PageInfo {

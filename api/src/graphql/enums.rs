@@ -427,3 +427,15 @@ impl From<StatsDimension> for crate::application::stats::StatsDimension {
         }
     }
 }
+
+/// Who answers a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::conversation::Handling")]
+pub enum ConversationHandling {
+    /// The assistant.
+    Assistant,
+    /// People, in the inbox.
+    People,
+    /// Nobody in particular.
+    None,
+}

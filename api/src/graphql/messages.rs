@@ -171,6 +171,12 @@ impl Message {
         Ok(load(&session(ctx).launchers, self.keys.id).await?.map(Actor::from))
     }
 
+    /// The conversation it belongs to; null where the person never wrote to this number.
+    async fn conversation_id(&self, ctx: &Context<'_>) -> Answer<Option<ID>> {
+        let pair = (self.keys.account, self.keys.contact);
+        Ok(load(&session(ctx).conversations, pair).await?.map(|id| id.0.into()))
+    }
+
     /// Every fact about this message, in order: the audit trail.
     async fn history(
         &self,
@@ -314,7 +320,6 @@ pub struct SendMessageInput {
 
 impl From<SendMessageInput> for messages::SendMessage {
     fn from(input: SendMessageInput) -> Self {
-        let json = |json: Option<Json>| json.map(|json| json.0).filter(|json| !json.is_null());
         Self {
             account_id: input.account_id.0,
             external_id: input.external_id,
@@ -322,23 +327,10 @@ impl From<SendMessageInput> for messages::SendMessage {
             to: input.to.map(|number| number.0),
             user_id: input.user_id,
             contact_id: input.contact_id.map(|id| id.0),
-            template: input.template.map(|template| messages::TemplateMessage {
-                template_id: template.template_id.map(|id| id.0),
-                name: template.name,
-                language: template.language,
-                parameters: json(template.parameters),
-                components: None,
-            }),
+            template: input.template.map(Into::into),
             text: input.text,
             preview_url: None,
-            media: input.media.map(|media| messages::MediaInput {
-                kind: media.kind.into(),
-                link: media.link,
-                media_id: media.media_id,
-                caption: media.caption,
-                filename: media.filename,
-                voice: false,
-            }),
+            media: input.media.map(Into::into),
             interactive: json(input.interactive),
             location: json(input.location),
             contacts: json(input.contacts),
@@ -349,6 +341,11 @@ impl From<SendMessageInput> for messages::SendMessage {
             idempotency_key: input.idempotency_key,
         }
     }
+}
+
+/// What says something: null says nothing.
+fn json(json: Option<Json>) -> Option<serde_json::Value> {
+    json.map(|json| json.0).filter(|json| !json.is_null())
 }
 
 /// A template by id, or by name and language.
@@ -364,6 +361,18 @@ pub struct TemplateMessageInput {
     parameters: Option<Json>,
 }
 
+impl From<TemplateMessageInput> for messages::TemplateMessage {
+    fn from(input: TemplateMessageInput) -> Self {
+        Self {
+            template_id: input.template_id.map(|id| id.0),
+            name: input.name,
+            language: input.language,
+            parameters: json(input.parameters),
+            components: None,
+        }
+    }
+}
+
 /// Media by link or by id.
 #[derive(Debug, InputObject)]
 pub struct MediaInput {
@@ -377,6 +386,19 @@ pub struct MediaInput {
     caption: Option<String>,
     /// The name a document is saved under.
     filename: Option<String>,
+}
+
+impl From<MediaInput> for messages::MediaInput {
+    fn from(input: MediaInput) -> Self {
+        Self {
+            kind: input.kind.into(),
+            link: input.link,
+            media_id: input.media_id,
+            caption: input.caption,
+            filename: input.filename,
+            voice: false,
+        }
+    }
 }
 
 /// What became of a message.

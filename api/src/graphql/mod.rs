@@ -8,6 +8,7 @@ mod campaigns;
 mod coerce;
 mod connection;
 mod contacts;
+mod conversations;
 mod enums;
 mod error;
 mod events;
@@ -56,6 +57,7 @@ struct Query(
     imports::ImportQuery,
     campaigns::CampaignQuery,
     messages::MessageQuery,
+    conversations::ConversationQuery,
     events::EventQuery,
     stats::StatsQuery,
     users::UserQuery,
@@ -78,6 +80,7 @@ struct Mutation(
     segments::SegmentMutation,
     campaigns::CampaignMutation,
     messages::MessageMutation,
+    conversations::ConversationMutation,
     users::UserMutation,
     webhook_endpoints::WebhookEndpointMutation,
     api_keys::ApiKeyMutation,
@@ -216,7 +219,7 @@ mod tests {
         let provider = input.fields.iter().find(|field| field.name == "provider").unwrap();
         assert_eq!(provider.values, ["CLOUD_API", "SANDBOX"]);
         let queries = catalogue.iter().filter(|field| field.kind == FieldKind::Query).count();
-        assert_eq!((queries, catalogue.len() - queries), (32, 60));
+        assert_eq!((queries, catalogue.len() - queries), (34, 64));
     }
 
     #[test]
@@ -237,6 +240,7 @@ mod tests {
             "testCampaign",
             "sendMessage",
             "sendMessages",
+            "replyToConversation",
             "createWebhookEndpoint",
             "createApiKey",
             "inviteUser",

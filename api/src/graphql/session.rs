@@ -8,18 +8,21 @@ use std::time::Duration;
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, MaybeUndefined};
 use domain::primitives::{
-    AccountId, Actor, CampaignId, ContactId, MessageId, TemplateId, WebhookEndpointId,
+    AccountId, Actor, CampaignId, ContactId, ConversationId, MessageId, TemplateId,
+    WebhookEndpointId,
 };
 use futures::future::BoxFuture;
 
 use crate::app::Gateway;
 use crate::application::campaigns::CampaignProgress;
 use crate::application::events::HistoryRequest;
-use crate::application::view::{AccountView, CampaignView, ContactView, EventView, TemplateView};
+use crate::application::view::{
+    AccountView, CampaignView, ContactView, EventView, MessageView, TemplateView,
+};
 use crate::application::webhook_endpoints::StandingView;
 use crate::application::{
-    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, events, messages, templates,
-    webhook_endpoints,
+    AppError, AppResult, Caller, Page, accounts, campaigns, contacts, conversations, events,
+    messages, templates, webhook_endpoints,
 };
 
 /// What a resolver answers. An [`AppError`] within is kept whole until the answer is written.
@@ -37,6 +40,8 @@ pub(super) struct Session {
     pub histories: DataLoader<Histories>,
     pub standings: DataLoader<Standings>,
     pub launchers: DataLoader<Launchers>,
+    pub messages: DataLoader<Messages>,
+    pub conversations: DataLoader<Conversations>,
 }
 
 impl Session {
@@ -52,6 +57,8 @@ impl Session {
             histories: loader(Histories(asker())),
             standings: loader(Standings(asker())),
             launchers: loader(Launchers(asker())),
+            messages: loader(Messages(asker())),
+            conversations: loader(Conversations(asker())),
             gateway,
             caller,
         }
@@ -98,6 +105,8 @@ loaders! {
     Histories: HistoryRequest => Page<EventView>, events::histories;
     Standings: WebhookEndpointId => StandingView, webhook_endpoints::standings;
     Launchers: MessageId => Actor, messages::launched_by;
+    Messages: MessageId => MessageView, messages::by_ids;
+    Conversations: (AccountId, ContactId) => ConversationId, conversations::between;
 }
 
 /// Turns that a request gets before its loaders go: a long list is resolved in several.

@@ -15,11 +15,14 @@ use tokio::sync::watch;
 
 use super::campaigns::CampaignProgress;
 use super::events::{Event, EventFilter};
+use super::messages::Message;
 use super::scalars::Place;
 use super::session::{Answer, session};
 use crate::app::Gateway;
-use crate::application::following::{Following, HEARTBEAT, Reader, StreamPlace, stopping};
-use crate::application::view::EventView;
+use crate::application::following::{
+    Activity, Following, HEARTBEAT, Reader, StreamPlace, stopping,
+};
+use crate::application::view::{EventView, MessageView};
 use crate::application::{AppError, AppResult, Caller, campaigns};
 
 /// Between two looks at a campaign, however fast it moves.
@@ -76,6 +79,21 @@ impl Subscription {
         let watching = Watching::open(gateway, caller, &id).await?;
         Ok(until_error(watching, Watching::next))
     }
+
+    /// Each message of a conversation, inbound or outbound, again whenever it changes (status), for the accounts that the
+    /// caller may see. Of changes that follow each other at once, the last. Scope READ.
+    async fn conversation_activity(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only of this account.")] account_id: Option<ID>,
+    ) -> async_graphql::Result<impl Stream<Item = Answer<Message>> + use<>> {
+        let session = session(ctx);
+        let (gateway, caller) = (session.gateway.clone(), (*session.caller).clone());
+        let activity = Activity::open(gateway, caller, account_id.map(|id| id.0)).await?;
+        let given = ctx.data_opt::<Given>().cloned().unwrap_or_default();
+        let talking = Talking { activity, given, read: VecDeque::new() };
+        Ok(until_error(talking, Talking::next))
+    }
 }
 
 /// A stream of what `next` gives, that ends with its first error.
@@ -106,6 +124,25 @@ impl Feed {
                 return Ok(event.into());
             }
             self.read = self.following.next().await?.into();
+        }
+    }
+}
+
+struct Talking {
+    activity: Activity,
+    given: Given,
+    read: VecDeque<MessageView>,
+}
+
+impl Talking {
+    async fn next(&mut self) -> AppResult<Message> {
+        loop {
+            if let Some(message) = self.read.pop_front() {
+                return Ok(message.into());
+            }
+            let (position, messages) = self.activity.next().await?;
+            self.given.note(position);
+            self.read = messages.into();
         }
     }
 }

@@ -2,6 +2,7 @@
 //! acts only through commands.
 
 pub mod campaign;
+pub mod conversations;
 pub mod dispatch;
 pub mod endpoints;
 pub mod exports;

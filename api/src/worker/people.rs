@@ -3,10 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use domain::account::Account;
 use domain::contact::{Contact, HALVES_MAX};
-use domain::delivery::{OneOfSeveral, is_there_twice, recipient_of};
+use domain::delivery::{OneOfSeveral, SERVICE_WINDOW, is_there_twice, recipient_of, window_until};
 use domain::message::{Message, Recipient};
 use domain::port::FeedError;
 use domain::primitives::{
@@ -20,8 +20,6 @@ use uuid::Uuid;
 use super::campaign::SALTS_MAX;
 use crate::app::Gateway;
 
-/// Meta: 24 h from the person's last message to the number.
-const WINDOW: Duration = Duration::hours(24);
 /// Messages looked up at once.
 const LOOK_UP: usize = 1_000;
 
@@ -172,7 +170,7 @@ pub(crate) async fn windows(
 ) -> Result<HashMap<Uuid, DateTime<Utc>>, QueryError> {
     let everyone = everyone_of(people.iter().map(|(person, _)| *person));
     let heard = queries.windows(account.0, &everyone).await?;
-    let since = now - WINDOW;
+    let since = now - SERVICE_WINDOW;
     let mut windows = HashMap::with_capacity(heard.len());
     for (person, to) in people {
         let Some(mut at) = person.latest(&heard) else { continue };
@@ -186,7 +184,7 @@ pub(crate) async fn windows(
                 None => continue,
             }
         }
-        windows.insert(person.addressee_id, at + WINDOW);
+        windows.insert(person.addressee_id, window_until(at));
     }
     Ok(windows)
 }

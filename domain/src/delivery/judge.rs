@@ -1,6 +1,6 @@
 //! May this message go now? Asked when it is planned and again when it falls due, with the facts of that moment.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
 
 use super::hours::SendingHours;
@@ -8,6 +8,8 @@ use crate::contact::{ConsentStatus, Contact};
 use crate::message::{ContentKind, SkipReason};
 use crate::template::{TemplateCategory, TemplateStatus};
 
+/// Meta: the customer service window ends 24 h after the person last wrote to the number.
+pub const SERVICE_WINDOW: Duration = Duration::hours(24);
 /// WhatsApp measures the service window itself, so ours closes a little early (Meta: 24 h from the person's last
 /// message).
 const WINDOW_MARGIN_S: i64 = 90;
@@ -43,9 +45,18 @@ pub struct DeliveryFacts<'a> {
 impl DeliveryFacts<'_> {
     /// The person wrote lately, so that anything may be sent, and what is sent reaches nobody new.
     pub fn window_is_open(&self) -> bool {
-        let margin = chrono::Duration::seconds(WINDOW_MARGIN_S);
-        self.window_until.is_some_and(|until| self.now < until - margin)
+        self.window_until.is_some_and(|until| is_window_open(until, self.now))
     }
+}
+
+/// The end of the customer service window of a person who last wrote at this time, as WhatsApp counts.
+pub fn window_until(written_at: DateTime<Utc>) -> DateTime<Utc> {
+    written_at + SERVICE_WINDOW
+}
+
+/// Whether a free-form message is still let out in a window with this end.
+pub fn is_window_open(until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now < until - Duration::seconds(WINDOW_MARGIN_S)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +167,7 @@ pub(super) fn consent_problem(
 
 #[cfg(test)]
 mod tests {
-    use chrono::{Duration, TimeZone};
+    use chrono::TimeZone;
 
     use super::*;
     use crate::GatewayAggregate;

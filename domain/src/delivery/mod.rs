@@ -17,7 +17,9 @@ mod zone;
 pub use due::{Due, Intended, Redue, SendIntent};
 pub use grace::{HEARD_GAP, time_heard};
 pub use hours::{SendingHours, SendingHoursError};
-pub use judge::{DeliveryFacts, Verdict, WaitFor, judge};
+pub use judge::{
+    DeliveryFacts, SERVICE_WINDOW, Verdict, WaitFor, is_window_open, judge, window_until,
+};
 pub use marketing::{
     ENOUGH_MARKETING_CODE, EXPERIMENT_CODE, counts_towards_cap, marketing_blocked_until,
 };

@@ -48,10 +48,11 @@ pub enum AggregateType {
     ApiKey,
     WebhookEndpoint,
     User,
+    Conversation,
 }
 
 impl AggregateType {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Workspace,
         Self::Account,
         Self::Template,
@@ -63,6 +64,7 @@ impl AggregateType {
         Self::ApiKey,
         Self::WebhookEndpoint,
         Self::User,
+        Self::Conversation,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -78,6 +80,7 @@ impl AggregateType {
             Self::ApiKey => "api_key",
             Self::WebhookEndpoint => "webhook_endpoint",
             Self::User => "user",
+            Self::Conversation => "conversation",
         }
     }
 

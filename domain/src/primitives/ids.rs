@@ -57,6 +57,8 @@ ids! {
     WebhookEndpointId,
     /// Somebody who signs in to the console.
     ConsoleUserId,
+    /// What one number and one person have to say to each other.
+    ConversationId,
 }
 
 /// When the occurrence of a campaign's message started, in milliseconds since 1970: its id begins with that
@@ -88,6 +90,20 @@ pub fn message_id_of_campaign(
     MessageId(Uuid::from_u128(
         start << 80 | 0x8 << 76 | age_high << 64 | 0b10 << 62 | age_low << 50 | mixed,
     ))
+}
+
+/// The id of the conversation of a number with a person: whoever opens it, from whatever the person wrote, opens the same
+/// one.
+///
+/// A UUIDv8: the contact's own time (48 bits of milliseconds), and 74 bits mixed from both ids. Neither of them says anything
+/// about anybody, so that no key is needed.
+pub fn conversation_id(account: AccountId, contact: ContactId) -> ConversationId {
+    let time = contact.0.as_u128() >> 80 << 80;
+    let mixed =
+        u128::from(mix(account.0, contact.0, 0)) << 64 | u128::from(mix(account.0, contact.0, 1));
+    let high = (mixed >> 64) & 0xfff;
+    let low = mixed & 0x3fff_ffff_ffff_ffff;
+    ConversationId(Uuid::from_u128(time | 0x8 << 76 | high << 64 | 0b10 << 62 | low))
 }
 
 /// 64 well-spread bits of two ids and a salt (the finaliser of MurmurHash3 over each half).
@@ -126,6 +142,18 @@ mod tests {
             message_id_of_campaign(CampaignId(Uuid::from_u128(8)), start, contact(1_000_000, 1), 0)
         );
         assert_eq!(one.0.get_version_num(), 8);
+    }
+
+    #[test]
+    fn a_conversation_id_repeats_and_differs_by_number_and_person() {
+        let account = |n| AccountId(Uuid::from_u128(n));
+        let id = conversation_id(account(1), contact(1_763_000_000_000, 5));
+        assert_eq!(id, conversation_id(account(1), contact(1_763_000_000_000, 5)));
+        assert_ne!(id, conversation_id(account(2), contact(1_763_000_000_000, 5)));
+        assert_ne!(id, conversation_id(account(1), contact(1_763_000_000_000, 6)));
+        assert!(id < conversation_id(account(1), contact(1_763_000_000_001, 5)));
+        assert_eq!(id.0.get_version_num(), 8);
+        assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
     }
 
     #[test]

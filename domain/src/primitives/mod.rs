@@ -13,8 +13,9 @@ pub use actor::{Actor, ActorKind};
 pub use country::{Country, CountryError};
 pub use daily_hours::DailyHours;
 pub use ids::{
-    AccountId, ApiKeyId, CampaignId, ConsoleUserId, ContactId, ImportId, MessageId, SegmentId,
-    TemplateId, WebhookEndpointId, WorkspaceId, message_id_of_campaign, occurrence_start_ms,
+    AccountId, ApiKeyId, CampaignId, ConsoleUserId, ContactId, ConversationId, ImportId, MessageId,
+    SegmentId, TemplateId, WebhookEndpointId, WorkspaceId, conversation_id, message_id_of_campaign,
+    occurrence_start_ms,
 };
 pub use personal::{MARK_ERASED, MARK_KNOWN, Personal};
 pub use phone_number::{PhoneNumber, PhoneNumberError};

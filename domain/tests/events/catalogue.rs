@@ -1,4 +1,4 @@
-//! The ten aggregates, with what the tests ask of each without knowing its types.
+//! The twelve aggregates, with what the tests ask of each without knowing its types.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
@@ -58,6 +58,11 @@ pub const AGGREGATES: &[Kind] = &[
         domain::webhook_endpoint::WebhookEndpointEvent
     ),
     kind!("User", domain::user::User, domain::user::UserEvent),
+    kind!(
+        "Conversation",
+        domain::conversation::Conversation,
+        domain::conversation::ConversationEvent
+    ),
 ];
 
 /// Every event's name and newest version.

@@ -365,4 +365,39 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "user.removed",
         "For good: name and address are erased. What they did stays on record under their id.",
     ),
+    (
+        "conversation.opened",
+        "A person wrote to a number for the first time: `message_id` is what they wrote. Until \
+         `window_expires_at`, 24 h after the person last wrote, they may be answered freely; \
+         absent where what they wrote opens no such window (a reaction). With `continues` it goes \
+         on with the conversation of a contact who was merged into this one, as that was handled, \
+         assigned and read.",
+    ),
+    (
+        "conversation.window_extended",
+        "The person wrote again, and may be answered freely until `expires_at`. One of these for \
+         each message that moves the end; what was written earlier and told later moves nothing.",
+    ),
+    (
+        "conversation.assigned",
+        "A user of the console takes care of it; without `user_id` nobody does any more.",
+    ),
+    (
+        "conversation.handed_over",
+        "Others answer from now on: the assistant, people, or nobody in particular.",
+    ),
+    (
+        "conversation.read",
+        "Somebody has read what the person wrote, up to the message in `up_to`. With \
+         `show_receipt` WhatsApp is told, so that the person sees it (blue ticks): at most once of \
+         each message, after this was recorded. What became of that is the next event; where the \
+         gateway stopped in between there is none, and WhatsApp may not have been told.",
+    ),
+    ("conversation.receipt_shown", "WhatsApp took the word that the message was read."),
+    (
+        "conversation.receipt_failed",
+        "WhatsApp refused the word that the message was read, or did not answer, in which case it \
+         may have taken it. `code` is WhatsApp's own. It is not told again of this message; the \
+         next one that is read tells it of all before.",
+    ),
 ];

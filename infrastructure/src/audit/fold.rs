@@ -91,7 +91,10 @@ pub(super) async fn streams(
 ) -> Result<(), FeedError> {
     report.streams += ids.len() as u64;
     let (short, long): (Vec<StreamId>, Vec<StreamId>) = ids.iter().partition(|id| {
-        matches!(id.aggregate_type, AggregateType::Message | AggregateType::Contact)
+        matches!(
+            id.aggregate_type,
+            AggregateType::Message | AggregateType::Contact | AggregateType::Conversation
+        )
     });
     match ledger.log().read_streams(&short).await {
         Ok(events) => {

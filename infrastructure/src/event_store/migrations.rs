@@ -44,6 +44,7 @@ pub(crate) const POSTGRES: &[(&str, &str)] = migrations!["postgres":
     "20261127140000_create_audit_seals",
     "20261127150000_number_webhook_endpoints",
     "20261127170000_number_users",
+    "20261128010000_number_conversations",
 ];
 
 pub(crate) async fn sqlite(

@@ -96,6 +96,7 @@ pub(crate) fn number_of_type(aggregate_type: AggregateType) -> i64 {
         AggregateType::ApiKey => 9,
         AggregateType::WebhookEndpoint => 10,
         AggregateType::User => 11,
+        AggregateType::Conversation => 12,
     }
 }
 

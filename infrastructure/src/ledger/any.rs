@@ -41,6 +41,7 @@ impl AnyAggregate {
             }
             AggregateType::ApiKey => Box::<domain::api_key::ApiKey>::default(),
             AggregateType::User => Box::<domain::user::User>::default(),
+            AggregateType::Conversation => Box::<domain::conversation::Conversation>::default(),
         })
     }
 

@@ -19,9 +19,12 @@ use crate::crypto::KeyRing;
 /// Aggregates held in memory; a message is one to two kB.
 const AGGREGATES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Whether reading one is a reason to keep it. People and messages are many, and each is read once in a while.
+/// Whether reading one is a reason to keep it. People, messages and conversations are many, and each is read once in a while.
 pub(super) fn is_kept_when_read(aggregate_type: AggregateType) -> bool {
-    !matches!(aggregate_type, AggregateType::Contact | AggregateType::Message)
+    !matches!(
+        aggregate_type,
+        AggregateType::Contact | AggregateType::Message | AggregateType::Conversation
+    )
 }
 
 pub(super) struct AggregateCache(Mutex<Entries>);

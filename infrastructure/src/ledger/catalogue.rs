@@ -4,6 +4,7 @@ use domain::account::AccountEvent;
 use domain::api_key::ApiKeyEvent;
 use domain::campaign::CampaignEvent;
 use domain::contact::ContactEvent;
+use domain::conversation::ConversationEvent;
 use domain::import::ImportEvent;
 use domain::message::MessageEvent;
 use domain::segment::SegmentEvent;
@@ -19,6 +20,7 @@ pub fn events() -> impl Iterator<Item = (&'static str, u32)> {
         ApiKeyEvent::CATALOGUE,
         CampaignEvent::CATALOGUE,
         ContactEvent::CATALOGUE,
+        ConversationEvent::CATALOGUE,
         ImportEvent::CATALOGUE,
         MessageEvent::CATALOGUE,
         SegmentEvent::CATALOGUE,

@@ -74,7 +74,7 @@ impl Projection for Directory {
                     writes.push(fold::<WebhookEndpoint>(view, &events).await?);
                 }
                 AggregateType::User => writes.push(fold::<User>(view, &events).await?),
-                AggregateType::Contact | AggregateType::Message => {}
+                AggregateType::Contact | AggregateType::Message | AggregateType::Conversation => {}
             }
         }
         Ok(writes)

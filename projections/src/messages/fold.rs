@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashMap, hash_map};
 
 use chrono::{DateTime, Duration, Utc};
+use domain::conversation::ConversationEvent;
 use domain::delivery::marketing_blocked_until;
 use domain::message::{Failure, Message, MessageEvent};
 use uuid::Uuid;
 
+use super::conversations::{Conversations, MoveOf};
 use super::counts::{Contribution, CountsDoc, Tick};
 use super::stats::{Standing, Stats};
 use super::tables::{
@@ -25,9 +27,18 @@ pub(super) enum Step {
         event: Box<MessageEvent>,
         recorded_at: DateTime<Utc>,
     },
+    Conversation {
+        id: Uuid,
+        event: Box<ConversationEvent>,
+    },
     /// The person's data goes.
     Erased {
         contact_id: Uuid,
+    },
+    /// Two contacts are one person.
+    Merged {
+        from: Uuid,
+        into: Uuid,
     },
 }
 
@@ -72,6 +83,7 @@ pub(super) struct Batch {
     heard: BTreeMap<(Uuid, i64), (DateTime<Utc>, DateTime<Utc>)>,
     activity: BTreeMap<Uuid, Activity>,
     stats: Stats,
+    conversations: Conversations,
 }
 
 fn latest(known: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
@@ -79,6 +91,10 @@ fn latest(known: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
 }
 
 impl Batch {
+    pub fn new(conversations: Conversations) -> Self {
+        Self { conversations, ..Self::default() }
+    }
+
     /// Answers the message's campaign. What is known already stays as it is.
     pub fn know_message(&mut self, id: Uuid, sequence: u64, message: Message) -> Option<Uuid> {
         let campaign = message.header.as_ref().and_then(|header| header.campaign_id);
@@ -98,7 +114,9 @@ impl Batch {
             Step::Message { id, sequence, event, recorded_at } => {
                 self.apply_message(id, sequence, *event, recorded_at);
             }
+            Step::Conversation { id, event } => self.conversations.event(id, *event),
             Step::Erased { contact_id } => self.erase(contact_id),
+            Step::Merged { from, into } => self.conversations.merge(from, into),
         }
     }
 
@@ -120,12 +138,16 @@ impl Batch {
             return;
         }
         let heard = Heard::of(&event);
+        let moves = MoveOf::of(&event);
         let before = Contribution::of(&entry.message);
         let stood = Standing::of(&entry.message);
         entry.message.fold(event);
         entry.sequence = sequence;
         entry.is_changed = true;
         let after = Contribution::of(&entry.message);
+        if let Some(moves) = moves {
+            self.conversations.message(id, &moves, &entry.message);
+        }
         let Some(header) = &entry.message.header else { return };
         self.stats.change(stood, Standing::of(&entry.message), &entry.message);
         if before != after
@@ -248,6 +270,7 @@ impl Batch {
             Write::Upsert { table: &ACCOUNT_ACTIVITY, rows: activity.collect() },
         ];
         writes.extend(self.stats.into_writes());
+        writes.extend(self.conversations.into_writes());
         (writes, written)
     }
 }

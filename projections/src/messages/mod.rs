@@ -1,7 +1,8 @@
 //! The messages' read models: the messages themselves, what dispatch has to do about them, who may be written to
-//! freely, and the campaigns' counts. Reads contacts' events too, for one thing only: what an erased person wrote and was
-//! written goes.
+//! freely, the conversations, and the campaigns' counts. Reads contacts' events too, for two things only: what an erased
+//! person wrote and was written goes, and contacts that were merged are one person.
 
+mod conversations;
 mod counts;
 mod fold;
 mod recent;
@@ -12,10 +13,14 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use domain::contact::ContactEvent;
+use domain::conversation::ConversationEvent;
 use domain::message::{Message, MessageEvent};
 use domain::port::{AggregateType, RecordedEvent};
 use uuid::Uuid;
 
+pub(crate) use conversations::COLUMNS as CONVERSATION_COLUMNS;
+pub use conversations::{ConversationRow, Place};
+use conversations::{Conversations, Needed};
 pub(crate) use counts::CountsDoc;
 pub use counts::{CampaignCounts, FailureCount};
 use fold::{Batch, Step, Written};
@@ -40,7 +45,7 @@ impl Projection for Messages {
     }
 
     fn aggregate_types(&self) -> &'static [AggregateType] {
-        &[AggregateType::Message, AggregateType::Contact]
+        &[AggregateType::Message, AggregateType::Contact, AggregateType::Conversation]
     }
 
     async fn project(
@@ -52,18 +57,26 @@ impl Projection for Messages {
         let steps = off_executor(move || read(&events)).await?;
         let (mut ids, mut erased, mut campaigns) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut needed = Needed::default();
         for step in &steps {
             match step {
                 Step::Message { id, event, .. } => {
                     ids.insert(*id);
                     campaigns.extend(campaign_of(event));
+                    needed.message(event);
+                }
+                Step::Conversation { id, .. } => {
+                    needed.ids.insert(*id);
+                }
+                Step::Merged { from, into } => {
+                    needed.merges.insert(*from, *into);
                 }
                 Step::Erased { contact_id } => {
                     erased.insert(*contact_id);
                 }
             }
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(conversations(view, &needed).await?);
         ids.retain(|id| match recent.take(*id) {
             Some((sequence, message)) => {
                 campaigns.extend(batch.know_message(*id, sequence, message));
@@ -103,6 +116,24 @@ impl Projection for Messages {
     }
 }
 
+/// What a batch needs to know of conversations.
+async fn conversations(view: &View, needed: &Needed) -> Result<Conversations, ProjectError> {
+    let mut known = Conversations::default();
+    let people = view.query_chunked(needed.people(), conversations::people_by_half).await?;
+    known.know_people(&people)?;
+    if !needed.merges.is_empty() {
+        let merging = known.merging(needed);
+        let halves = view.query_chunked(merging, conversations::people_by_kept).await?;
+        known.know_people(&halves)?;
+        let merging = known.merging(needed);
+        let theirs = view.query_chunked(merging, conversations::rows_by_contact).await?;
+        known.know(&theirs)?;
+    }
+    let rows = view.query_chunked(known.ids(needed), conversations::rows_by_id).await?;
+    known.know(&rows)?;
+    Ok(known)
+}
+
 fn read(events: &[RecordedEvent]) -> Result<Vec<Step>, ProjectError> {
     let mut steps = Vec::with_capacity(events.len());
     for event in events {
@@ -115,10 +146,22 @@ fn read(events: &[RecordedEvent]) -> Result<Vec<Step>, ProjectError> {
                     recorded_at: event.recorded_at,
                 });
             }
-        } else if event.event_type == "contact.erased"
-            && decode::<ContactEvent>(event, ContactEvent::CATALOGUE)?.is_some()
-        {
-            steps.push(Step::Erased { contact_id: event.stream.id });
+        } else if event.is(AggregateType::Conversation) {
+            let decoded = decode::<ConversationEvent>(event, ConversationEvent::CATALOGUE)?;
+            steps.extend(decoded.map(|event_of| Step::Conversation {
+                id: event.stream.id,
+                event: Box::new(event_of),
+            }));
+        } else if matches!(event.event_type.as_str(), "contact.erased" | "contact.merged") {
+            match decode::<ContactEvent>(event, ContactEvent::CATALOGUE)? {
+                Some(ContactEvent::Erased { .. }) => {
+                    steps.push(Step::Erased { contact_id: event.stream.id });
+                }
+                Some(ContactEvent::Merged { into, .. }) => {
+                    steps.push(Step::Merged { from: event.stream.id, into: into.0 });
+                }
+                _ => {}
+            }
         }
     }
     Ok(steps)

@@ -7,12 +7,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::conversations::{CONVERSATIONS, MERGED_PEOPLE};
 use super::stats::{STATS, STATS_FAILURES, STATS_GROUPS, STATS_PARTS};
 use crate::store::{Kind, Schema, StoreError, Table, Value, keep, max, set};
 
 pub static SCHEMA: Schema = Schema {
     name: "messages",
-    version: 7,
+    version: 8,
     ddl: include_str!("../../migrations/messages.sql"),
     tables: &[
         &MESSAGES,
@@ -28,6 +29,8 @@ pub static SCHEMA: Schema = Schema {
         &STATS_PARTS,
         &STATS_GROUPS,
         &STATS_FAILURES,
+        &CONVERSATIONS,
+        &MERGED_PEOPLE,
     ],
 };
 

@@ -4,6 +4,7 @@
 mod audience;
 mod campaigns;
 mod contacts;
+mod conversations;
 mod directory;
 mod dispatch;
 mod forecast;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 pub use audience::{AudiencePage, AudienceQuery, AudienceSurvey};
 pub use campaigns::{CampaignProgress, ProgressAt};
 pub use contacts::{ContactFilter, ImportChange, SEGMENT_SCAN_MAX};
+pub use conversations::{ConversationFilter, UNREAD_MAX};
 pub use directory::{AccountFilter, CampaignFilter, ImportErrorRow, TemplateFilter};
 pub use dispatch::{AccountActivity, AgendaItem, DueBacklog, DueCursor};
 pub use forecast::Backlog;

@@ -150,6 +150,8 @@ pub struct Total {
 pub(super) enum Order {
     OldestFirst,
     NewestFirst,
+    /// The newest activity first.
+    ByActivity,
     ById,
 }
 
@@ -194,6 +196,7 @@ impl Listing {
         match self.order {
             Order::ById => "id",
             Order::OldestFirst | Order::NewestFirst => "created_at",
+            Order::ByActivity => "last_activity_at",
         }
     }
 
@@ -232,7 +235,8 @@ impl Listing {
         span: Span,
         limit: usize,
     ) -> Result<Vec<(Cursor, Row)>, QueryError> {
-        let is_ascending = (self.order == Order::NewestFirst) == span.backwards;
+        let newest_first = matches!(self.order, Order::NewestFirst | Order::ByActivity);
+        let is_ascending = newest_first == span.backwards;
         let (direction, beyond, short_of) =
             if is_ascending { ("ASC", ">", "<") } else { ("DESC", "<", ">") };
         let key = self.key();
@@ -277,8 +281,22 @@ impl Listing {
         db: &ReadDb,
         page: &PageRequest,
     ) -> Result<Page<Stored<T>>, QueryError> {
+        let read = |cursor: &Cursor, row: &Row| {
+            Ok(Stored { id: cursor.id, sequence: row.count(2)?, state: db.doc(row, 3)? })
+        };
+        self.page_of(db, page, "sequence, doc", read).await
+    }
+
+    /// A page of whatever `read` makes of a row's `columns`, which begin at 2.
+    pub async fn page_of<T>(
+        &self,
+        db: &ReadDb,
+        page: &PageRequest,
+        columns: &str,
+        read: impl Fn(&Cursor, &Row) -> Result<T, StoreError>,
+    ) -> Result<Page<T>, QueryError> {
         let count = page.count();
-        let mut rows = self.rows(db, "sequence, doc", page.span(), count + 1).await?;
+        let mut rows = self.rows(db, columns, page.span(), count + 1).await?;
         let has_more = rows.len() > count;
         rows.truncate(count);
         if page.backwards {
@@ -286,8 +304,8 @@ impl Listing {
         }
         let mut items = Vec::with_capacity(rows.len());
         for (cursor, row) in rows {
-            let stored = Stored { id: cursor.id, sequence: row.count(2)?, state: db.doc(&row, 3)? };
-            items.push((cursor, stored));
+            let item = read(&cursor, &row)?;
+            items.push((cursor, item));
         }
         let (has_next, has_previous) = page.more(has_more);
         Ok(Page::of(items, has_next, has_previous))
@@ -315,7 +333,7 @@ pub(super) fn single(rows: &[Row]) -> Result<&Row, StoreError> {
 }
 
 /// A pattern for "contains these words", in lower case, with the pattern's own signs escaped by `!`.
-fn like(text: &str) -> String {
+pub(super) fn like(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.to_lowercase().chars() {
         if matches!(c, '%' | '_' | '!') {

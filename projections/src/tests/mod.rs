@@ -2,6 +2,7 @@
 //! in a schema of its own).
 
 mod audiences;
+mod conversations;
 mod harness;
 mod listing;
 mod progress;

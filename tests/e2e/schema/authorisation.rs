@@ -296,6 +296,7 @@ async fn a_scope_that_is_needed_sometimes_is_needed_then() {
             json!({ "workspaceId": lab.own[&Kind::Workspace], "rule": { "not": [{ "attribute": "city", "op": "eq", "value": "x" }] } }),
         ),
         ("{ messageByWamid(wamid: \"wamid.x\") { id } }", json!({})),
+        ("{ conversations(filter: { search: \"canary\" }) { nodes { id } } }", json!({})),
     ] {
         let answer = ask(&reader, query, &args).await;
         assert_eq!(code(&answer), "FORBIDDEN", "{query}: {answer}");

@@ -12,9 +12,14 @@ use api::config::Config;
 use api::{http, telemetry};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::message::{Message, MessageCommand};
+use domain::conversation::{Conversation, ConversationCommand, Inbound};
+use domain::message::{
+    Content, ContentKind, Message, MessageCommand, MessageHeader, Priority, Recipient,
+};
 use domain::port::{Clock, EventFeed};
-use domain::primitives::Actor;
+use domain::primitives::{
+    AccountId, Actor, ContactId, MessageId, PhoneNumber, Wamid, WorkspaceId, conversation_id,
+};
 use domain::template::{Template, TemplateCommand, TemplateStatus};
 use gateway_tests::{Client, Number, SandboxProcess, Store, StoreKind};
 use infrastructure::clock::{SystemClock, SystemIds};
@@ -177,6 +182,7 @@ impl Lab {
         self.approve(&template).await;
         let campaign = self.campaign(&account, &template, contact).await;
         let message = self.message(&account, contact, None).await;
+        let conversation = self.wrote(workspace, &account, contact).await;
         let key = json!({ "name": name, "scopes": ["READ"], "workspaceIds": [workspace], "accountIds": [account] });
         let key = self.create("createApiKey", "CreateApiKeyInput", key, "apiKey").await;
         let user = json!({
@@ -196,6 +202,7 @@ impl Lab {
             (Kind::Message, message),
             (Kind::ApiKey, key),
             (Kind::User, user),
+            (Kind::Conversation, conversation),
         ])
     }
 
@@ -257,6 +264,51 @@ impl Lab {
                 .await
                 .expect("approved");
         }
+    }
+
+    /// A person writes, as a webhook would tell it: the conversation.
+    pub async fn wrote(&self, workspace: &str, account: &str, contact: &str) -> String {
+        let id = |text: &str| Uuid::parse_str(text).expect("an id");
+        let at = self.gateway.clock.now();
+        let message_id = MessageId(self.gateway.ids.next_id(at));
+        let heard = Inbound {
+            workspace_id: WorkspaceId(id(workspace)),
+            account_id: AccountId(id(account)),
+            contact_id: ContactId(id(contact)),
+            message_id,
+            opens_window: true,
+            at,
+        };
+        let header = MessageHeader {
+            workspace_id: heard.workspace_id,
+            account_id: heard.account_id,
+            contact_id: heard.contact_id,
+            campaign_id: None,
+            is_test: false,
+            content_kind: ContentKind::Inbound,
+            template: None,
+            priority: Priority::Reply,
+            time_to_live_s: None,
+            external_id: None,
+            metadata: None,
+            reply_to: None,
+            country: None,
+        };
+        let phone = PhoneNumber::parse("+447700900101").expect("a number");
+        let receive = MessageCommand::Receive {
+            header: Box::new(header),
+            from: Recipient { phone: Some(phone), user_id: None },
+            wamid: Wamid::parse(&format!("wamid.CANARY{message_id}")).expect("a wamid"),
+            content: Content::Text { body: "canary question".to_owned(), preview_url: false },
+            opens_window: true,
+            at,
+        };
+        self.tell(&message_id.to_string(), receive).await;
+        let conversation = conversation_id(heard.account_id, heard.contact_id);
+        let note = ConversationCommand::NoteInbound(heard);
+        let told = self.gateway.bus.execute::<Conversation>(conversation.0, note, &self.context());
+        told.await.expect("recorded");
+        conversation.to_string()
     }
 
     /// Leads a queued message to doubt, as a dispatcher would whose call was never answered.

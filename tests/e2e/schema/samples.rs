@@ -18,10 +18,11 @@ pub enum Kind {
     ApiKey,
     WebhookEndpoint,
     User,
+    Conversation,
 }
 
 impl Kind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Workspace,
         Self::Account,
         Self::Template,
@@ -33,6 +34,7 @@ impl Kind {
         Self::ApiKey,
         Self::WebhookEndpoint,
         Self::User,
+        Self::Conversation,
     ];
 
     fn name(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Kind {
             Self::ApiKey => "apikey",
             Self::WebhookEndpoint => "webhook",
             Self::User => "user",
+            Self::Conversation => "conversation",
         }
     }
 
@@ -63,6 +66,9 @@ impl Kind {
         };
         match argument {
             "correlationId" => None,
+            // Narrows, and looks nobody up.
+            "assignedTo" => None,
+            "upTo" => Some(Self::Message),
             "aggregateIds" => Some(Self::Message),
             "keep" | "merge" => Some(Self::Contact),
             "id" if field == "resolveInDoubt" => Some(Self::Message),
@@ -155,6 +161,8 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("message", json!({ "id": id(Kind::Message) })),
         done("messageByWamid", json!({ "wamid": WAMID })),
         done("messages", json!({})),
+        done("conversation", json!({ "id": id(Kind::Conversation) })),
+        done("conversations", json!({})),
         done("events", json!({})),
         done(
             "deliveryStats",
@@ -262,6 +270,17 @@ pub fn samples(own: &Things, spare: &Spare) -> Vec<Sample> {
         done("cancelMessage", json!({ "id": spare.scheduled })),
         done("resolveInDoubt", json!({ "id": spare.doubtful, "resolution": "TREAT_AS_SENT" })),
         done(
+            "replyToConversation",
+            json!({ "input": { "conversationId": id(Kind::Conversation), "text": "canary words" } }),
+        ),
+        done(
+            "setConversationHandling",
+            json!({ "id": id(Kind::Conversation), "handling": "PEOPLE" }),
+        ),
+        // What WhatsApp is told comes on record behind the answer.
+        done("markConversationRead", json!({ "id": id(Kind::Conversation), "showReceipt": false })),
+        done("assignConversation", json!({ "id": id(Kind::Conversation) })),
+        done(
             "createWebhookEndpoint",
             json!({ "input": { "workspaceId": workspace, "url": "https://93.184.215.14/events", "accountIds": [account] } }),
         ),
@@ -330,7 +349,7 @@ pub fn part_of(input_type: &str) -> Value {
             json!({ "name": "hello", "language": "en", "parameters": { "body.1": "Ada" } })
         }
         "InDoubtPolicyInput" | "AccountFilter" | "TemplateFilter" | "ContactFilter"
-        | "CampaignFilter" | "MessageFilter" | "EventFilter" => {
+        | "CampaignFilter" | "MessageFilter" | "EventFilter" | "ConversationFilter" => {
             json!({})
         }
         other => panic!("say in part_of what a sample of {other} looks like"),
@@ -342,7 +361,7 @@ pub fn make_room(args: &mut Value, path: &str) {
     let Some((input, part)) = path.split_once('.') else { return };
     let part = part.split(['.', '[']).next().unwrap_or_default();
     let input = if input == "inputs[0]" { &mut args["inputs"][0] } else { &mut args["input"] };
-    if input.get("to").is_none() {
+    if input.get("to").is_none() && input.get("conversationId").is_none() {
         return;
     }
     if path.ends_with(".template.templateId") {

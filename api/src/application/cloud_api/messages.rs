@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::GatewayAggregate;
-use domain::account::Account;
+use domain::account::{Account, AccountStatus};
 use domain::api_key::Scope;
+use domain::conversation::ReceiptFailure;
 use domain::message::{MediaKind, Message, MessageEvent, MessageStatus};
 use domain::port::{EventFeed, EventFilter, FeedError, Position, StreamId};
 use domain::primitives::{MessageId, Personal, Wamid};
@@ -16,6 +17,7 @@ use infrastructure::cloud_api::wire::send::{
 };
 use serde_json::{Value, json};
 use tracing::warn;
+use uuid::Uuid;
 
 use super::{Answered, Refusal, Told, account_of_number};
 use crate::app::Gateway;
@@ -113,6 +115,35 @@ pub async fn call(gateway: &Arc<Gateway>, caller: &Caller, call: Call) -> Answer
         (MessageStatus::Expired, _) => Refusal::expired().about(told(status, None)),
         _ => Refusal::still_going(told(status, None), has_key),
     })
+}
+
+/// Tells WhatsApp that a message of a person was read, and all before it, so that the person sees it.
+///
+/// # Errors
+/// Why that is not known to have worked, in words that are nobody's data.
+pub(in crate::application) async fn tell_read(
+    gateway: &Gateway,
+    caller: &Caller,
+    account: Uuid,
+    wamid: &Wamid,
+) -> Result<(), ReceiptFailure> {
+    let failed = |refusal: Refusal| ReceiptFailure {
+        reason: match refusal.http {
+            429 => "too many calls",
+            500.. => "no answer",
+            _ => "refused",
+        }
+        .to_owned(),
+        code: (refusal.http < 500).then_some(refusal.code),
+    };
+    let account = command::folded::<Account>(gateway, account, "account").await;
+    let account = account.map_err(|error| failed(Refusal::of(&error)))?;
+    if account.status == AccountStatus::Disconnected {
+        return Err(ReceiptFailure { reason: "account disconnected".to_owned(), code: None });
+    }
+    let _place = gateway.local.calls.enter(caller.principal()).map_err(failed)?;
+    let receipt = MarkRead::new(wamid.as_str(), false);
+    mark_read(gateway, &account, &receipt).await.map_err(failed)
 }
 
 async fn mark_read(gateway: &Gateway, account: &Account, receipt: &MarkRead) -> Answered<()> {

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountCommand, PauseCause, RestrictedSends, Restriction};
+use domain::conversation::{Conversation, ConversationCommand, Inbound};
 use domain::message::{
     Content, ContentKind, Message, MessageCommand, MessageHeader, OptOutSign, Priority, Recipient,
 };
-use domain::primitives::{AccountId, Actor, ContactId, MessageId, Wamid};
+use domain::primitives::{AccountId, Actor, ContactId, MessageId, Wamid, conversation_id};
 use domain::template::{Template, TemplateCategory, TemplateCommand};
 use infrastructure::cloud_api::error::{Consequence, ErrorContext, ErrorPath};
 use infrastructure::ledger::{CommandError, Context, Refusal};
@@ -188,7 +189,16 @@ async fn inbound(
                 want_medium(gateway, target, message_id, contact_id, at).await?;
             }
             let header = header(target, contact_id, item)?;
-            // As one: a wish is on record as soon as the message that shows it, and the message is why.
+            let heard = Inbound {
+                workspace_id: header.workspace_id,
+                account_id: target.id,
+                contact_id,
+                message_id,
+                opens_window: item.opens_window,
+                at,
+            };
+            // As one: a wish, and the conversation, are on record as soon as the message that shows them, and the message is
+            // why.
             let received = gateway.bus.transact(context, None, |tx| {
                 let receive = MessageCommand::Receive {
                     header: Box::new(header.clone()),
@@ -219,6 +229,9 @@ async fn inbound(
                     if let Some(wish) = wish.filter(|_| !is_known) {
                         person::heed(tx, contact_id, wish).await?;
                     }
+                    let conversation = conversation_id(heard.account_id, contact_id).0;
+                    let note = ConversationCommand::NoteInbound(heard);
+                    tx.execute::<Conversation>(conversation, note).await?;
                     Ok::<_, CommandError<Refusal>>(())
                 })
             });
