@@ -98,6 +98,8 @@ async fn interpreting_the_whole_journal_again_changes_nothing() {
             .await
             .iter()
             .map(|event| event["type"].as_str().unwrap_or_default().to_owned())
+            // Where a second has passed in between.
+            .filter(|kind| kind != "conversation.window_extended")
             .collect();
         // What people wrote meanwhile, and nothing else.
         assert_eq!(since, ["message.received", "message.received"]);

@@ -599,20 +599,24 @@ async fn execute(
     Ok((Written { value, position: committed.position }, committed))
 }
 
-/// Those of these messages that belong to conversations, as they are now: what those who follow conversations are shown.
+/// Those of these messages that belong to conversations, as they are now: what those who follow conversations are shown. Each
+/// with its number and contact, by which a campaign's messages to people who never wrote are told from them unread.
 pub(super) async fn of_conversations(
     gateway: &Gateway,
     caller: &Caller,
-    ids: &[MessageId],
+    messages: &[(MessageId, AccountId, ContactId)],
 ) -> AppResult<Vec<MessageView>> {
-    let mut found = messages::by_ids(gateway, caller, ids).await?;
     let pairs: Vec<(AccountId, ContactId)> =
-        found.values().map(|message| (message.account_id, message.contact_id)).collect();
+        messages.iter().map(|(_, account, contact)| (*account, *contact)).collect();
     let known = between(gateway, caller, &pairs).await?;
-    let ordered = ids.iter().filter_map(|id| found.remove(id));
-    Ok(ordered
-        .filter(|message| known.contains_key(&(message.account_id, message.contact_id)))
-        .collect())
+    let theirs =
+        messages.iter().filter(|(_, account, contact)| known.contains_key(&(*account, *contact)));
+    let ids: Vec<MessageId> = theirs.map(|(id, ..)| *id).collect();
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let mut found = messages::by_ids(gateway, caller, &ids).await?;
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// Nothing of a person is in it.

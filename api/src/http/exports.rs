@@ -18,7 +18,7 @@ use super::auth::LocalUser;
 use super::{State, authenticate, refusal};
 use crate::application::error::{AppError, AppResult};
 use crate::application::exports::jobs::{self, Download, ExportStatus, ExportView, Piece};
-use crate::application::exports::{Dataset, noted, ExportFilter, ExportRequest, Format};
+use crate::application::exports::{Dataset, ExportFilter, ExportRequest, Format, noted};
 
 /// What is asked for is short.
 const BODY_BYTES_MAX: usize = 64 * 1024;

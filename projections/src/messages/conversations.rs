@@ -137,7 +137,7 @@ impl ConversationRow {
         })
     }
 
-    fn values(&self) -> Vec<Value> {
+    pub(crate) fn values(&self) -> Vec<Value> {
         vec![
             self.id.into(),
             self.workspace_id.into(),

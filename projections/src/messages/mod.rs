@@ -19,6 +19,8 @@ use domain::port::{AggregateType, RecordedEvent};
 use uuid::Uuid;
 
 pub(crate) use conversations::COLUMNS as CONVERSATION_COLUMNS;
+#[cfg(test)]
+pub(crate) use conversations::CONVERSATIONS;
 pub use conversations::{ConversationRow, Place};
 use conversations::{Conversations, Needed};
 pub(crate) use counts::CountsDoc;

@@ -446,3 +446,70 @@ async fn batches_and_rebuilds_end_in_the_same_conversations() {
         db.close().await;
     }
 }
+
+/// What the lists cost with very many: prints it.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn a_hundred_thousand_conversations_are_listed_in_moments() {
+    const MANY: u128 = 100_000;
+    for db in TestDb::all().await {
+        let log = Log::default();
+        create_workspace(&log, WORKSPACE, 0);
+        let projections = filled(&db, &log).await;
+        let queries = projections.queries();
+        let rows: Vec<Vec<crate::store::Value>> = (0..MANY)
+            .map(|n| {
+                let place = Place::new(at(n as i64 * 10), id(0x100_0000 + n));
+                let row = ConversationRow {
+                    id: conversation(n),
+                    workspace_id: WORKSPACE.0,
+                    account_id: ACCOUNT.0,
+                    contact_id: id(n),
+                    opened_at: Some(place.at()),
+                    first: place,
+                    last: place,
+                    last_inbound: place,
+                    window_at: Some(place.at()),
+                    read: (n % 1_000 != 0).then_some(place),
+                    handling: Handling::None,
+                    assigned_to: (n % 100 == 0).then(|| id(0x55)),
+                    continues: None,
+                };
+                row.values()
+            })
+            .collect();
+        let view = db.db.live();
+        for chunk in rows.chunks(10_000) {
+            let guard =
+                Sql::new("UPDATE projections SET updated_at = updated_at WHERE name = 'messages'");
+            let table = &crate::messages::CONVERSATIONS;
+            let write = crate::store::Write::Upsert { table, rows: chunk.to_vec() };
+            assert!(db.db.commit(&view, &guard, vec![write]).await.unwrap());
+        }
+        let scope = Scope::workspace(WORKSPACE);
+        let limited =
+            Scope { workspaces: Some(vec![WORKSPACE.0]), accounts: Some(vec![ACCOUNT.0]) };
+        let all = ConversationFilter::default();
+        let deep = queries.conversations(&scope, &all, &PageRequest::first(500)).await.unwrap();
+        let deep = PageRequest::after(50, deep.end);
+        let first = PageRequest::first(50);
+        let unread = ConversationFilter { unread: Some(true), ..all.clone() };
+        let hers = ConversationFilter { assigned_to: Some(id(0x55)), ..all.clone() };
+        let search = ConversationFilter { search: Some("nobody".to_owned()), ..all.clone() };
+        for (what, scope, filter, page) in [
+            ("first page", &scope, &all, &first),
+            ("a page further on", &scope, &all, &deep),
+            ("of one account", &limited, &all, &first),
+            ("unread", &scope, &unread, &first),
+            ("unread of one account", &limited, &unread, &first),
+            ("hers", &scope, &hers, &first),
+            ("search", &scope, &search, &first),
+        ] {
+            let began = std::time::Instant::now();
+            let found = queries.conversations(scope, filter, page).await.unwrap();
+            let took = began.elapsed();
+            println!("{}: {what}: {} rows in {took:?}", db.name, found.items.len());
+        }
+        db.close().await;
+    }
+}

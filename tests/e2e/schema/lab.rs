@@ -306,7 +306,8 @@ impl Lab {
         self.tell(&message_id.to_string(), receive).await;
         let conversation = conversation_id(heard.account_id, heard.contact_id);
         let note = ConversationCommand::NoteInbound(heard);
-        let told = self.gateway.bus.execute::<Conversation>(conversation.0, note, &self.context());
+        let context = self.context();
+        let told = self.gateway.bus.execute::<Conversation>(conversation.0, note, &context);
         told.await.expect("recorded");
         conversation.to_string()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::port::{EventFeed, EventFilter as LogFilter, Position};
-use domain::primitives::MessageId;
+use domain::primitives::{AccountId, ContactId, MessageId};
 use projections::names;
 
 use super::{HEARTBEAT, PAGE, Reader, SharedLog, StreamPlace, stopping};
@@ -65,14 +65,17 @@ impl Activity {
         loop {
             let page = self.log.read_after(self.after, &self.filter, PAGE).await?;
             let caller = self.reader.caller(&gateway).await?;
-            let mut ids: Vec<MessageId> = vec![];
+            let mut moved: Vec<(MessageId, AccountId, ContactId)> = vec![];
             for event in page.events.iter().filter(|event| events::may_see(caller, event)) {
                 let id = MessageId(event.stream.id);
-                ids.retain(|other| *other != id);
-                ids.push(id);
+                moved.retain(|(other, ..)| *other != id);
+                // Whose key seals a message is whom it is with.
+                if let (Some(account), Some(contact)) = (event.account_id, event.metadata.subject) {
+                    moved.push((id, AccountId(account), ContactId(contact)));
+                }
             }
             let last = page.events.last().map(|event| event.position);
-            if let Some(last) = last.filter(|_| !ids.is_empty()) {
+            if let Some(last) = last.filter(|_| !moved.is_empty()) {
                 let shown = tokio::select! {
                     shown = gateway.read.wait_for(names::MESSAGES, last, PATIENCE) => shown,
                     () = gateway.local.streams.closed() => return Err(stopping()),
@@ -81,7 +84,7 @@ impl Activity {
                     // Read again: nothing is left out for its being shown late.
                     continue;
                 }
-                let messages = conversations::of_conversations(&gateway, caller, &ids).await?;
+                let messages = conversations::of_conversations(&gateway, caller, &moved).await?;
                 self.after = self.after.max(page.scanned_to);
                 if !messages.is_empty() {
                     return Ok((last, messages));

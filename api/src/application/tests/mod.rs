@@ -2,6 +2,7 @@
 
 mod access;
 mod cloud_api;
+mod conversations;
 mod forecast;
 mod merged;
 mod people;
