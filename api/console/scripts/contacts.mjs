@@ -130,7 +130,12 @@ await walk("contacts", async (page, { base, step, check, button, see, settled, m
   await button(page, "Next: Message").click();
   await page.getByRole("button", { name: /Template/ }).click();
   await page.getByRole("option").first().click();
-  for (const field of await page.getByRole("textbox", { name: /in the message/ }).all()) await field.fill("{{first_name | default: there}}");
+  const fields = page.getByRole("textbox", { name: /in the message/ });
+  await fields.first().waitFor();
+  await button(page, "Save draft and go on").click();
+  await page.getByText("Fill this in: nothing is sent with an empty place.").first().waitFor();
+  check((await page.getByText("Fill this in: nothing is sent with an empty place.").count()) === (await fields.count()), "not every empty field is marked");
+  for (let index = 0; index < (await fields.count()); index++) await page.getByRole("button", { name: "First name" }).nth(index).click();
   await button(page, "Save draft and go on").click();
   await page.getByText(/^Hello Henri/).waitFor();
   const id = /campaigns\/([^/]+)\/edit/.exec(page.url())[1];

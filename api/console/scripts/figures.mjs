@@ -1,10 +1,12 @@
 // How fast the console is where much is in it, by Chromium's own tracing: first and largest contentful paint, and the time from an
-// input event until what it asked for is painted. The lists are measured while they are empty, then filled, then measured again in
-// the same run. Needs a new gateway that serves the console itself, and fills it:
+// input event until what it asked for is painted. Needs two new gateways that serve the console themselves: one is filled, the other
+// stays empty, and each list is measured at both in turn.
 //
-//   SERVED=1 GATEWAY_URL=… GATEWAY_KEY=… SETUP_LINK=… MESSAGES=1000000 CAMPAIGNS=10000 npm run figures
+//   SERVED=1 GATEWAY_URL=… GATEWAY_KEY=… SETUP_LINK=… EMPTY_LINK=… MESSAGES=1000000 CAMPAIGNS=10000 npm run figures
+//
+// EMPTY_LINK is the other's set-up link. FILLED=1 leaves out filling it: a run before this one did that.
 import { chromium } from "playwright-core";
-import { comeIn, gql, launch, serve, until } from "./browser.mjs";
+import { comeIn, gql, launch, serve, signIn, until } from "./browser.mjs";
 
 const messages = Number(process.env.MESSAGES ?? 100_000);
 const campaigns = Number(process.env.CAMPAIGNS ?? 10_000);
@@ -56,11 +58,17 @@ async function fill() {
 const { base, stop } = await serve();
 const browser = await chromium.launch(launch);
 try {
-  const first = await browser.newContext();
-  const page = await first.newPage();
-  await comeIn(page);
-  const storageState = await first.storageState();
-  await first.close();
+  const enter = async (link) => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    if (process.env.FILLED) await signIn(page, `${new URL(link).origin}/console/`);
+    else await comeIn(page, link);
+    const storageState = await context.storageState();
+    await context.close();
+    return storageState;
+  };
+  const full = { base, storageState: await enter(process.env.SETUP_LINK) };
+  const empty = { base: `${new URL(process.env.EMPTY_LINK).origin}/console/`, storageState: await enter(process.env.EMPTY_LINK) };
 
   /** From the input event that the browser was given until `shown` holds and was painted, as marks in the trace. */
   const timed = async (page, name, event, shown, act) => {
@@ -86,7 +94,7 @@ try {
   };
 
   /** One visit with nothing in the cache, in milliseconds by name. */
-  const visit = async (path, ready, acts = async () => undefined) => {
+  const visit = async ({ base, storageState }, path, ready, acts = async () => undefined) => {
     const context = await browser.newContext({ storageState, viewport: { width: 1440, height: 900 } });
     const page = await context.newPage();
     page.setDefaultTimeout(120_000);
@@ -150,22 +158,24 @@ try {
     },
   };
 
+  if (!process.env.FILLED) await fill();
   const measured = {};
-  const measure = async (name, path, ready, acts) => {
-    const visits = [];
-    for (let run = 0; run < runs; run++) visits.push(await visit(path, ready, acts));
-    measured[name] = Object.fromEntries(Object.keys(visits[0]).map((what) => [what, median(visits.map((each) => each[what]))]));
-  };
-  for (const [name, { path }] of Object.entries(lists)) await measure(`${name}, empty`, path, ".empty");
-  await fill();
-  for (const [name, { path, acts }] of Object.entries(lists)) await measure(name, path, "table tbody tr[role=row]", acts);
+  for (const [name, { path, acts }] of Object.entries(lists)) {
+    const visits = { empty: [], full: [] };
+    for (let run = 0; run < runs; run++) {
+      visits.empty.push(await visit(empty, path, ".empty"));
+      visits.full.push(await visit(full, path, "table tbody tr[role=row]", acts));
+    }
+    for (const [where, all] of Object.entries(visits))
+      measured[`${name} ${where}`] = Object.fromEntries(Object.keys(all[0]).map((what) => [what, median(all.map((each) => each[what]))]));
+  }
 
   const sizes = { campaigns: campaigns + 1, messages };
   console.log(`| list | figure | empty | full | ratio |\n| --- | --- | --- | --- | --- |`);
   for (const name of Object.keys(lists))
-    for (const [what, value] of Object.entries(measured[name])) {
-      const empty = measured[`${name}, empty`][what];
-      console.log(`| ${sizes[name].toLocaleString("en")} ${name} | ${what} | ${empty === undefined ? "" : `${empty.toFixed(0)} ms`} | ${value.toFixed(0)} ms | ${empty === undefined ? "" : (value / empty).toFixed(2)} |`);
+    for (const [what, value] of Object.entries(measured[`${name} full`])) {
+      const nothing = measured[`${name} empty`][what];
+      console.log(`| ${sizes[name].toLocaleString("en")} ${name} | ${what} | ${nothing === undefined ? "" : `${nothing.toFixed(0)} ms`} | ${value.toFixed(0)} ms | ${nothing === undefined ? "" : (value / nothing).toFixed(2)} |`);
     }
 } finally {
   await browser.close();

@@ -3,7 +3,7 @@
 import { campaign, gql, newNumber, people, until, walk } from "./browser.mjs";
 
 /** The other's screen follows by itself within this. */
-const seen_ms = 2_500;
+const seen_ms = 4_000;
 
 await walk("together", async (ada, { base, open, signIn, step, check, button, see, mark }) => {
   const bea = await open();

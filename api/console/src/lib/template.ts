@@ -1,5 +1,5 @@
 //! A template between WhatsApp's array of components and a form, and the rules that WhatsApp reviews it by.
-import type { TemplateCategory } from "~/gen/graphql";
+import type { TemplateCategory, TemplateRowFragment } from "~/gen/graphql";
 import { t } from "~/i18n";
 
 export type ButtonKind = "QUICK_REPLY" | "URL" | "PHONE_NUMBER" | "COPY_CODE";
@@ -118,6 +118,18 @@ export function draftOf(template: { name: string; language: string; category: Te
     } else if (template.category !== "AUTHENTICATION") draft.others.push(component);
   }
   return draft;
+}
+
+/** What stands in the slots while somebody looks on: the samples that it was reviewed with. */
+export const samplesOf = (template: Pick<TemplateRowFragment, "name" | "language" | "category" | "components">): Record<string, string> => preview(draftOf(template));
+
+/** By the slots that sends name. */
+export function preview(draft: Draft): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (const [name, sample] of Object.entries(draft.samples)) if (sample) values[`body.${name}`] = sample;
+  const header = variables(draft.header)[0];
+  if (header && draft.headerSample) values[`header.${header}`] = draft.headerSample;
+  return values;
 }
 
 export type Rule = { level: "wrong" | "advice"; field: keyof Draft; text: string };

@@ -6,7 +6,7 @@ import {
 } from "~/gen/graphql";
 import { t } from "~/i18n";
 import { useCommand, once, useLoad, usePages } from "~/lib/data";
-import { check, components, draftOf, emptyDraft, headerFormats, limits, variables, type ButtonKind, type Draft, type HeaderFormat } from "~/lib/template";
+import { check, components, draftOf, emptyDraft, headerFormats, limits, preview, samplesOf, variables, type ButtonKind, type Draft, type HeaderFormat } from "~/lib/template";
 import { useViewer } from "~/lib/viewer";
 import { QualityBadge, TemplateBadge } from "~/lib/words";
 import { Check, Choose, Combo, Radios, TextInput } from "~/ui/fields";
@@ -108,16 +108,6 @@ export function TemplateScreen() {
 /** As the gateway takes them. */
 const sample_bytes_max = 3_000_000;
 const sampleTypes: Record<Exclude<HeaderFormat, "TEXT">, string> = { IMAGE: "image/jpeg,image/png", VIDEO: "video/mp4", DOCUMENT: "application/pdf" };
-
-const samplesOf = (template: TemplateRowFragment): Record<string, string> => preview(draftOf(template));
-
-function preview(draft: Draft): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (const [name, sample] of Object.entries(draft.samples)) if (sample) values[`body.${name}`] = sample;
-  const header = variables(draft.header)[0];
-  if (header && draft.headerSample) values[`header.${header}`] = draft.headerSample;
-  return values;
-}
 
 function EditExisting({ template, onDone }: { template: TemplateRowFragment; onDone: () => void }) {
   const [draft, setDraft] = useState(() => draftOf(template));

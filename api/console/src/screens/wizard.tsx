@@ -11,11 +11,11 @@ import { isAbout, sentenceCase, type Problem } from "~/lib/errors";
 import { browserZone, duration, money, number, offset, toInputValue, wallClock } from "~/lib/format";
 import { audience as audienceOf, createInput, hasAudience, keepPlan, keptPlan, merge, planOf, take, updateInput, type Groups, type Part, type Plan } from "~/lib/plan";
 import { later } from "~/lib/gateway";
-import { bodyText } from "~/lib/template";
+import { bodyText, samplesOf } from "~/lib/template";
 import { useViewer } from "~/lib/viewer";
 import { Check, Choose, Radios, TextInput, ZoneField } from "~/ui/fields";
 import { Dialog } from "~/ui/overlay";
-import { ParameterFields, parameterName, placeholders } from "~/ui/parameters";
+import { isUnfilled, ParameterFields, parameterName, placeholders } from "~/ui/parameters";
 import { Back, Button, ButtonLink, Callout, Card, Empty, Facts, Failure, Page, Skeleton, Stat, Time } from "~/ui/parts";
 import { PickPeople } from "~/ui/people";
 import { Phone } from "~/ui/phone";
@@ -258,9 +258,9 @@ function Wizard({ plan, change, campaign, saved, problem, isSettled = false, cla
         </ol>
       </nav>
       {clash}
-      <Failure problem={problem ?? create.problem} />
+      {!(step === "message" && isAbout(problem ?? create.problem, "parameters")) && <Failure problem={problem ?? create.problem} />}
       {step === "audience" && <AudienceStep plan={plan} change={change} campaign={campaign} problem={problem} />}
-      {step === "message" && <MessageStep plan={plan} change={change} campaign={campaign} problem={problem} isSettled={isSettled} />}
+      {step === "message" && <MessageStep plan={plan} change={change} campaign={campaign} problem={problem ?? create.problem} isSettled={isSettled} />}
       {step === "schedule" && <ScheduleStep plan={plan} change={change} campaign={campaign} problem={problem} />}
       {step === "estimate" && campaign && <EstimateStep campaign={campaign} isSettled={isSettled} />}
       {step === "review" && campaign && <ReviewStep campaign={campaign} plan={plan} isSettled={isSettled} />}
@@ -379,7 +379,8 @@ function Parameters({ template, plan, change, problem }: { template: TemplateRow
   return (
     <Card title={t("wizard.parameters")}>
       <p className="muted">{t("wizard.parametersHelp")}</p>
-      <ParameterFields names={template.parameters} values={plan.parameters} onChange={(parameters) => change({ parameters })} problem={problem} withPlaceholders />
+      {isAbout(problem, "parameters") && !isUnfilled(problem, template.parameters, plan.parameters) && <Failure problem={problem} />}
+      <ParameterFields names={template.parameters} values={plan.parameters} onChange={(parameters) => change({ parameters })} problem={problem} withPlaceholders samples={samplesOf(template)} />
     </Card>
   );
 }
