@@ -94,7 +94,7 @@ try {
   await ours.waitFor();
   await ours.getByText(/^(Delivered|Read)$/).waitFor();
   check((await ours.count()) === 1, "the reply is there more than once");
-  await page.screenshot({ path: join(pictures, "inbox-thread.png") });
+  await page.screenshot({ path: join(pictures, "walk-inbox-thread.png") });
 
   step("outside the window a template is offered, with the reason");
   await writes(numbers.late, late, "Is my parcel on its way?", { timestamp: Math.floor(Date.now() / 1000) - 25 * 3_600 });
@@ -105,7 +105,7 @@ try {
   await page.getByRole("button", { name: /Template$/ }).last().click();
   await page.getByRole("option").first().click();
   for (const box of await page.locator(".template-fill input").all()) await box.fill("Lars");
-  await page.screenshot({ path: join(pictures, "inbox-template.png") });
+  await page.screenshot({ path: join(pictures, "walk-inbox-template.png") });
   await button(page, "Send template").click();
   const sent = log(page).getByRole("listitem").filter({ hasText: "You wrote:" }).last();
   await sent.getByText(/^(Delivered|Read)$/).or(sent.getByText("Never agreed to marketing")).first().waitFor();
@@ -143,7 +143,7 @@ try {
   await button(other, "Send").click();
   await log(other).getByText("From the phone: it is kept.").waitFor();
   await log(page).getByText("From the phone: it is kept.").waitFor();
-  await other.screenshot({ path: join(pictures, "inbox-phone.png") });
+  await other.screenshot({ path: join(pictures, "walk-inbox-phone.png") });
   step("what one gives back, the other sees at once");
   await page.getByRole("button", { name: /Assigned to$/ }).click();
   await page.getByRole("option", { name: "Nobody", exact: true }).click();
@@ -179,12 +179,12 @@ try {
   await page.goto(`${base}numbers/${number.id}?tab=test`);
   await button(page, "Start the test").or(button(page, "Test again")).click();
   await page.getByText("Messages come in, go out and are reported delivered.").waitFor({ timeout: 60_000 });
-  await page.screenshot({ path: join(pictures, "inbox-loop.png") });
+  await page.screenshot({ path: join(pictures, "walk-inbox-loop.png") });
   if (errors.length > 0) throw new Error(errors.join("\n"));
   console.log("answered");
 } catch (error) {
-  await page?.screenshot({ path: join(pictures, "inbox-failed.png") }).catch(() => undefined);
-  await other?.screenshot({ path: join(pictures, "inbox-failed-phone.png") }).catch(() => undefined);
+  await page?.screenshot({ path: join(pictures, "walk-inbox-failed.png") }).catch(() => undefined);
+  await other?.screenshot({ path: join(pictures, "walk-inbox-failed-phone.png") }).catch(() => undefined);
   console.error(page?.url(), error, errors);
   process.exitCode = 1;
 } finally {
