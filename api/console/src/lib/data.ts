@@ -171,6 +171,8 @@ export function usePages<T, V extends Variables, N>(
       setState((before) => {
         const kept = before.key === key ? (before.items ?? []) : [];
         if (problem) return { ...before, key, items: before.key === key ? before.items : null, problem, isLoading: false };
+        // A further page came while the first ones were read again: what is shown is more than what this knows.
+        if (!isMore && kept.length > (items?.length ?? 0) && items !== null) return { ...before, isLoading: false };
         return { key, items: isMore ? [...kept, ...found] : found, cursor: after, hasMore, problem: null, isLoading: false };
       });
     },
