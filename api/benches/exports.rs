@@ -124,7 +124,7 @@ async fn exported(place: &Place, dataset: Dataset, format: Format) -> (u64, Dura
         request: &request,
         place: &files,
         bounds: Bounds { rows_per_file: ROWS_PER_FILE, bytes: u64::MAX },
-        stop: None,
+        is_to_stop: &|| false,
         on_progress: &|_| {},
     };
     let manifest = export(&job).await.expect("it is written");

@@ -235,7 +235,7 @@ pub async fn counts(
     let end = (to.timestamp_millis() - 1).div_euclid(quarter) + 1;
     let query = StatsQuery {
         basis: projections::StatsBasis::Cohort,
-        buckets: vec![first..end],
+        buckets: std::iter::once(first..end).collect(),
         accounts: workspaces_of.keys().copied().collect(),
         campaigns: None,
         group_by: vec![],

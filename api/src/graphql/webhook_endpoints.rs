@@ -356,6 +356,7 @@ impl WebhookEndpointQuery {
 pub(super) struct WebhookEndpointMutation;
 
 #[Object]
+#[expect(clippy::too_many_arguments, reason = "a replay takes these")]
 impl WebhookEndpointMutation {
     /// Sends events to a URL. Scope MANAGE; with personal data, PERSONAL too.
     async fn create_webhook_endpoint(

@@ -272,7 +272,7 @@ async fn conversations_from_before_there_were_any_are_known_and_not_open() {
         let row = one(&queries, 1).await.unwrap();
         assert_eq!((row.opened_at, row.last_inbound.at()), (None, at(1_000)));
         let rows = queries.unopened_conversations(None, 10).await.unwrap();
-        assert_eq!(rows, [row.clone()]);
+        assert_eq!(rows, std::slice::from_ref(&row));
         assert!(queries.unopened_conversations(Some(row.id), 10).await.unwrap().is_empty());
         db.close().await;
     }

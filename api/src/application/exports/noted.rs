@@ -2,7 +2,7 @@
 //! over, so whoever erases somebody is told which there are.
 
 use domain::api_key::Scope;
-use domain::port::{AggregateType, StreamId};
+use domain::port::{AggregateType, EventFeed, StreamId};
 use domain::primitives::{ContactId, WorkspaceId};
 use domain::workspace::{Workspace, WorkspaceCommand};
 use uuid::Uuid;
