@@ -599,23 +599,18 @@ async fn execute(
     Ok((Written { value, position: committed.position }, committed))
 }
 
-/// Those of these messages that belong to conversations, as they are now: what those who follow conversations are shown. Each
-/// with its number and contact, by which a campaign's messages to people who never wrote are told from them unread.
+/// Those of these messages that belong to conversations, as they are now, in this order: what those who follow conversations
+/// are shown. A status does not say whom a message is with, so they are read before they are told apart.
 pub(super) async fn of_conversations(
     gateway: &Gateway,
     caller: &Caller,
-    messages: &[(MessageId, AccountId, ContactId)],
+    ids: &[MessageId],
 ) -> AppResult<Vec<MessageView>> {
+    let mut found = messages::by_ids(gateway, caller, ids).await?;
     let pairs: Vec<(AccountId, ContactId)> =
-        messages.iter().map(|(_, account, contact)| (*account, *contact)).collect();
+        found.values().map(|message| (message.account_id, message.contact_id)).collect();
     let known = between(gateway, caller, &pairs).await?;
-    let theirs =
-        messages.iter().filter(|(_, account, contact)| known.contains_key(&(*account, *contact)));
-    let ids: Vec<MessageId> = theirs.map(|(id, ..)| *id).collect();
-    if ids.is_empty() {
-        return Ok(vec![]);
-    }
-    let mut found = messages::by_ids(gateway, caller, &ids).await?;
+    found.retain(|_, message| known.contains_key(&(message.account_id, message.contact_id)));
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 

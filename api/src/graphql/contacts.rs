@@ -125,7 +125,6 @@ impl Contact {
 
     /// Exports with personal data that may hold what is known of this person: each is the fact that it was asked for, since
     /// the contact was added and until it was erased. No erasure reaches a file that was handed over. The newest first.
-    /// Scope PERSONAL.
     async fn personal_exports(&self, ctx: &Context<'_>, first: Option<i32>) -> Answer<Vec<Event>> {
         let (gateway, caller) = asked(ctx);
         let found = noted::of_contact(gateway, caller, self.key, self.workspace, first).await?;

@@ -57,7 +57,7 @@ pub async fn note(
 }
 
 /// The facts of exports that may hold what is known of a contact: with personal data of its workspace, asked for since the
-/// contact was added and until it was erased. The newest first. Scopes READ and PERSONAL.
+/// contact was added and until it was erased. The newest first. Nothing of them is in it. Scope READ.
 ///
 /// # Errors
 /// FORBIDDEN; VALIDATION_FAILED on `first`; UNAVAILABLE.
@@ -69,7 +69,6 @@ pub async fn of_contact(
     first: Option<i32>,
 ) -> AppResult<Vec<EventView>> {
     caller.require(Scope::Read)?;
-    caller.require(Scope::Personal)?;
     let limit = page::limit(first, "first")?;
     let contact = StreamId::new(AggregateType::Contact, contact.0);
     let workspace = StreamId::new(AggregateType::Workspace, workspace.0);

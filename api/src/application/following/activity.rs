@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::port::{EventFeed, EventFilter as LogFilter, Position};
-use domain::primitives::{AccountId, ContactId, MessageId};
+use domain::primitives::MessageId;
 use projections::names;
 
 use super::{HEARTBEAT, PAGE, Reader, SharedLog, StreamPlace, stopping};
@@ -65,14 +65,11 @@ impl Activity {
         loop {
             let page = self.log.read_after(self.after, &self.filter, PAGE).await?;
             let caller = self.reader.caller(&gateway).await?;
-            let mut moved: Vec<(MessageId, AccountId, ContactId)> = vec![];
+            let mut moved: Vec<MessageId> = vec![];
             for event in page.events.iter().filter(|event| events::may_see(caller, event)) {
                 let id = MessageId(event.stream.id);
-                moved.retain(|(other, ..)| *other != id);
-                // Whose key seals a message is whom it is with.
-                if let (Some(account), Some(contact)) = (event.account_id, event.metadata.subject) {
-                    moved.push((id, AccountId(account), ContactId(contact)));
-                }
+                moved.retain(|other| *other != id);
+                moved.push(id);
             }
             let last = page.events.last().map(|event| event.position);
             if let Some(last) = last.filter(|_| !moved.is_empty()) {
