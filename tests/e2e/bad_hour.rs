@@ -191,9 +191,12 @@ async fn bad_hour(kind: StoreKind) {
     assert!(kills.is_empty(), "killed ten times");
 
     let done = progress_when(&client, &campaign, OUTAGE, "all is delivered", |c| {
-        c["status"] == "COMPLETED" && count(c, "delivered") == u64::from(RECIPIENTS)
+        // A call that was under way at a kill, and never arrived, is left to people.
+        let settled = count(c, "delivered") + count(c, "inDoubt");
+        c["status"] == "COMPLETED" && settled == u64::from(RECIPIENTS)
     })
     .await;
+    assert!(count(&done, "inDoubt") <= 2 * KILLS as u64, "{done}");
     assert_adds_up(&done);
     assert_eq!(sandbox.sandbox.stats().counted_twice, 0, "nobody got it twice");
     let integrators = Arc::new(Mutex::new(integrators));

@@ -149,7 +149,7 @@ try {
     const session = await fetch("/session");
     const { csrfToken } = session.ok ? await session.json() : {};
     const response = await fetch("/graphql", { method: "POST", headers: { "content-type": "application/json", ...(csrfToken && { "x-csrf-token": csrfToken }) }, body: JSON.stringify({ query, variables }) });
-    return (await response.json()).data;
+    const it = await response.json(); if (it.errors) throw new Error(JSON.stringify(it.errors)); return it.data;
   }, { query, variables });
   const rows = Array.from({ length: 120 }, (_, index) => `${number(index % 10)}${index};Person ${index};yes`).map((row) => row.replace(/^(\+\d{12})\d*/, "$1"));
   await gql("mutation($i: ImportContactsInput!) { importContacts(input: $i) { position } }", { i: { csv: `phone;name;consent\n${rows.join("\n")}\n`, tags: [`slow-${mark}`], consentSource: "walk" } });
