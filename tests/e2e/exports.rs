@@ -90,10 +90,12 @@ async fn world(client: &Client, sandbox: &SandboxProcess) -> (String, Value) {
 
 /// All exports in all formats, below this folder of the store's.
 async fn export_all(store: &Store, folder: &str, options: &[&str]) {
+    // That personal data is exported is an event too: each of them is of the log as it was before the first.
+    let to = chrono::Utc::now().to_rfc3339();
     for dataset in DATASETS {
         for (format, end) in [("parquet", ""), ("csv", ".csv"), ("ndjson", ".ndjson")] {
             let out = format!("{folder}/{dataset}{end}");
-            let command = ["export", dataset, "--format", format, "--out", &out];
+            let command = ["export", dataset, "--format", format, "--out", &out, "--to", &to];
             let done = run(store, &[&command[..], options].concat()).await;
             assert_eq!((done.code, done.out.trim()), (Some(0), out.as_str()), "{}", done.err);
         }
