@@ -3,6 +3,7 @@
 use async_graphql::{
     ComplexObject, Context, ID, InputObject, MaybeUndefined, Object, SimpleObject,
 };
+use domain::port::Position;
 
 use super::connection::{Counted, WebhookDeliveryConnection, WebhookEndpointConnection, page_args};
 use super::enums::{WebhookEndpointStatus, WebhookPauseReason};
@@ -196,7 +197,7 @@ impl WebhookEndpoint {
     async fn replay_preview(
         &self,
         ctx: &Context<'_>,
-        after: Place,
+        #[graphql(desc = "Left out: from the log's beginning.")] after: Option<Place>,
         until: Option<Place>,
         recorded_from: Option<Instant>,
         types: Option<Vec<String>>,
@@ -204,7 +205,7 @@ impl WebhookEndpoint {
     ) -> Answer<ReplayPreview> {
         let (gateway, caller) = asked(ctx);
         let request = ReplayRequest {
-            after: after.0,
+            after: after.map_or(Position(0), |place| place.0),
             until: until.map(|place| place.0),
             recorded_from: recorded_from.map(|at| at.0),
             types: types.unwrap_or_default(),
