@@ -152,7 +152,9 @@ try {
     const it = await response.json(); if (it.errors) throw new Error(JSON.stringify(it.errors)); return it.data;
   }, { query, variables });
   const rows = Array.from({ length: 120 }, (_, index) => `${number(index % 10)}${index};Person ${index};yes`).map((row) => row.replace(/^(\+\d{12})\d*/, "$1"));
-  await gql("mutation($i: ImportContactsInput!) { importContacts(input: $i) { position } }", { i: { csv: `phone;name;consent\n${rows.join("\n")}\n`, tags: [`slow-${mark}`], consentSource: "walk" } });
+  const imported = await gql("mutation($i: ImportContactsInput!) { importContacts(input: $i) { import { id } } }", { i: { csv: `phone;name;consent\n${rows.join("\n")}\n`, tags: [`slow-${mark}`], consentSource: "walk" } });
+  const status = () => gql("query($id: ID!) { import(id: $id) { status } }", { id: imported.importContacts.import.id });
+  for (let known = await status(); known.import.status !== "COMPLETED"; known = await status());
   const { accounts, templates } = await gql("{ accounts(first: 1) { nodes { id } } templates(first: 1, filter: { status: [APPROVED] }) { nodes { id parameters } } }");
   const parameters = Object.fromEntries(templates.nodes[0].parameters.map((name) => [name, "{{first_name | default: there}}"]));
   const made = await gql("mutation($i: CreateCampaignInput!) { createCampaign(input: $i) { campaign { id } } }", { i: { accountId: accounts.nodes[0].id, templateId: templates.nodes[0].id, name: `Slow ${mark}`, audience: { tags: [`slow-${mark}`] }, messagesPerSecond: 3, parameters } });

@@ -8,7 +8,10 @@ export function SettingsTabs() {
   const { can } = useViewer();
   const session = useSession();
   const tabs = useRef<HTMLElement>(null);
-  useEffect(() => tabs.current?.querySelector('[data-status="active"]')?.scrollIntoView({ block: "nearest", inline: "center" }), []);
+  useEffect(() => {
+    // Some browsers answer a promise, which is no way to clean up.
+    tabs.current?.querySelector('[data-status="active"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, []);
   return (
     <nav ref={tabs} className="tabs" aria-label={t("nav.settings")}>
       <Link to="/settings" activeOptions={{ exact: true }}>{t("settings.workspace")}</Link>
