@@ -17,7 +17,7 @@ await walk("contacts", async (page, { base, step, check, button, see, settled, m
   const ids = await people([
     { phone: numbers[0], name: `Greta Kept ${mark}`, tags: "loyal", "attributes.city": "Porto" },
     { phone: numbers[1], name: `Greta Twice ${mark}`, tags: "summer", "attributes.city": "Lisbon", "attributes.size": "M", external_id: `crm-${mark}` },
-    { phone: numbers[2], name: `Henri ${mark}`, "attributes.city": "Porto" }, { phone: numbers[3], name: `Ines ${mark}`, "attributes.city": "Faro" },
+    { phone: numbers[2], name: `Henri ${mark}`, "attributes.city": "Porto" }, { phone: numbers[3], name: `Iris ${mark}`, "attributes.city": "Faro" },
   ], tag);
   await gql("mutation($i: RecordConsentInput!) { recordConsent(input: $i) { position } }", { i: { contactId: ids[numbers[1]], status: "OPTED_OUT", source: "phone call" } });
 
@@ -119,12 +119,12 @@ await walk("contacts", async (page, { base, step, check, button, see, settled, m
   step("a campaign to people who were chosen by hand");
   await page.goto(`${base}campaigns/new/edit/audience`);
   await page.getByRole("textbox", { name: "Name", exact: true }).fill(`By hand ${mark}`);
-  for (const name of [`Henri ${mark}`, `Ines ${mark}`]) {
+  for (const name of [`Henri ${mark}`, `Iris ${mark}`]) {
     await page.getByRole("group", { name: "Or these people" }).getByRole("searchbox").fill(name);
     await button(page, `Add: ${name}`).click();
   }
   await see(page, "2 chosen people");
-  await button(page, `Remove Ines ${mark}`).click();
+  await button(page, `Remove Iris ${mark}`).click();
   await see(page, "1 chosen person");
   await axe("hand-picked");
   await button(page, "Next: Message").click();
