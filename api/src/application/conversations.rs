@@ -364,7 +364,7 @@ pub async fn messages(
     Ok(read::page(found, |stored| MessageView::new(MessageId(stored.id), &stored.state, caller)))
 }
 
-/// How many [`messages`] would go through. Scope READ.
+/// How many [`messages()`] would go through. Scope READ.
 ///
 /// # Errors
 /// FORBIDDEN.
