@@ -434,7 +434,8 @@ pub async fn preview_replay(
         place = page.scanned_to.min(replay.until);
         is_whole = page.at_head || place >= replay.until;
     }
-    let (looked_at, whole) = (place.0 - replay.after.0, replay.until.0 - replay.after.0);
+    let looked_at = place.0.saturating_sub(replay.after.0);
+    let whole = replay.until.0.saturating_sub(replay.after.0);
     let events = match is_whole {
         true => counted,
         false => (counted as f64 / looked_at.max(1) as f64 * whole as f64) as u64,
